@@ -1,0 +1,279 @@
+"""Small CNNs as data: what an architecture is made of, its layer table, and a plain PyTorch module of it.
+
+Layers are named as LeCun et al. (1998) name LeNet's: c1 s2 c3 s4 fc5 fc6 fc7, numbered through.
+"""
+
+import math
+import re
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnviz.errors import ConfigError
+
+IMAGE_SIZE = 32  # pixels a side
+IMAGE_CHANNELS = 3
+CLASSES = 10
+MAX_PARAMETERS = 100_000_000  # 400 MB of float32 weights, and as much again for their gradient
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with stride 1, and the 2×2 pooling behind it."""
+
+    channels: int  # feature maps it makes
+    kernel: int  # side of the square kernel, pixels
+    padding: int = 0  # zeros on each side, pixels
+    pool: int = 2  # stride of the 2×2 pooling that follows; 0: none
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the layer table."""
+
+    name: str  # "c3"
+    kind: str  # "convolution", "pooling" or "fully connected"
+    output: tuple[int, ...]  # shape for one image: (channels, height, width) or (units,)
+    parameters: int  # weights and biases
+    receptive_field: int  # side of the patch of the picture one output cell depends on, pixels
+    jump: int  # pixels of the picture between two neighbouring cells
+    offset: int  # picture column of cell 0's leftmost pixel; negative: in the padding
+    multiply_adds: int  # per image, forward
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A stack of convolutions and fully connected layers over a 32×32 RGB picture.
+
+    Raises ConfigError where a layer does not fit its input.
+    """
+
+    name: str
+    convs: tuple[Conv, ...]
+    hidden: tuple[int, ...]  # units of the hidden fully connected layers
+    pooling: str = "max"  # the pooling it was described with; a run may choose the other
+
+    def __post_init__(self) -> None:
+        for conv in self.convs:
+            if not 1 <= conv.channels <= 1024 or conv.padding < 0 or conv.kernel < 1 or conv.pool not in (0, 1, 2):
+                raise ConfigError(
+                    f"{self.name}: a convolution needs 1 to 1024 channels, a kernel of at least 1×1 "
+                    f"and pooling stride 1 or 2, not {conv}"
+                )
+        if any(not 1 <= units <= 10_000 for units in self.hidden):
+            raise ConfigError(f"{self.name}: a fully connected layer needs 1 to 10,000 units")
+        if self.parameters > MAX_PARAMETERS:
+            raise ConfigError(
+                f"{self.name} has {self.parameters:,} parameters, more than the {MAX_PARAMETERS:,} "
+                "cnnviz trains: pool more, or use fewer channels or units"
+            )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer table, from the picture to the logits."""
+        return _layer_table(self)
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Per image, forward; a training step costs about three times as many."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def conv_layers(self) -> tuple[Layer, ...]:
+        return tuple(layer for layer in self.layers if layer.kind == "convolution")
+
+    @property
+    def weight_layers(self) -> tuple[Layer, ...]:
+        """The layers that have weights, in order."""
+        return tuple(layer for layer in self.layers if layer.parameters)
+
+    @property
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every weight and bias, in PyTorch's own layout: {"c1.weight": (6, 3, 5, 5), …}."""
+        return _weight_shapes(self)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name. Raises ConfigError with the names there are."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ConfigError(f"{self.name} has no layer {name!r}: choose one of {', '.join(x.name for x in self.layers)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Architecture":
+        """Inverse of to_dict, also after a trip through JSON. Raises ConfigError."""
+        try:
+            convs = tuple(Conv(**conv) for conv in values["convs"])
+            return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"])
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"not a description of an architecture: {error}") from error
+
+
+@cache
+def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
+    # Receptive field arithmetic: Araujo, Norris, Sim, "Computing Receptive Fields of CNNs", Distill 2019.
+    layers: list[Layer] = []
+    channels, size = IMAGE_CHANNELS, IMAGE_SIZE
+    field, jump, offset = 1, 1, 0
+
+    def name(prefix: str) -> str:
+        return f"{prefix}{len(layers) + 1}"
+
+    for conv in arch.convs:
+        padded = size + 2 * conv.padding
+        if conv.kernel > padded:
+            raise ConfigError(
+                f"{arch.name}: the {conv.kernel}×{conv.kernel} kernel of {name('c')} is larger than its "
+                f"{padded}×{padded} input: use a smaller kernel, more padding or less pooling"
+            )
+        size = padded - conv.kernel + 1
+        field, offset = field + (conv.kernel - 1) * jump, offset - conv.padding * jump
+        weights = conv.channels * channels * conv.kernel**2
+        layers.append(
+            Layer(
+                name("c"),
+                "convolution",
+                (conv.channels, size, size),
+                weights + conv.channels,
+                field,
+                jump,
+                offset,
+                weights * size**2,
+            )
+        )
+        channels = conv.channels
+        if conv.pool:
+            if size < 2:
+                raise ConfigError(f"{arch.name}: {name('s')} has only a 1×1 map to pool: use less pooling")
+            field, jump = field + jump, jump * conv.pool
+            size = (size - 2) // conv.pool + 1
+            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, field, jump, offset, 0))
+    inputs = channels * size**2
+    for units in (*arch.hidden, CLASSES):
+        weights = inputs * units
+        layers.append(
+            Layer(name("fc"), "fully connected", (units,), weights + units, IMAGE_SIZE, IMAGE_SIZE, 0, weights)
+        )
+        inputs = units
+    return tuple(layers)
+
+
+@cache
+def _weight_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = IMAGE_CHANNELS
+    for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
+        shapes[f"{layer.name}.weight"] = (conv.channels, channels, conv.kernel, conv.kernel)
+        shapes[f"{layer.name}.bias"] = (conv.channels,)
+        channels = conv.channels
+    features = [layer for layer in arch.layers if layer.kind != "fully connected"]
+    inputs = math.prod(features[-1].output) if features else IMAGE_CHANNELS * IMAGE_SIZE**2
+    for layer in arch.layers[len(features) :]:
+        shapes[f"{layer.name}.weight"] = (layer.output[0], inputs)
+        shapes[f"{layer.name}.bias"] = layer.output
+        inputs = layer.output[0]
+    return shapes
+
+
+ARCHITECTURES = {
+    arch.name: arch
+    for arch in (
+        Architecture("lenet5x5", (Conv(6, 5), Conv(16, 5)), (120, 84)),
+        Architecture("lenet3x3", (Conv(6, 3), Conv(16, 3)), (120, 84)),
+        Architecture(
+            "conv5",
+            tuple(Conv(channels, 3, padding=1, pool=1) for channels in (6, 12, 24, 48, 96)),
+            (120, 84),
+            pooling="avg",
+        ),
+    )
+}
+
+_CONV = re.compile(r"c(\d{1,4})k(\d{1,2})(?:p(\d{1,2}))?")
+_POOL = re.compile(r"s([12])")
+_HIDDEN = re.compile(r"f(\d{1,5})")
+
+
+@cache
+def architecture(name: str) -> Architecture:
+    """The architecture of that name, or the one whose layers it spells out.
+
+    A spelled-out one joins with "-": cNkK[pP] (N maps, K×K kernel, P pixels of zero padding), each perhaps followed by
+    s2 or s1 (2×2 pooling with that stride), then fN (N hidden units). "c6k5-s2-c16k5-s2-f120-f84" is lenet5x5.
+
+    Raises ConfigError for an unknown name, a misspelled layer or one that does not fit its input.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    convs: list[Conv] = []
+    hidden: list[int] = []
+    parts = name.split("-")
+    for previous, part in zip(["", *parts], parts, strict=False):
+        if (match := _CONV.fullmatch(part)) and not hidden:
+            convs.append(Conv(int(match[1]), int(match[2]), int(match[3] or 0), pool=0))
+        elif (match := _POOL.fullmatch(part)) and _CONV.fullmatch(previous):
+            convs[-1] = Conv(convs[-1].channels, convs[-1].kernel, convs[-1].padding, pool=int(match[1]))
+        elif match := _HIDDEN.fullmatch(part):
+            hidden.append(int(match[1]))
+        else:
+            raise ConfigError(
+                f"model {name!r} is not known: choose one of {', '.join(ARCHITECTURES)}, "
+                'or spell out its layers as in "c6k5-s2-c16k5-s2-f120-f84"'
+            )
+    return Architecture(name, tuple(convs), tuple(hidden))
+
+
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+POOLING_MODULES: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+
+ACTIVATIONS = tuple(ACTIVATION_MODULES)
+POOLINGS = tuple(POOLING_MODULES)
+
+
+def build(arch: Architecture, activation: str, pooling: str) -> nn.Sequential:
+    """The plain PyTorch module: (N, 3, 32, 32) normalised pictures → (N, 10) logits.
+
+    Children carry the layers' names; the activation behind layer "c1" is the child "c1_activation". The initial weights
+    are PyTorch's default, drawn from its global generator.
+    """
+    shapes, modules = arch.weight_shapes, OrderedDict[str, nn.Module]()
+    pools = iter(layer.name for layer in arch.layers if layer.kind == "pooling")
+    for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
+        channels = shapes[f"{layer.name}.weight"][1]
+        modules[layer.name] = nn.Conv2d(channels, conv.channels, conv.kernel, padding=conv.padding)
+        modules[f"{layer.name}_activation"] = ACTIVATION_MODULES[activation]()
+        if conv.pool:
+            modules[next(pools)] = POOLING_MODULES[pooling](2, stride=conv.pool)
+    modules["flatten"] = nn.Flatten()
+    dense = [layer for layer in arch.layers if layer.kind == "fully connected"]
+    for layer in dense:
+        units, inputs = shapes[f"{layer.name}.weight"]
+        modules[layer.name] = nn.Linear(inputs, units)
+        if layer is not dense[-1]:
+            modules[f"{layer.name}_activation"] = ACTIVATION_MODULES[activation]()
+    return nn.Sequential(modules)
+
+
+def initial_weights(arch: Architecture, seed: int) -> dict[str, torch.Tensor]:
+    """PyTorch's default initial weights after torch.manual_seed(seed), leaving the caller's generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return {name: weight.detach() for name, weight in build(arch, "tanh", "max").state_dict().items()}

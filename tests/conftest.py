@@ -1,0 +1,25 @@
+"""Every test gets a store and a data folder of its own; nothing of the user's is read or written."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("CNNVIZ_OFFLINE", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def cifar10_root(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the real CIFAR-10, and CNNVIZ_DATA pointing at it."""
+    if not (REAL_DATA / "cifar-10-batches-py" / "test_batch").is_file():
+        pytest.skip(f"no CIFAR-10 in {REAL_DATA}: set CNNVIZ_DATA to the folder that holds cifar-10-batches-py")
+    monkeypatch.setenv("CNNVIZ_DATA", str(REAL_DATA))
+    return REAL_DATA
