@@ -72,6 +72,7 @@ class RunConfig:
         parts += [
             text
             for text, chosen in (
+                (f"{self.pooling} pooling", self.pooling != architecture(self.model).pooling),
                 (self.optimizer, self.optimizer != "sgd"),
                 (f"momentum {self.momentum:g}", self.momentum),
                 (f"decay {self.weight_decay:g}", self.weight_decay),
@@ -123,7 +124,7 @@ class Preset:
     choices: dict[str, list[Any]]
 
     def configs(self, **overrides: Any) -> list[RunConfig]:
-        return grid(**{**self.choices, **{name: [value] for name, value in overrides.items()}})
+        return grid(None, **{**self.choices, **{name: [value] for name, value in overrides.items()}})
 
 
 PRESETS = {

@@ -1,9 +1,15 @@
 """Every test gets a store and a data folder of its own; nothing of the user's is read or written."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small tensors: threads would only wait
+
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)
 
 REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
@@ -23,3 +29,15 @@ def cifar10_root(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no CIFAR-10 in {REAL_DATA}: set CNNVIZ_DATA to the folder that holds cifar-10-batches-py")
     monkeypatch.setenv("CNNVIZ_DATA", str(REAL_DATA))
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("synthetic")
+
+
+@pytest.fixture
+def synthetic_root(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder shared by the session's tests, so that the synthetic set is drawn once."""
+    monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
+    return _drawn

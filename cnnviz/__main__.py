@@ -1,0 +1,338 @@
+"""python -m cnnviz: the same path as the app's, without a screen."""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cnnviz.errors import CnnvizError, ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnviz.config import RunConfig
+    from cnnviz.jobs import WorkerStatus
+    from cnnviz.tracking import TrackedRun
+
+# Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, exit status 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m cnnviz", description="Train small CNNs on CIFAR-10 and look inside them.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    train = command("train", _train, "Train here; lists are comma-separated and multiply into a grid.")
+    for name, text in (
+        ("model", "lenet5x5, lenet3x3, conv5, or layers: c6k5-s2-c16k5-s2-f120-f84"),
+        ("activation", "sigmoid, tanh, relu, leaky_relu, gelu, silu"),
+        ("pooling", "max, avg; default: the model's own"),
+        ("loss", "cross_entropy, mse"),
+        ("optimizer", "sgd, adam"),
+        ("lr", "learning rate"),
+        ("momentum", "SGD's momentum"),
+        ("weight-decay", "L2 penalty"),
+        ("batch-size", "images a step"),
+        ("seed", "of the initial weights and the order of the batches"),
+        ("dataset", "cifar10, synthetic"),
+        ("epochs", "passes over the training images"),
+        ("limit-train", "train on the first N images only"),
+    ):
+        train.add_argument(f"--{name}", metavar="N" if name == "limit-train" else name.upper(), help=text)
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    work = command("work", _work, "A worker: trains what is scheduled, then leaves.")
+    work.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    runs = command("runs", _runs, "List the runs.")
+    runs.add_argument("--json", action="store_true", help="as JSON")
+    more = command("continue", _continue, "Train runs for more epochs, in the same runs.")
+    more.add_argument("run_ids", nargs="+", metavar="RUN_ID")
+    more.add_argument("--epochs", type=int, required=True, help="how many more")
+    stop = command("stop", _stop, "Stop runs; their last complete epoch is kept.")
+    stop.add_argument("run_ids", nargs="+", metavar="RUN_ID")
+    features = command("features", _features, "Pictures, predictions and feature maps on one sheet.")
+    features.add_argument("run_id", metavar="RUN_ID")
+    features.add_argument("--images", nargs="+", default=["test:0-9"], help="test:0-9, test:3,8 or files")
+    features.add_argument("--layer", help="c1, s2, c3_activation, …; default: the last convolution's activation")
+    features.add_argument("--epoch", type=int, help="default: the last one kept")
+    features.add_argument("--out", type=Path, default=Path("sheet.png"), help="the PNG to write")
+    dataset = command("data", _data, "Where CIFAR-10 is and whether it is whole.")
+    either = dataset.add_mutually_exclusive_group()
+    either.add_argument("--fetch", action="store_true", help="download what is missing")
+    either.add_argument("--check", action="store_true", help="verify every checksum")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except CnnvizError as error:
+        print(f"cnnviz: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("cnnviz: stopped; every complete epoch is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+# -- train, continue, work -----------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> None:
+    configs = _grid(options)
+    from cnnviz import jobs, tracking
+
+    _watch(tracking.schedule(configs, jobs.resolve(options.device)))
+
+
+def _grid(options: argparse.Namespace) -> list["RunConfig"]:
+    from cnnviz.config import RunConfig, grid
+
+    choices: dict[str, list[Any]] = {}
+    for each in fields(RunConfig):
+        text = getattr(options, each.name)
+        if text is not None:
+            choices[each.name] = [_value(each.name, each.type, part) for part in text.split(",")]
+    return grid(None, **choices)
+
+
+def _value(name: str, kind: Any, text: str) -> Any:
+    try:
+        return kind(text.strip())
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{name.replace('_', ' ')} {text!r} is not {wanted}: write it as in --help") from None
+
+
+def _continue(options: argparse.Namespace) -> None:
+    from cnnviz import tracking
+
+    _watch(tracking.continue_runs(options.run_ids, options.epochs))
+
+
+def _watch(run_ids: Sequence[str]) -> None:
+    """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
+    from tqdm import tqdm
+
+    from cnnviz import jobs, tracking
+
+    devices = sorted({tracking.run(run_id).device for run_id in run_ids})
+    stops = 0
+    with tqdm(total=len(run_ids), unit="run", bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}") as bar:
+        shown = _Bar(bar, run_ids)
+        try:
+            for device in devices:
+                if not jobs.work(device, run_ids, shown):
+                    bar.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
+            while any(tracking.run(run_id).active for run_id in run_ids):
+                for status in jobs.workers():
+                    shown(status)
+                jobs.ensure_worker()
+                time.sleep(1)
+        except (KeyboardInterrupt, jobs.Stopped):
+            active = [run_id for run_id in run_ids if tracking.run(run_id).active]
+            tracking.request_stop(active)
+            stops = len(active)
+    jobs.ensure_worker()  # for what others scheduled meanwhile
+    _print_table([tracking.run(run_id) for run_id in run_ids])
+    failures = [each for run_id in run_ids if (each := tracking.run(run_id)).status == "FAILED"]
+    if stops:
+        raise KeyboardInterrupt
+    if failures:
+        raise CnnvizError(f"{len(failures)} of {len(run_ids)} runs failed: {failures[0].message}")
+
+
+class _Bar:
+    """A worker's status as a progress bar over all epochs of all runs."""
+
+    def __init__(self, bar: Any, run_ids: Sequence[str]) -> None:
+        self.bar, self.run_ids = bar, run_ids
+
+    def __call__(self, status: "WorkerStatus") -> None:
+        from cnnviz.jobs import duration
+
+        ours = {run_id: status.runs[run_id] for run_id in self.run_ids if run_id in status.runs}
+        if status.runs and not ours:
+            return
+        done = len(self.run_ids) - len(ours) + sum(each.fraction for each in ours.values()) if ours else self.bar.n
+        rate = sum(each.images_per_second for each in ours.values())
+        left = [each.seconds_left for each in ours.values() if each.seconds_left is not None]
+        epochs = {f"epoch {each.epoch}/{each.target}" for each in ours.values()}
+        words = [epochs.pop() if len(epochs) == 1 else ""]
+        words += [
+            f"{rate:,.0f} images/s" if rate else "",
+            f"{duration(max(left))} left" if left else "",
+            status.message,
+        ]
+        self.bar.set_description_str(status.phase, refresh=False)
+        self.bar.set_postfix_str(", ".join(word for word in words if word), refresh=False)
+        self.bar.n = min(done, len(self.run_ids))
+        self.bar.refresh()
+
+
+def _work(options: argparse.Namespace) -> None:
+    from cnnviz import jobs
+
+    def say(status: "WorkerStatus", said: list[str] = []) -> None:  # noqa: B006 — remembers the last line
+        line = f"{status.phase} {status.message}".strip()
+        if said[-1:] != [line]:
+            said[:] = [line]
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}: {len(status.runs)} runs", flush=True)
+
+    try:
+        if not jobs.work(options.device, on_status=say):
+            print(f"a worker for {jobs.resolve(options.device)} is there already")
+    except jobs.Stopped:
+        print("asked to leave: the runs wait for the next worker", flush=True)
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from cnnviz import jobs
+
+    jobs.stop(options.run_ids)
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from cnnviz import tracking
+
+    found = tracking.runs()
+    if options.json:
+        print(json.dumps([_row(each) for each in found], indent=1))
+    elif found:
+        _print_table(found)
+    else:
+        print(f"no runs yet in {tracking.home()}: `python -m cnnviz train` trains one")
+
+
+def _row(run: "TrackedRun") -> dict[str, Any]:
+    epoch, accuracy = run.best or (None, None)
+    return {
+        "id": run.id,
+        "name": run.name,
+        "status": run.status,
+        "epoch": run.epoch,
+        "target_epochs": run.config.epochs,
+        "best_accuracy": accuracy,
+        "best_epoch": epoch,
+        "last_accuracy": _finite(run.accuracy[-1]) if run.accuracy else None,
+        "seconds": run.seconds,
+        "device": run.device,
+        "message": run.message,
+        "params": {each.name: getattr(run.config, each.name) for each in fields(run.config) if each.name != "epochs"},
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if value - value == 0 else None  # JSON knows neither NaN nor infinity
+
+
+def _print_table(found: Sequence["TrackedRun"]) -> None:
+    from cnnviz.jobs import duration
+
+    print(f"{'id':8}  {'status':9}  {'epochs':>7}  {'best':>14}  {'last':>7}  {'time':>10}  name")
+    for run in found:
+        best = f"{run.best[1]:7.2%} @ {run.best[0]:<4}" if run.best else ""
+        last = f"{run.accuracy[-1]:7.2%}" if run.accuracy else ""
+        epochs = f"{max(run.epoch, 0)}/{run.config.epochs}"
+        note = f"  ({run.message})" if run.message else ""
+        print(
+            f"{run.id[:8]}  {run.status:9}  {epochs:>7}  {best:>14}  {last:>7}  "
+            f"{duration(run.seconds):>10}  {run.name}{note}"
+        )
+
+
+# -- features and data ---------------------------------------------------------------------------
+
+
+def _features(options: argparse.Namespace) -> None:
+    from cnnviz import features, sheet, tracking
+
+    run = tracking.run(options.run_id)
+    kept = tracking.checkpoint_epochs(run.id)
+    if not kept:
+        raise CnnvizError(f"{run.name} has no checkpoint yet: wait for its first epoch")
+    weights = tracking.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
+    network = features.load_network(run.architecture, run.config.activation, run.config.pooling, weights)
+    layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"
+    images, labels, classes = _pictures(options.images, run)
+    picture = sheet.sheet(network, images, labels, layer, classes)
+    try:
+        options.out.write_bytes(sheet.png(picture))
+    except OSError as error:
+        raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
+    prediction = features.predict(network, images)
+    for index in range(len(images)):
+        label = None if labels is None else int(labels[index])
+        print(f"{index}: {sheet.caption(prediction, index, label, classes)}")
+    print(f"{layer} of {run.name}, {picture.width}×{picture.height} pixels: {options.out}")
+
+
+def _pictures(wanted: Sequence[str], run: "TrackedRun") -> tuple["Tensor", "Tensor | None", Sequence[str]]:
+    """uint8 (N, 32, 32, 3), the true classes where they are known, and the classes' names."""
+    import torch
+
+    from cnnviz import data, images
+
+    dataset = data.load(run.config.dataset)
+    if all(each.startswith("test:") for each in wanted):
+        indices = [index for each in wanted for index in _indices(each[5:], len(dataset.test_labels))]
+        return dataset.test_images[indices], dataset.test_labels[indices], dataset.classes
+    pixels = [images.prepare(images.open_picture(Path(each), Path(each).name)).pixels for each in wanted]
+    return torch.stack(pixels), None, dataset.classes
+
+
+def _indices(text: str, size: int) -> list[int]:
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < size:
+            raise CnnvizError(
+                f"images test:{text} are not in the test set: write test:0-9 or test:3,8, up to {size - 1}"
+            )
+        found += range(first, last + 1)
+    return found
+
+
+def _data(options: argparse.Namespace) -> None:
+    from cnnviz import data
+
+    if options.fetch:
+        from tqdm import tqdm
+
+        with tqdm(total=100, unit="%", bar_format="{desc} {percentage:3.0f}%|{bar}|") as bar:
+
+            def show(message: str, fraction: float) -> None:
+                bar.set_description_str(message, refresh=False)
+                bar.n = round(100 * fraction)
+                bar.refresh()
+
+            data.fetch(show)
+    if options.check or options.fetch:
+        print(data.check())
+    elif data.available("cifar10"):
+        print(f"CIFAR-10 is in {data.data_root()}; --check verifies it")
+    else:
+        print(f"CIFAR-10 is not in {data.data_root()}: --fetch downloads it, or set CNNVIZ_DATA to its folder")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

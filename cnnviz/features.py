@@ -1,0 +1,230 @@
+"""Inside one trained network: the maps of every layer, predictions, and what happens without a channel.
+
+Pictures go in as a data set holds them: uint8 (N, 32, 32, 3), RGB. Nothing here hooks into a module or changes
+one, so any number of threads may look into the same network at once.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from cnnviz import data
+from cnnviz.errors import CheckpointError, ConfigError
+from cnnviz.models import ACTIVATION_MODULES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, build
+from cnnviz.stack import FLAT
+
+BATCH = 250  # pictures at a time where there may be thousands
+ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
+NOTHING = 1e-6  # of the layer's largest value: what float32 rounding leaves of zero
+
+_SUFFIX = "_activation"
+_CAN_DIE = ("relu", "gelu", "silu")  # their slope is zero, or nearly, wherever they give zero
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network to look into, never to train."""
+
+    arch: Architecture
+    activation: str
+    pooling: str
+    module: nn.Sequential  # in eval mode, its weights without gradients
+
+
+@dataclass(frozen=True)
+class LayerMaps:
+    """What one step of a network made of N pictures."""
+
+    name: str  # "c1" before its activation, "c1_activation" after it; "s2"; "fc7"
+    layer: Layer
+    values: Tensor  # (N, channels, height, width), or (N, units)
+
+    @property
+    def low(self) -> float:
+        """Smallest finite value; 0 where there is none."""
+        return min(self._finite().tolist(), default=0.0)
+
+    @property
+    def high(self) -> float:
+        """Largest finite value; 0 where there is none."""
+        return max(self._finite().tolist(), default=0.0)
+
+    def _finite(self) -> Tensor:
+        finite = self.values[self.values.isfinite()]
+        return torch.stack(finite.aminmax()) if len(finite) else finite
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of N pictures."""
+
+    logits: Tensor  # (N, 10)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(N, 10), the softmax of the logits. A network trained with MSE was taught logits of 0 and 1 and not
+        probabilities, so its softmax stays flat (at most 23 % for a perfect answer): read the order, not the height."""
+        return self.logits.softmax(1)
+
+    @property
+    def classes(self) -> Tensor:
+        """(N,), the most probable class."""
+        return self.logits.argmax(1)
+
+    def top(self, k: int) -> list[list[tuple[int, float]]]:
+        """For each picture the k most probable classes with their probabilities, the most probable first."""
+        probabilities, classes = self.probabilities.topk(k)
+        pairs = zip(classes.tolist(), probabilities.tolist(), strict=True)
+        return [list(zip(*pair, strict=True)) for pair in pairs]
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """What one channel did on the pictures it was measured on; on others it may do otherwise."""
+
+    channel: int
+    pictures: int
+    low: float  # of its activations
+    high: float
+    mean: float
+    dead: bool  # ReLU, GELU, SiLU: gave nothing but zero, so that no gradient passed either
+    constant: bool  # varied by less than one colour step on its layer's scale
+    saturated: float  # share of cells where the activation's slope is under 5 % of its steepest
+    diverged: bool  # holds NaN or infinite values
+
+    @property
+    def badges(self) -> tuple[str, ...]:
+        """What is worth a note, claiming no more than was measured: ("zero on this picture",)."""
+        seen = "this picture" if self.pictures == 1 else f"these {self.pictures} pictures"
+        noted = {
+            f"not finite on {seen}": self.diverged,
+            f"zero on {seen}": self.dead,
+            f"one value all over {seen}": self.constant and not self.dead,
+            f"{self.saturated:.0%} saturated on {seen}": self.saturated >= 0.5 and not self.dead,
+        }
+        return tuple(badge for badge, holds in noted.items() if holds)
+
+
+def load_network(arch: Architecture, activation: str, pooling: str, weights: Mapping[str, Tensor]) -> Network:
+    """The network with copies of these weights, on their device. Raises CheckpointError where they are not its own."""
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if shapes != arch.weight_shapes:
+        odd = min(name for name, _ in shapes.items() ^ arch.weight_shapes.items())
+        raise CheckpointError(
+            f"the weights are not {arch.name}'s ({odd} differs): choose a run or epoch of {arch.name}"
+        )
+    with torch.device("meta"):  # no memory, and no initial weights drawn from the global generator
+        module = build(arch, activation, pooling)
+    module.load_state_dict({name: weight.detach().clone() for name, weight in weights.items()}, assign=True)
+    return Network(arch, activation, pooling, module.eval().requires_grad_(False))
+
+
+@torch.no_grad()
+def activations(network: Network, images: Tensor) -> dict[str, LayerMaps]:
+    """The maps of every layer, before and after its activation, in order, of uint8 (N, 32, 32, 3) pictures.
+
+    All of them stay in memory: 1.8 MB a picture for conv5. The last ones are the logits.
+    """
+    maps, x = {}, _normalised(network, images)
+    for name, step in network.module.named_children():
+        x = step(x)
+        if name != "flatten":
+            maps[name] = LayerMaps(name, network.arch.layer(name.removesuffix(_SUFFIX)), x)
+    return maps
+
+
+@torch.no_grad()
+def predict(network: Network, images: Tensor) -> Prediction:
+    """Logits and probabilities of any number of uint8 (N, 32, 32, 3) pictures."""
+    batches = (network.module(_normalised(network, batch)) for batch in images.split(BATCH))
+    return Prediction(torch.cat(list(batches)))
+
+
+def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
+    """Share of the uint8 (N, 32, 32, 3) pictures whose most probable class is their label's."""
+    return (predict(network, images).classes == labels.to(_device(network))).double().mean().item()
+
+
+def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
+    """One for each channel of a layer with an activation, from its maps BEFORE that activation ("c1").
+
+    Constant is a range below ONE_COLOUR of the layer's own, which one cell alone cannot be; dead is a largest value
+    below NOTHING of the layer's; saturated counts slopes below FLAT of the activation's steepest.
+    """
+    if maps.name != maps.layer.name or maps.layer.kind == "pooling":
+        raise ConfigError(f"{maps.name} has no activation behind it: choose the maps of a layer before its activation")
+    function = ACTIVATION_MODULES[activation]()
+    outputs = _by_channel(function(maps.values))  # (channels, cells of all pictures)
+    slopes = _by_channel(_slope(function, maps.values))
+    flat = FLAT * _slope(function, torch.linspace(-8, 8, 1601)).max()
+    finite = outputs[outputs.isfinite()]
+    largest = float(finite.abs().max()) if len(finite) else 0.0
+    layer_range = float(finite.max() - finite.min()) if len(finite) else 0.0
+    facts = []
+    for channel, (output, slope) in enumerate(zip(outputs, slopes, strict=True)):
+        low, high = output.aminmax()
+        facts.append(
+            ChannelFacts(
+                channel,
+                pictures=len(maps.values),
+                low=float(low),
+                high=float(high),
+                mean=float(output.mean()),
+                dead=activation in _CAN_DIE and bool(output.abs().max() <= NOTHING * largest),
+                constant=len(output) > 1 and bool(high - low <= max(ONE_COLOUR * layer_range, NOTHING * largest)),
+                saturated=float((slope.abs() < flat).double().mean()),
+                diverged=not bool(output.isfinite().all()),
+            )
+        )
+    return tuple(facts)
+
+
+def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
+    """The network with these channels of the layer silent: zero after its activation, or after the pooling.
+
+    It shares the weights of the one it came from. Raises ConfigError for a channel that is not there, and for the
+    logits, which are the answer and not a channel.
+    """
+    found, silent = network.arch.layer(layer), sorted(set(channels))
+    steps = OrderedDict(network.module.named_children())
+    name = layer if found.kind == "pooling" else layer + _SUFFIX
+    if name not in steps:
+        raise ConfigError(f"{layer} holds the logits, which cannot be switched off: choose a layer before it")
+    if wrong := [channel for channel in silent if not 0 <= channel < found.output[0]]:
+        raise ConfigError(f"{layer} has no channel {wrong[0]}: choose from 0 to {found.output[0] - 1}")
+    steps[name] = nn.Sequential(steps[name], _Silence(silent))
+    return replace(network, module=nn.Sequential(steps).eval())
+
+
+class _Silence(nn.Module):
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Filled and not multiplied: NaN times zero is NaN.
+        return x.index_fill(1, torch.tensor(self.channels, dtype=torch.long, device=x.device), 0.0)
+
+
+def _device(network: Network) -> torch.device:
+    return next(network.module.parameters()).device
+
+
+def _normalised(network: Network, images: Tensor) -> Tensor:
+    if images.dtype != torch.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS):
+        shape = f"(N, {IMAGE_SIZE}, {IMAGE_SIZE}, {IMAGE_CHANNELS})"
+        raise ConfigError(f"pictures must be uint8 {shape}, not {str(images.dtype)[6:]} {tuple(images.shape)}")
+    return data.normalise(images.to(_device(network)))
+
+
+def _by_channel(values: Tensor) -> Tensor:
+    return values.transpose(0, 1).flatten(1)
+
+
+def _slope(function: nn.Module, values: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = values.detach().requires_grad_()
+        return torch.autograd.grad(function(x).sum(), x)[0]

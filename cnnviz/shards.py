@@ -1,0 +1,217 @@
+"""Train any runs: those that can share a stack do, and the stacks are spread over the machine's cores.
+
+On a CPU a stack is cut into one shard per core, each a process with one thread: two threads on one small network wait
+for each other longer than they work. Each process loads the data itself, trains, and tells what it sees through a pipe.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import psutil
+import torch
+
+from cnnviz import data
+from cnnviz.config import RunConfig
+from cnnviz.errors import CnnvizError
+from cnnviz.models import architecture
+from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
+
+# glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's 34 MB gradient
+# that is 8,200 page faults a step. Read when a process starts; other systems ignore it.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
+LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds more than one core
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Runs (by index) trained as one stack by one process."""
+
+    runs: tuple[int, ...]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """A shard's progress."""
+
+    shard: Shard
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A shard that could not go on, and why, in one line."""
+
+    shard: Shard
+    message: str
+
+
+def cores() -> int:
+    """Physical cores this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def stacks(configs: Sequence[RunConfig], epochs: Sequence[int] | None = None) -> list[list[int]]:
+    """The runs (by index) that can share a stack, given the epochs they set out from."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for run, config in enumerate(configs):
+        groups.setdefault(stack_key(config, epochs[run] if epochs else -1), []).append(run)
+    return list(groups.values())
+
+
+def plan(groups: Sequence[Sequence[int]], configs: Sequence[RunConfig], device: str) -> list[Shard]:
+    """Cut stacks into shards: one each on a GPU, up to one a core on a CPU, equal activations side by side."""
+    parts = cores() if device == "cpu" else 1
+    shards = []
+    for group in groups:
+        ordered = sorted(group, key=lambda run: configs[run].activation)
+        count = min(parts, len(ordered))
+        cuts = [round(index * len(ordered) / count) for index in range(count + 1)]
+        shards += [tuple(ordered[start:stop]) for start, stop in itertools.pairwise(cuts)]
+    alone = len(shards) == 1
+    large = {run for run, config in enumerate(configs) if architecture(config.model).multiply_adds > LARGE}
+    return [Shard(runs, parts if alone and large.issuperset(runs) else 1) for runs in shards]
+
+
+def train(
+    configs: Sequence[RunConfig],
+    starts: Sequence[Start] | None = None,
+    device: str = "cpu",
+    stopped: Callable[[], Collection[int]] = tuple,
+) -> Generator[EpochResult | Told | Failed | None]:
+    """Train the runs, each to its config.epochs. Yields what happens, and None at least twice a second.
+
+    stopped() names runs (by index) to leave out from now on. A script that calls this needs the usual
+    `if __name__ == "__main__":`, as its processes are spawned.
+    """
+    starts = starts or [fresh_start(config) for config in configs]
+    shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
+    waiting, working = deque(shards), dict[Connection, tuple[Shard, Any]]()
+    at_once = cores() if device == "cpu" else 1
+    try:
+        while waiting or working:
+            while waiting and len(working) < at_once:
+                shard = waiting.popleft()
+                pipe, process = _launch(
+                    shard, [configs[run] for run in shard.runs], [starts[run] for run in shard.runs], device
+                )
+                working[pipe] = (shard, process)
+            ready = wait(list(working), timeout=0.5)
+            left_out = frozenset(stopped())
+            for pipe in list(working):
+                shard, process = working[pipe]
+                message = _receive(pipe, process) if pipe in ready else None
+                if message is not None and not isinstance(message, Progress | EpochResult):
+                    del working[pipe]
+                    pipe.close()
+                    process.join()
+                    if isinstance(message, str):
+                        yield Failed(shard, message)
+                    continue
+                _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
+                if isinstance(message, EpochResult):
+                    yield replace(message, run=shard.runs[message.run])
+                elif isinstance(message, Progress):
+                    yield Told(shard, message)
+            yield None
+    finally:
+        for _, process in working.values():
+            process.kill()
+            process.join()
+
+
+class _Done:
+    pass
+
+
+def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], device: str) -> tuple[Connection, Any]:
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    packed = [(start.epoch, _pack(start.weights), _pack(start.slots)) for start in starts]
+    environment = {**_KEEP_MEMORY, "OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
+    try:
+        process = context.Process(
+            target=_shard_main, args=(theirs, configs, packed, device, shard.threads), daemon=True
+        )
+        process.start()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    theirs.close()  # so that a dead process is an end of file here
+    return pipe, process
+
+
+def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Done:
+    """The next message; a string where the shard failed."""
+    try:
+        message = pipe.recv()
+    except (EOFError, OSError):
+        process.join()
+        return f"the training process ended unexpectedly (exit status {process.exitcode}): perhaps memory ran out"
+    if isinstance(message, EpochResult):
+        return replace(message, weights=_unpack(message.weights), slots=_unpack(message.slots))
+    return message
+
+
+def _tell(pipe: Connection, left_out: set[int]) -> None:
+    with contextlib.suppress(OSError):  # its end is read at the next turn
+        pipe.send(left_out)
+
+
+def _shard_main(
+    pipe: Connection,
+    configs: Sequence[RunConfig],
+    packed: Sequence[tuple[int, Mapping[str, Any], Mapping[str, Any]]],
+    device: str,
+    threads: int,
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    left_out: set[int] = set()
+
+    def stopped() -> set[int]:
+        nonlocal left_out
+        while pipe.poll():
+            left_out = pipe.recv()
+        return left_out
+
+    try:
+        torch.set_num_threads(threads)
+        starts = [Start(epoch, _unpack(weights), _unpack(slots)) for epoch, weights, slots in packed]
+        pipe.send(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
+        dataset = data.load(configs[0].dataset)
+        for result in train_stack(configs, dataset, starts, device, stopped=stopped, on_progress=pipe.send):
+            pipe.send(replace(result, weights=_pack(result.weights), slots=_pack(result.slots)))
+        pipe.send(_Done())
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        pass  # the process that asked for this is gone
+    except CnnvizError as error:
+        pipe.send(str(error))
+    except torch.OutOfMemoryError:
+        pipe.send(f"the memory of {device} is too small for {len(configs)} networks at once: launch fewer together")
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()  # into the worker's log
+        pipe.send(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
+# Arrays, as tensors would travel through shared memory, of which containers often have little.
+def _pack(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _unpack(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}

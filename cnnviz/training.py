@@ -1,0 +1,269 @@
+"""Train one stack of networks: an EpochResult per run and epoch. Needs torch and torchvision alone.
+
+What an epoch does depends on the configurations, the weights it starts from and (seed, epoch), and on nothing else: a
+run resumed at an epoch's edge goes on as if it had never stopped, bit for bit where the stack, the threads and the
+machine are the same.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cnnviz import data
+from cnnviz.config import RunConfig
+from cnnviz.data import Dataset
+from cnnviz.errors import ConfigError
+from cnnviz.models import architecture, initial_weights
+from cnnviz.stack import Stack
+
+# Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
+COMPILE_FROM_STEPS = 10_000
+PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
+LOOK_UP_SECONDS = 0.25  # how often progress is told and stop requests are heard
+GRAPHED_STEPS = 20  # steps in one CUDA graph: launching it then costs nothing beside running it
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run sets out from."""
+
+    epoch: int  # the last complete one; -1: not even the untrained network was recorded
+    weights: Mapping[str, Tensor]
+    slots: Mapping[str, Tensor] = field(default_factory=dict)  # the optimizer's state
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One run after one epoch; epoch 0 is the untrained network."""
+
+    run: int  # index among the configurations
+    epoch: int
+    metrics: dict[str, float]  # by the names the store uses
+    weights: dict[str, Tensor] = field(repr=False)
+    slots: dict[str, Tensor] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stack is, several times a second."""
+
+    phase: str  # "compiling", "training", "evaluating"
+    epoch: int
+    fraction: float  # of the epoch
+    images_per_second: float  # of each network; 0: not known yet
+
+
+def fresh_start(config: RunConfig) -> Start:
+    """The untrained network of that configuration."""
+    return Start(-1, initial_weights(architecture(config.model), config.seed))
+
+
+def stack_key(config: RunConfig, start_epoch: int) -> tuple[object, ...]:
+    """Runs may share a stack where these are equal: the same network, the same batches, the same optimizer."""
+    c = config
+    return (c.model, c.pooling, c.optimizer, c.batch_size, c.dataset, c.seed, c.limit_train, start_epoch)
+
+
+def train_stack(
+    configs: Sequence[RunConfig],
+    dataset: Dataset,
+    starts: Sequence[Start] | None = None,
+    device: str = "cpu",
+    compiled: bool | None = None,
+    stopped: Callable[[], Collection[int]] = tuple,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[EpochResult]:
+    """Train runs that share one stack_key, each to its config.epochs.
+
+    stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. compiled=None compiles
+    where it pays. Raises ConfigError for runs that cannot share a stack.
+    """
+    starts = starts or [fresh_start(config) for config in configs]
+    keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
+    if len(keys) != 1:
+        raise ConfigError(
+            f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
+        )
+    torch.backends.cudnn.allow_tf32 = False  # float32 as it is written; recorded with every stretch
+    torch.backends.cudnn.deterministic = True
+    dataset = dataset.limited(configs[0].limit_train).to(device)
+    if compiled is None:
+        compiled = pays_to_compile(configs, device)
+    active = [
+        run for run, (config, start) in enumerate(zip(configs, starts, strict=True)) if start.epoch < config.epochs
+    ]
+    trainer = _Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, compiled)
+    seats = active  # whose network sits where in the stack
+    for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
+        if not active:
+            return
+        last = {run for run in active if configs[run].epochs == epoch}
+        metrics = trainer.epoch(epoch, bool(last), partial(_all_stopped, active, stopped), on_progress)
+        left_out = set(stopped())
+        active = [run for run in active if run not in left_out]
+        if metrics is None:
+            return
+        now = {run: trainer.snapshot(seats.index(run), epoch) for run in active}
+        for run, state in now.items():
+            yield EpochResult(run, epoch, metrics[seats.index(run)], dict(state.weights), dict(state.slots))
+        active = [run for run in active if run not in last]
+        if active and len(active) <= len(seats) // 2:
+            # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
+            trainer = _Trainer(
+                [configs[run] for run in active], [now[run] for run in active], dataset, device, compiled
+            )
+            seats = active
+
+
+def _all_stopped(runs: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
+    return set(runs) <= set(stopped())
+
+
+class _Trainer:
+    """A stack, its data and the way its steps are run on this device."""
+
+    def __init__(
+        self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, compiled: bool
+    ) -> None:
+        self.dataset, self.config, self.device = dataset, configs[0], device
+        self.stack = Stack(
+            architecture(self.config.model),
+            configs,
+            [start.weights for start in starts],
+            [start.slots for start in starts],
+            device,
+        )
+        self.run_step: Callable[[Tensor, Tensor, Tensor], None] = self.stack.step
+        self.is_cold = compiled
+        if compiled:
+            self.run_step = torch.compile(self.stack.step, fullgraph=True, dynamic=False)
+        self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if device == "cuda" else None
+        self.rate = 0.0
+
+    def snapshot(self, seat: int, epoch: int) -> Start:
+        return Start(epoch, self.stack.weights_of(seat), self.stack.slots_of(seat))
+
+    def epoch(
+        self,
+        epoch: int,
+        exact: bool,
+        abandoned: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> list[dict[str, float]] | None:
+        """Train one epoch (0: only look) and return each run's metrics; None where it was abandoned half way."""
+        began = time.perf_counter()
+        if epoch == 0:
+            on_progress(Progress("evaluating", 0, 0.0, 0.0))
+            metrics = self._probe()
+        else:
+            walked = self._walk(epoch, abandoned, on_progress)
+            if walked is None:
+                return None
+            metrics = walked
+            on_progress(Progress("evaluating", epoch, 1.0, self.rate))
+        data_set = self.dataset
+        tested = self.stack.evaluate(data_set.test_images, data_set.test_labels)
+        for run, figures in zip(metrics, tested, strict=True):
+            run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
+        if exact or epoch == 0:
+            trained = self.stack.evaluate(data_set.train_images, data_set.train_labels)
+            for run, figures in zip(metrics, trained, strict=True):
+                run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
+                if epoch == 0:  # before training the two are one
+                    run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
+        for run in metrics:
+            run["epoch_seconds"] = time.perf_counter() - began if epoch else 0.0
+            run["images_per_second"] = self.rate
+        return metrics
+
+    def _probe(self) -> list[dict[str, float]]:
+        """The gradient norms of the untrained network, over the first batches of epoch 1; nothing is changed."""
+        stack, size = self.stack, self.config.batch_size
+        order = data.batch_order(self.config.seed, 1, len(self.dataset.train_labels))[: PROBE_STEPS * size]
+        batches = order.to(self.device).split(size)
+        stack.begin_epoch()
+        for rows in batches:
+            stack.look(self.dataset.train_images, self.dataset.train_labels, rows)
+        return stack.epoch_figures(len(order), len(batches))
+
+    def _walk(
+        self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
+    ) -> list[dict[str, float]] | None:
+        images, labels, size = self.dataset.train_images, self.dataset.train_labels, self.config.batch_size
+        order = data.batch_order(self.config.seed, epoch, len(labels)).to(self.device)
+        batches = order.split(size)
+        on_progress(Progress("compiling" if self.is_cold else "training", epoch, 0.0, self.rate))
+        self.stack.begin_epoch()
+        told = began = time.perf_counter()
+        first = uncounted = 0
+        if self.graph is not None:
+            first = self.graph.walk(order)
+        for step, rows in enumerate(batches[first:], first):
+            whole = len(rows) == size
+            (self.run_step if whole else self.stack.step)(images, labels, rows)
+            now = time.perf_counter()
+            if self.is_cold:  # that one step took as long as the compiler
+                self.is_cold, told, began, uncounted = False, now, now, step + 1
+            if now - told > LOOK_UP_SECONDS:
+                told = now
+                if abandoned():
+                    return None
+                self.rate = (step + 1 - uncounted) * size / (now - began)
+                on_progress(Progress("training", epoch, (step + 1) / len(batches), self.rate))
+        figures = self.stack.epoch_figures(len(labels), len(batches))
+        self.rate = (len(labels) - uncounted * size) / max(time.perf_counter() - began, 1e-9)
+        return figures
+
+
+class _StepGraph:
+    """Many steps replayed as one CUDA graph: no launch and no wait between them."""
+
+    def __init__(self, stack: Stack, dataset: Dataset, batch_size: int) -> None:
+        self.stack, self.batch_size = stack, batch_size
+        self.images, self.labels = dataset.train_images, dataset.train_labels
+        self.order = torch.zeros(len(self.labels), dtype=torch.int64, device="cuda")
+        self.cursor = torch.arange(batch_size, device="cuda")
+        state = [each.clone() for each in stack.state()]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # warm-up: libraries choose their kernels and allocate outside of the capture
+            for _ in range(3):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            for _ in range(GRAPHED_STEPS):
+                self._step()
+        for each, saved in zip(stack.state(), state, strict=True):
+            each.copy_(saved)
+
+    def _step(self) -> None:
+        self.stack.step(self.images, self.labels, self.order[self.cursor])
+        self.cursor += self.batch_size
+
+    def walk(self, order: Tensor) -> int:
+        """Train on as much of the order as whole graphs cover; the number of steps made."""
+        replays = len(order) // self.batch_size // GRAPHED_STEPS
+        self.order.copy_(order)
+        torch.arange(self.batch_size, out=self.cursor)
+        for _ in range(replays):
+            self.graph.replay()
+        return replays * GRAPHED_STEPS
+
+
+def pays_to_compile(configs: Sequence[RunConfig], device: str) -> bool:
+    """Whether the step is compiled. It follows from the configurations alone, so that a resumed run decides alike."""
+    steps = max(config.epochs * config.steps_per_epoch for config in configs)
+    return device == "cpu" and steps >= COMPILE_FROM_STEPS and has_compiler()
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler for torch.compile on the CPU."""
+    names = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
+    return any(name and shutil.which(name) for name in names)

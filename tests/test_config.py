@@ -1,0 +1,80 @@
+import dataclasses
+
+import pytest
+
+from cnnviz.config import PRESETS, RunConfig, grid
+from cnnviz.errors import ConfigError
+
+
+def test_grid_multiplies_in_order() -> None:
+    configs = grid(activation=["sigmoid", "tanh"], lr=[0.1, 0.01, 0.001])
+    assert [(c.activation, c.lr) for c in configs[:4]] == [
+        ("sigmoid", 0.1),
+        ("sigmoid", 0.01),
+        ("sigmoid", 0.001),
+        ("tanh", 0.1),
+    ]
+
+
+def test_pooling_is_the_models_own_unless_chosen() -> None:
+    assert [c.pooling for c in grid(model=["lenet5x5", "conv5"])] == ["max", "avg"]
+    assert [c.pooling for c in grid(model=["lenet5x5", "conv5"], pooling=["max"])] == ["max", "max"]
+
+
+def test_presets_are_the_studys() -> None:
+    first = PRESETS["1a"].configs()
+    assert len(first) == len(set(first)) == 12
+    assert {(c.model, c.batch_size, c.optimizer, c.epochs) for c in first} == {("lenet5x5", 10, "sgd", 20)}
+    assert {(c.activation, c.loss, c.lr) for c in first} == {
+        (a, loss, lr) for a in ("sigmoid", "tanh") for loss in ("mse", "cross_entropy") for lr in (0.1, 0.01, 0.001)
+    }
+    (second,), (third,) = PRESETS["2a"].configs(), PRESETS["3a"].configs(epochs=2)
+    assert (second.model, second.activation, second.lr) == ("lenet3x3", "relu", 0.001)
+    assert (third.model, third.pooling, third.epochs) == ("conv5", "avg", 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "c6k40"}, "larger than its 32×32 input"),
+        ({"activation": "softplus"}, "choose one of sigmoid"),
+        ({"pooling": "median"}, "choose one of max"),
+        ({"loss": "hinge"}, "choose one of cross_entropy"),
+        ({"optimizer": "lion"}, "choose one of sgd"),
+        ({"dataset": "mnist"}, "choose one of cifar10"),
+        ({"lr": 0.0}, "more than 0"),
+        ({"lr": float("nan")}, "lr nan is out of range"),
+        ({"momentum": 1.0}, "less than 1"),
+        ({"weight_decay": -1.0}, "at least 0"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"epochs": 0}, "epochs 0 is out of range"),
+        ({"seed": -1}, "at least 0"),
+        ({"limit_train": 60_000}, "at most 50000"),
+        ({"limit_train": 5}, "batch size 10 is larger than the 5"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        RunConfig(**change)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_names_tell_runs_apart() -> None:
+    changes = [
+        {"lr": 0.1},
+        {"momentum": 0.9},
+        {"weight_decay": 0.1},
+        {"batch_size": 20},
+        {"seed": 1},
+        {"limit_train": 100},
+        {"dataset": "synthetic"},
+        {"optimizer": "adam"},
+        {"pooling": "avg"},
+    ]
+    names = {dataclasses.replace(RunConfig(), **change).name for change in changes}
+    assert len(names | {RunConfig().name}) == len(changes) + 1
+
+
+def test_steps_count_the_smaller_last_batch() -> None:
+    assert RunConfig(limit_train=101, batch_size=10).steps_per_epoch == 11
+    assert RunConfig().steps_per_epoch == 5000

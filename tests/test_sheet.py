@@ -1,0 +1,194 @@
+"""Pictures of maps: right colours at the right place, one scale for all, texts that the font can write."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from cnnviz import sheet
+from cnnviz.data import CLASSES
+from cnnviz.errors import ConfigError
+from cnnviz.features import LayerMaps, Network, Prediction, activations, load_network, predict
+from cnnviz.models import ACTIVATIONS, ARCHITECTURES, initial_weights
+from cnnviz.sheet import DARK, LIGHT, Scale, Theme, caption, colour, legend, png, tile
+
+IMAGES = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+WHITE, MAGENTA = (247, 247, 247), (255, 0, 255)
+
+
+def network(model: str = "lenet5x5", activation: str = "tanh") -> Network:
+    arch = ARCHITECTURES[model]
+    return load_network(arch, activation, arch.pooling, initial_weights(arch, seed=0))
+
+
+def maps_of(values: torch.Tensor) -> LayerMaps:
+    return LayerMaps("c1", ARCHITECTURES["lenet5x5"].layers[0], values)
+
+
+def has(picture: Image.Image, part: np.ndarray) -> bool:
+    """Whether the part lies somewhere in the picture, pixel for pixel."""
+    pixels, (tall, wide) = np.asarray(picture), part.shape[:2]
+    rows, columns = pixels.shape[0] - tall + 1, pixels.shape[1] - wide + 1
+    maybe = np.ones((rows, columns), bool)
+    for y, x in np.random.default_rng(0).integers(0, (tall, wide), (40, 2)):
+        maybe &= (pixels[y : y + rows, x : x + columns] == part[y, x]).all(-1)
+    return any(np.array_equal(pixels[y : y + tall, x : x + wide], part) for y, x in np.argwhere(maybe))
+
+
+def colours_of(picture: Image.Image) -> set[tuple[int, int, int]]:
+    return {pixel for _, pixel in picture.getcolors(2**24)}
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that is written on pictures."""
+    written: list[str] = []
+    draw = ImageDraw.ImageDraw.text
+
+    def text(self: ImageDraw.ImageDraw, place: tuple[int, int], words: str, *args: object, **options: object) -> None:
+        written.append(words)
+        draw(self, place, words, *args, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    return written
+
+
+def test_signed_values_are_white_at_zero_and_symmetric() -> None:
+    scale = Scale.of([maps_of(torch.tensor([-1.0, 0.5])), maps_of(torch.tensor([0.0, 3.0]))])
+    assert scale == Scale(-3.0, 3.0, signed=True)
+    assert Scale.of([maps_of(torch.tensor([-3.0, 1.0]))]) == scale
+    low, zero, high = colour(torch.tensor([-3.0, 0.0, 3.0]), scale).tolist()
+    assert low[2] > low[0] + 50
+    assert np.abs(np.subtract(zero, WHITE)).max() <= 1
+    assert high[0] > high[2] + 50
+
+
+def test_values_that_are_not_negative_go_from_dark_to_light() -> None:
+    scale = Scale.of([maps_of(torch.tensor([0.2, 0.8]))])
+    assert scale == Scale(pytest.approx(0.2), pytest.approx(0.8), signed=False)
+    ramp = colour(torch.linspace(0.2, 0.8, 100), scale)
+    assert ramp[0].tolist() == [0x44, 0x01, 0x54]
+    assert ramp[-1].tolist() == [0xFD, 0xE7, 0x25]
+    lightness = ramp @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > 0).all()
+    assert colour(torch.tensor([-9.0, 9.0]), scale).tolist() == [ramp[0].tolist(), ramp[-1].tolist()]
+
+
+def test_what_is_not_finite_has_its_own_colour() -> None:
+    maps = maps_of(torch.tensor([math.nan, math.inf, -math.inf, 1.0, 2.0]))
+    scale = Scale.of([maps])
+    assert scale == Scale(1.0, 2.0, signed=False, finite=False)
+    colours = [tuple(c) for c in colour(maps.values, scale).tolist()]
+    assert colours[:3] == [MAGENTA] * 3
+    assert MAGENTA not in colours[3:]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.5, 0.5 + 6e-8], [-3e38, 3e38], [math.nan, math.nan]])
+def test_scales_at_the_edge_of_arithmetic(values: list[float]) -> None:
+    maps = maps_of(torch.tensor(values))
+    scale = Scale.of([maps])
+    first, second = colour(maps.values, scale).tolist()
+    assert (first == second) == (values[0] != -3e38)
+    assert np.asarray(legend(scale)).std() > 0
+
+
+def test_every_cell_of_a_tile_is_a_square_of_its_colour() -> None:
+    values = torch.randn(5, 10, 10, generator=torch.Generator().manual_seed(2))
+    scale = Scale.of([maps_of(values)])
+    grid = tile(values, scale, width=140)
+    assert grid.width <= 140
+    for channel in range(5):
+        assert has(grid, colour(values[channel], scale).repeat(6, 0).repeat(6, 1))
+    wide = tile(values, scale)
+    assert wide.width > 4 * wide.height
+
+
+@pytest.mark.parametrize(("size", "zoom"), [(28, 2), (14, 4), (5, 11), (100, 1)])
+def test_maps_of_any_size_come_out_about_as_large(size: int, zoom: int) -> None:
+    values = torch.rand(1, size, size)
+    assert tile(values, Scale(0, 1, signed=False), width=1).width == zoom * size + 2
+
+
+def test_units_are_a_strip_in_whole_tens(texts: list[str]) -> None:
+    values = torch.linspace(0, 1, 84)
+    scale = Scale.of([maps_of(values)])
+    grid = tile(values, scale, width=320)
+    assert texts == [str(number) for number in range(0, 84, 10)]
+    assert grid.width <= 320
+    found = colours_of(grid)
+    assert {tuple(pixel) for pixel in colour(values, scale).tolist()} <= found
+    texts.clear()
+    tile(torch.rand(10), scale)
+    assert texts == [str(number) for number in range(10)]
+
+
+def test_the_legend_gives_ends_and_middle_in_numbers(texts: list[str]) -> None:
+    scale = Scale(-0.5, 0.5, signed=True)
+    bar = np.asarray(legend(scale))
+    assert texts == ["-0.5", "0", "0.5"]
+    assert bar[5, [0, -1]].tolist() == colour(torch.tensor([-0.5, 0.5]), scale).tolist()
+    texts.clear()
+    legend(Scale(0.0, 0.0, signed=False, finite=False))
+    assert texts == ["0", "not finite (NaN or infinity)"]
+
+
+def test_captions() -> None:
+    logits = torch.full((2, 10), 0.0)
+    logits[0, 9] = 3.8
+    logits[1] = math.nan
+    prediction = Prediction(logits)
+    assert caption(prediction, 0, 1, CLASSES) == "predicted 9 truck (83 %), true 1 automobile: wrong"
+    assert caption(prediction, 0, 9, CLASSES) == "predicted 9 truck (83 %), true 9 truck: right"
+    assert caption(prediction, 0, None, CLASSES) == "predicted 9 truck (83 %)"
+    assert caption(prediction, 1, 0, CLASSES) == "no prediction, the logits are not finite, true 0 airplane: wrong"
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_sheet_shows_each_picture_its_caption_and_its_maps_on_one_scale(theme: Theme, texts: list[str]) -> None:
+    net = network()
+    prediction, maps = predict(net, IMAGES), activations(net, IMAGES)["c3_activation"]
+    labels = prediction.classes.clone()
+    labels[1] = (labels[1] + 1) % 10
+    page = sheet.sheet(net, IMAGES, labels, "c3_activation", theme=theme)
+    assert page.getpixel((0, 0)) == theme.paper
+    scale = Scale.of([maps])
+    for index, label in enumerate(labels.tolist()):
+        assert has(page, IMAGES[index].numpy().repeat(3, 0).repeat(3, 1))
+        assert has(page, np.asarray(tile(maps.values[index], scale, theme=theme)))
+        assert caption(prediction, index, label, CLASSES) in texts
+    assert "lenet5x5: c3, after its tanh, 16 maps of 10 by 10" in texts
+    inks = colours_of(page)
+    assert {theme.right, theme.wrong} <= inks
+    again = Image.open(io.BytesIO(png(page)))
+    assert np.array_equal(np.asarray(again), np.asarray(page))
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_every_layer_has_a_sheet_in_letters_the_font_has(model: str, texts: list[str]) -> None:
+    font = ImageFont.load_default(14)
+    missing = bytes(font.getmask("\uffff"))
+    assert bytes(font.getmask("×")) == missing  # why the sheet writes "10 by 10"
+    net = network(model, "relu")
+    for name in activations(net, IMAGES):
+        sheet.sheet(net, IMAGES[:1], torch.tensor([3]), name)
+    letters = set("".join([*texts, *ACTIVATIONS, *ARCHITECTURES, *CLASSES, "0123456789.e+-"])) - {" "}
+    assert [letter for letter in sorted(letters) if bytes(font.getmask(letter)) == missing] == []
+
+
+def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
+    arch = ARCHITECTURES["lenet5x5"]
+    weights = {name: weight * math.nan for name, weight in initial_weights(arch, seed=0).items()}
+    page = sheet.sheet(load_network(arch, "tanh", "max", weights), IMAGES, None, "c1")
+    assert texts.count("no prediction, the logits are not finite") == 3
+    assert MAGENTA in colours_of(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("c9", "no layer 'c9'"), ("s2_activation", "s2_activation is not a step of lenet5x5")]
+)
+def test_a_layer_that_is_not_there(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sheet.sheet(network(), IMAGES, None, name)
