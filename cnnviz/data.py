@@ -10,7 +10,6 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from cnnviz import synthetic
 from cnnviz.errors import DataError
+from cnnviz.synthetic import Progress
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = STD = 0.5  # of pixels scaled to 0…1, as in PyTorch's CIFAR-10 tutorial
@@ -33,8 +33,6 @@ TIMEOUT = 30  # seconds without a byte after which a download is given up
 ELSEWHERE = (
     f"choose the synthetic set, or put {FOLDER} or {ARCHIVE} there, or set CNNVIZ_DATA to the folder that holds it"
 )
-
-Progress = Callable[[str, float], None]  # (what is being done, how much of it is done: 0…1)
 
 
 @dataclass(frozen=True, eq=False)

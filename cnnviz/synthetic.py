@@ -1,8 +1,9 @@
 """A stand-in for CIFAR-10 that is drawn, not fetched: ten kinds of shapes, 32×32 RGB, the same bytes on every platform.
 
-Each picture shows one shape in any place, size, turn and colour, before clutter and a smaller shape of another kind,
-behind a bar now and then, badly lit and noisy. Colours, sizes and surroundings are the same for all kinds, so that a
-network has to look at the form.
+Each picture shows one shape near its middle, sharp or faded, of any colour, on a cluttered ground; a shape of another
+kind lies anywhere on top, and often a bar; the light is uneven and the film grainy. Colours and surroundings are the
+same for all kinds, so that a network has to look at the form. Some training pictures carry the name of the other shape,
+as happens where people do the labelling: learning those by heart is what makes a network overfit.
 
 Shapes are signed distance functions (as in Inigo Quilez' "2D distance functions"). Random numbers are raw PCG64 draws,
 arithmetic is IEEE's + - × ÷ √ on float32 one operation at a time: nothing that may differ between machines.
@@ -15,10 +16,13 @@ import numpy as np
 from cnnviz.models import IMAGE_SIZE
 
 VERSION = 1  # of the recipe; whatever changes a byte must raise it
-CHUNK = 100  # pictures drawn at a time, 20 of each kind; their arrays then fit the cache
+CHUNK = 100  # pictures drawn at a time, ten of each kind; their arrays then fit the cache
+MISTAKEN = 0.15  # share of the training labels
+DARK_SHAPES = 0.1  # share of the shapes that are darker than their ground
+BARS = 0.5  # share of the pictures with a bar across
 
 Array = np.ndarray
-Progress = Callable[[str, float], None]
+Progress = Callable[[str, float], None]  # (what is being done, how much of it is done: 0…1)
 
 _TURNS = np.linspace(0, 2 * np.pi, 256, endpoint=False)
 _COS, _SIN = (np.round(wave(_TURNS), 6).astype(np.float32) for wave in (np.cos, np.sin))
@@ -96,53 +100,58 @@ CLASSES = tuple(KINDS)
 
 
 class _Dice:
-    """Random numbers of one chunk, (n, 1) at a time unless told otherwise."""
+    """The random numbers of one chunk: a row for each picture."""
 
-    def __init__(self, n: int, *seed: int) -> None:
-        self.n, self.bits = n, np.random.PCG64(seed)
+    def __init__(self, rows: int, *seed: int) -> None:
+        self.rows, self.bits = rows, np.random.PCG64(seed)
 
     def raw(self, count: int) -> Array:
         return self.bits.random_raw(count)
 
     def between(self, low: float, high: float, each: int = 1) -> Array:
-        """float32 (n, each), uniform."""
-        share = (self.raw(self.n * each) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
-        return (share * np.float32(high - low) + np.float32(low)).reshape(self.n, each)
+        """Uniform, float32 (rows, each)."""
+        share = (self.raw(self.rows * each) >> np.uint64(40)).astype(np.float32) / 2**24
+        return (share * (high - low) + low).reshape(self.rows, each)
 
-    def order(self) -> Array:
-        return np.argsort(self.raw(self.n), kind="stable")
+    def below(self, bound: int) -> Array:
+        """Whole numbers from 0, int64 (rows,)."""
+        return (self.raw(self.rows) % np.uint64(bound)).astype(np.int64)
+
+    def colour(self, light: Array) -> Array:
+        """A colour about as light as that, 0…1, in (rows, 1): float32 (rows, 3, 1)."""
+        return (light * 0.8 + 0.1 + self.between(-0.22, 0.22, each=3))[:, :, None]
 
     def turn(self, most: int = 128) -> tuple[Array, Array]:
-        """Cosine and sine of an angle, at most that many 256ths of a circle either way."""
-        index = ((self.raw(self.n) % np.uint64(2 * most)).astype(np.int64) - most)[:, None]
+        """Cosine and sine, (rows, 1), of an angle of at most that many 256ths of a circle either way."""
+        index = (self.below(2 * most) - most)[:, None]
         return _COS[index], _SIN[index]
 
 
 def _place(
-    dice: _Dice, reach: float, small: float, large: float, slim: float, most: int = 128
+    dice: _Dice, reach: float, sizes: tuple[float, float], slimmest: float = 1, most: int = 128
 ) -> tuple[Array, Array, Array]:
-    """The pixels as a shape's own (u, v), each (n, 1024), and the size of its unit in pixels, (n, 1)."""
-    size, slimness, (cos, sin) = dice.between(small, large), dice.between(slim, 1), dice.turn(most)
+    """Every pixel in a shape's own coordinates, u and v (n, 1024), and what their unit is in pixels, (n, 1).
+
+    The shape lies at most reach pixels off the centre, across and down, and is turned by at most that many 256ths of a
+    circle.
+    """
+    size, slimness, (cos, sin) = dice.between(*sizes), dice.between(slimmest, 1), dice.turn(most)
     x, y = _X - dice.between(-reach, reach), _Y - dice.between(-reach, reach)
-    return (x * cos + y * sin) / size, (y * cos - x * sin) / (size * slimness), size * slimness
+    unit = size * slimness
+    return x * (cos / size) + y * (sin / size), y * (cos / unit) - x * (sin / unit), unit
 
 
 def _cover(distance: Array, unit: Array) -> Array:
-    """Share of each pixel that the shape covers: an edge is one pixel wide."""
+    """Share of each pixel that the shape covers: its edge is a pixel wide."""
     return np.clip(0.5 - distance * unit, 0, 1)
 
 
 def _cover_by_kind(kinds: Array, u: Array, v: Array, unit: Array) -> Array:
     cover = np.empty_like(u)
-    for index, distance in enumerate(KINDS.values()):
-        these = np.flatnonzero(kinds == index)
-        cover[these] = _cover(distance(u[these], v[these]), unit[these])
+    for kind, distance in enumerate(KINDS.values()):
+        rows = np.flatnonzero(kinds == kind)
+        cover[rows] = _cover(distance(u[rows], v[rows]), unit[rows])
     return cover
-
-
-def _colour(dice: _Dice, light: Array) -> Array:
-    """(n, 3, 1): a colour about as light as that."""
-    return (light * 0.8 + 0.1 + dice.between(-0.22, 0.22, each=3))[:, :, None]
 
 
 def _paint(picture: Array, cover: Array, colour: Array) -> None:
@@ -151,53 +160,69 @@ def _paint(picture: Array, cover: Array, colour: Array) -> None:
     picture += blend
 
 
-def _chunk(*seed: int) -> tuple[Array, Array]:
-    """CHUNK pictures, uint8 (n, 32, 32, 3), and their labels, int64 (n,): as many of each kind."""
-    dice = _Dice(CHUNK, *seed)
-    labels = dice.order() % len(KINDS)
-    light = dice.between(0, 1)
-    # Half a turn of the scale at most, either way: dark on light and light on dark are equally common.
-    shape_light = np.mod(light + dice.between(0.25, 0.75), np.float32(1))
-
-    slope = dice.between(-0.012, 0.012, each=6).reshape(-1, 6, 1)
-    picture = _colour(dice, light) + slope[:, :3] * _X + slope[:, 3:] * _Y
-    u, _, unit = _place(dice, 16, 3, 9, 1)
-    picture += (_wave(u, 1.0) * dice.between(-0.4, 0.4))[:, None]
+def _backdrop(dice: _Dice, light: Array) -> Array:
+    """A colour that runs into another, faint ripples and two ellipses: float32 (n, 3, 1024)."""
+    slope = dice.between(-0.012, 0.012, each=6)[:, :, None]
+    picture = dice.colour(light) + slope[:, :3] * _X + slope[:, 3:] * _Y
+    u, _, _ = _place(dice, 16, (3, 9))
+    picture += (_wave(u, 1) * dice.between(-0.25, 0.25))[:, None]
     for _ in range(2):
-        u, v, unit = _place(dice, 16, 2, 6, 0.3)
-        _paint(picture, _cover(_radius(u, v) - 1, unit), _colour(dice, dice.between(0, 1)))
-    others = (labels + 1 + (dice.raw(CHUNK) % np.uint64(len(KINDS) - 1)).astype(np.int64)) % len(KINDS)
-    u, v, unit = _place(dice, 14, 2.5, 5, 0.6)
-    _paint(picture, _cover_by_kind(others, u, v, unit), _colour(dice, dice.between(0, 1)))
+        u, v, unit = _place(dice, 16, (2, 6), slimmest=0.3)
+        _paint(picture, _cover(_radius(u, v) - 1, unit), dice.colour(dice.between(0, 1)))
+    return picture
 
-    u, v, unit = _place(dice, 4, 7, 12, 0.75, 24)
-    _paint(picture, _cover_by_kind(labels, u, v, unit) * dice.between(0.7, 1), _colour(dice, shape_light))
 
-    u, v, unit = _place(dice, 12, 1, 2.5, 1)
-    bar = _cover(abs(u) - 1, unit) * (dice.between(0, 1) < 0.5)
-    _paint(picture, bar, _colour(dice, dice.between(0, 1)))
-
+def _photograph(dice: _Dice, picture: Array) -> Array:
+    """The picture in uneven light, grainy, as bytes (n, 32, 32, 3)."""
     cos, sin = dice.turn()
-    shade = (_X * cos + _Y * sin) * dice.between(0, 0.03) + dice.between(0.7, 1.1)
-    picture *= shade[:, None]
+    picture *= ((_X * cos + _Y * sin) * dice.between(0, 0.03) + dice.between(0.7, 1.1))[:, None]
     grain = dice.raw(picture.size // 8).astype("<u8").view(np.uint8).reshape(picture.shape).astype(np.float32)
     grain -= 127.5
     grain *= dice.between(0.02, 0.2)[:, :, None] / 255
     picture += grain
-
     picture *= 255
     pixels = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
-    return pixels.reshape(CHUNK, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1), labels
+    return pixels.reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1)
+
+
+def _chunk(mistaken: float, *seed: int) -> tuple[Array, Array]:
+    """CHUNK pictures, ten of each kind, and their labels; a share of them mistaken: the other shape's."""
+    dice = _Dice(CHUNK, *seed)
+    kinds = np.argsort(dice.raw(CHUNK), kind="stable") % len(KINDS)
+    others = (kinds + 1 + dice.below(len(KINDS) - 1)) % len(KINDS)
+    dark = dice.between(0, 0.55)
+    light = dark + dice.between(0.25, 0.55)
+    is_dark = dice.between(0, 1) < DARK_SHAPES
+    picture = _backdrop(dice, np.where(is_dark, light, dark))
+
+    u, v, unit = _place(dice, 2, (8, 12), slimmest=0.8, most=12)
+    fading = dice.between(0, 1)
+    cover = _cover_by_kind(kinds, u, v, unit) * (1 - fading * fading)
+    _paint(picture, cover, dice.colour(np.where(is_dark, dark, light)))
+
+    u, v, unit = _place(dice, 9, (2.5, 11), slimmest=0.6)
+    _paint(picture, _cover_by_kind(others, u, v, unit), dice.colour(dice.between(0, 1)))
+
+    u, _, unit = _place(dice, 12, (1, 2.5))
+    bar = _cover(abs(u) - 1, unit) * (dice.between(0, 1) < BARS)
+    _paint(picture, bar, dice.colour(dice.between(0, 1)))
+
+    labels = np.where(dice.between(0, 1)[:, 0] < mistaken, others, kinds)
+    return _photograph(dice, picture), labels
 
 
 def draw(split: str, count: int, on_progress: Progress | None = None) -> tuple[Array, Array]:
-    """The first count pictures of a split ("train", "test"): uint8 (count, 32, 32, 3), and labels, int64 (count,)."""
+    """The first count pictures of a split ("train", "test"): uint8 (count, 32, 32, 3), and labels, int64 (count,).
+
+    on_progress hears what is being done and the fraction of it that is done, 0…1.
+    """
     images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     labels = np.empty(count, np.int64)
+    index, mistaken = {"train": (0, MISTAKEN), "test": (1, 0.0)}[split]
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
-        pixels, kinds = _chunk(VERSION, ("train", "test").index(split), start // CHUNK)
-        images[start:stop], labels[start:stop] = pixels[: stop - start], kinds[: stop - start]
+        pixels, names = _chunk(mistaken, VERSION, index, start // CHUNK)
+        images[start:stop], labels[start:stop] = pixels[: stop - start], names[: stop - start]
         if on_progress:
-            on_progress(f"drawing the synthetic {split}ing pictures", stop / count)
+            on_progress(f"drawing the {split}ing pictures", stop / count)
     return images, labels

@@ -1,0 +1,212 @@
+"""The worker for real: its own process, real signals, the synthetic data."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from cnnviz import jobs, tracking
+from cnnviz.config import RunConfig, grid
+from cnnviz.errors import ConfigError, StoreError
+
+PROJECT = Path(__file__).parents[1]
+TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
+pytestmark = pytest.mark.usefixtures("synthetic_root")
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left() -> Iterator[None]:
+    yield
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+    psutil.wait_procs(psutil.Process().children(recursive=True), timeout=10)
+
+
+def start_worker() -> subprocess.Popen[bytes]:
+    log = (tracking.home() / "test.log").open("ab")
+    command = [sys.executable, "-m", "cnnviz", "work", "--device", "cpu"]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, (tracking.home() / "test.log").read_text()
+        time.sleep(0.05)
+
+
+def kill_all(worker: subprocess.Popen[bytes]) -> None:
+    """kill -9 of the worker and of the processes it started."""
+    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    worker.wait()
+    psutil.wait_procs(family, timeout=10)
+
+
+def steps_of(run_id: str) -> list[int]:
+    client = tracking._client()
+    return sorted(each.step for each in client.get_metric_history(run_id, "test_loss"))
+
+
+def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
+    run_ids = jobs.submit(grid(TINY, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
+    wait_for(lambda: not any(tracking.run(run_id).active for run_id in run_ids))
+    for run_id in run_ids:
+        run = tracking.run(run_id)
+        assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
+        assert tracking.checkpoint_epochs(run_id) == [0, 1, 2, 3]
+        assert steps_of(run_id) == [0, 1, 2, 3]
+        (segment,) = run.segments
+        assert segment.start_epoch == 0
+        assert segment.stack == max(1, 4 // jobs.shards.cores())
+        frame = tracking.history([run_id], ["epoch_seconds"])
+        assert run.seconds == pytest.approx(frame.value.sum())
+    wait_for(lambda: not jobs.workers()[0].alive)
+    best = max(tracking.run(run_id).best or (0, 0.0) for run_id in run_ids)
+    assert best[0] > 0
+
+
+def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
+    through, broken = tracking.schedule([TINY], "cpu")[0], ""
+    worker = start_worker()
+    wait_for(lambda: tracking.run(through).status == "FINISHED")
+    worker.wait()
+    (broken,) = tracking.schedule([TINY], "cpu")
+    worker = start_worker()
+    wait_for(lambda: tracking.run(broken).epoch >= 1)
+    kill_all(worker)
+    assert tracking.run(broken).status == "RUNNING"
+    assert not jobs.workers()[0].alive
+    jobs.ensure_worker()
+    wait_for(lambda: tracking.run(broken).status == "FINISHED")
+    assert steps_of(broken) == [0, 1, 2, 3]
+    assert len(tracking.run(broken).segments) == 2
+    ours, theirs = (tracking.load_checkpoint(tracking.run(each), 3) for each in (broken, through))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
+    (run_id,) = tracking.schedule([TINY], "cpu")
+    worker = start_worker()
+    wait_for(lambda: tracking.run(run_id).epoch >= 2)
+    kill_all(worker)
+    folder = tracking.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
+    last = tracking.run(run_id).epoch
+    if last < 3:
+        damaged = folder / f"epoch-{last:04d}.safetensors"
+        content = bytearray(damaged.read_bytes())
+        content[-5] ^= 1
+        damaged.write_bytes(content)
+        jobs.ensure_worker()
+        wait_for(lambda: tracking.run(run_id).status == "FINISHED")
+        run = tracking.run(run_id)
+        assert run.epoch == 3
+        assert run.accuracy and len(run.accuracy) == 4
+
+
+def test_stopping_keeps_the_complete_epochs() -> None:
+    (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    worker = start_worker()
+    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    jobs.stop([run_id])
+    wait_for(lambda: tracking.run(run_id).status == "KILLED", 30)
+    assert worker.wait(30) == 0
+    epoch = tracking.run(run_id).epoch
+    assert tracking.checkpoint_epochs(run_id)[-1] == epoch
+    jobs.continue_runs([run_id], 1)
+    wait_for(lambda: tracking.run(run_id).status == "FINISHED")
+    assert tracking.run(run_id).epoch == epoch + 1
+
+
+def test_sigterm_leaves_the_runs_waiting() -> None:
+    (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    worker = start_worker()
+    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(20)
+    assert tracking.run(run_id).status == "SCHEDULED"
+    assert "Traceback" not in (tracking.home() / "test.log").read_text()
+
+
+def test_one_worker_a_device() -> None:
+    (run_id,) = tracking.schedule([TINY], "cpu")
+    first = start_worker()
+    wait_for(lambda: tracking.run(run_id).status == "RUNNING")
+    second = start_worker()
+    assert second.wait(60) == 0
+    assert "there already" in (tracking.home() / "test.log").read_text()
+    assert first.poll() is None
+    (status,) = jobs.workers()
+    assert (status.device, status.pid, status.alive) == ("cpu", first.pid, True)
+    kill_all(first)
+
+
+def test_a_run_without_its_data_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "empty"))
+    good, bad = tracking.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
+    jobs.ensure_worker()
+    wait_for(lambda: not any(tracking.run(each).active for each in (good, bad)))
+    assert tracking.run(good).status == "FINISHED"
+    failed = tracking.run(bad)
+    assert failed.status == "FAILED"
+    assert "synthetic" in failed.message
+    assert "\n" not in failed.message
+
+
+def test_estimates_learn_from_what_was_measured() -> None:
+    guess = jobs.estimate([TINY], "cpu")
+    assert not guess.measured
+    assert guess.sentence.startswith("1 run, one stack, about ")
+    jobs._note_speed("cpu", TINY, 1, 0.010)
+    measured = jobs.estimate([TINY], "cpu")
+    assert measured.measured
+    assert measured.seconds == pytest.approx(10 + 1.1 * 0.010 * 900)
+    assert jobs.estimate(grid(TINY, seed=[0, 1]), "cpu").stacks == 2
+
+
+def test_devices() -> None:
+    assert jobs.resolve("auto") == jobs.devices()[0]
+    with pytest.raises(ConfigError, match="choose one of auto"):
+        jobs.resolve("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no cuda"):
+            jobs.resolve("cuda")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4.4, "4 s"), (59.4, "59 s"), (59.6, "1 min"), (540, "9 min"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert jobs.duration(seconds) == words
+
+
+def test_mlflows_own_ui_starts_on_loopback_and_only_once() -> None:
+    tracking.schedule([TINY], "cpu")
+    url = jobs.start_mlflow_ui(5750)
+    assert url.startswith("http://127.0.0.1:57")
+    assert jobs.start_mlflow_ui(5750) == url
+    port = int(url.rsplit(":", 1)[1])
+    listening = [each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port]
+    assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
+
+
+def test_an_mlflow_ui_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://store")
+    with pytest.raises(StoreError, match="did not start"):
+        jobs.start_mlflow_ui(5790)
+
+
+def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
+    before = dict(os.environ)
+    pipe, process = jobs.shards._launch(jobs.shards.Shard((0,), 1), [TINY], [jobs.fresh_start(TINY)], "cpu")
+    assert dict(os.environ) == before
+    process.kill()
+    pipe.close()

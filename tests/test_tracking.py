@@ -1,0 +1,235 @@
+import json
+import math
+import multiprocessing
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from cnnviz import checkpoints, tracking
+from cnnviz.config import RunConfig
+from cnnviz.errors import CheckpointError, StoreError
+from cnnviz.models import architecture, initial_weights
+from cnnviz.tracking import Segment
+
+CONFIG = RunConfig(lr=0.001, epochs=3)
+
+
+def record(run_id: str, epoch: int, accuracy: float = 0.5, loss: float = 1.0) -> None:
+    segment = Segment(0, 1000.0, 2.5 * epoch, "cpu", 1, 6)
+    tracking.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": loss}, [segment])
+
+
+def test_what_is_written_is_read_back() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    waiting = tracking.run(run_id)
+    assert (waiting.status, waiting.epoch, waiting.config, waiting.device) == ("SCHEDULED", -1, CONFIG, "cpu")
+    tracking.start(run_id)
+    for epoch, accuracy in enumerate((0.1, 0.6, 0.4)):
+        record(run_id, epoch, accuracy)
+    tracking.finish(run_id, "FINISHED")
+    run = tracking.run(run_id[:9])
+    assert (run.status, run.epoch, run.best, run.accuracy) == ("FINISHED", 2, (1, 0.6), (0.1, 0.6, 0.4))
+    assert run.segments == (Segment(0, 1000.0, 5.0, "cpu", 1, 6),)
+    assert run.seconds == 5.0
+    frame = tracking.history([run_id], ["test_loss", "test_accuracy"])
+    assert frame.columns.tolist() == ["run_id", "metric", "epoch", "value"]
+    assert frame[frame.metric == "test_accuracy"].value.tolist() == [0.1, 0.6, 0.4]
+
+
+def test_the_schema_as_mlflow_itself_sees_it() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    record(run_id, 0)
+    found = MlflowClient(f"sqlite:///{os.environ['CNNVIZ_HOME']}/mlflow.db").get_run(run_id)
+    assert set(found.data.params) == {
+        *("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")
+    }
+    assert found.data.params["lr"] == "0.001"
+    assert found.data.tags["cnnviz.target_epochs"] == "3"
+    assert json.loads(found.data.tags["cnnviz.segments"])[0]["device"] == "cpu"
+    folder = Path(os.environ["CNNVIZ_HOME"]) / "artifacts" / run_id / "artifacts"
+    assert Path(found.info.artifact_uri.removeprefix("file://")) == folder
+    assert json.loads((folder / "architecture.json").read_text())["name"] == "lenet5x5"
+
+
+def test_rare_params_are_written_where_they_matter() -> None:
+    config = RunConfig(weight_decay=0.1, limit_train=500)
+    (run_id,) = tracking.schedule([config], "cpu")
+    assert tracking.run(run_id).config == config
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_comes_back_as_it_was(value: float) -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for epoch, loss in enumerate((1.0, value, value)):
+        record(run_id, epoch, loss=loss)
+    values = tracking.history([run_id], ["test_loss"]).value.tolist()
+    assert values[0] == 1.0
+    assert [repr(each) for each in values[1:]] == [repr(value)] * 2
+
+
+def test_the_best_passes_over_nan_and_the_untrained_network() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for epoch, accuracy in enumerate((0.9, 0.2, math.nan, 0.2)):
+        record(run_id, epoch, accuracy)
+    assert tracking.run(run_id).best == (1, 0.2)
+
+
+def test_a_step_written_twice_counts_once() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for accuracy in (0.1, 0.2):
+        record(run_id, 0, accuracy)
+    assert tracking.run(run_id).accuracy == (0.2,)
+
+
+def test_the_queue_is_first_come_first_served_and_by_device() -> None:
+    first, second = tracking.schedule([CONFIG, CONFIG], "cpu")
+    (elsewhere,) = tracking.schedule([CONFIG], "cuda")
+    assert [run.id for run in tracking.queue("cpu")] == [first, second]
+    tracking.start(first)  # by a worker that then died
+    assert [run.id for run in tracking.queue("cpu")] == [first, second]
+    tracking.finish(first, "FINISHED")
+    assert [run.id for run in tracking.queue("cpu")] == [second]
+    assert [run.id for run in tracking.queue("cuda")] == [elsewhere]
+
+
+def test_stopping() -> None:
+    waiting, training = tracking.schedule([CONFIG, CONFIG], "cpu")
+    tracking.start(training)
+    tracking.request_stop([waiting, training])
+    assert tracking.run(waiting).status == "KILLED"
+    assert (tracking.run(training).status, tracking.run(training).stopping) == ("RUNNING", True)
+    assert tracking.stop_requests() == {training}
+    tracking.finish(training, "KILLED")
+    assert tracking.stop_requests() == set()
+    with pytest.raises(StoreError, match="nothing to stop"):
+        tracking.request_stop([training])
+
+
+def test_continuing_reopens_the_same_run() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    with pytest.raises(StoreError, match="still training or waiting"):
+        tracking.continue_runs([run_id], 5)
+    tracking.start(run_id)
+    for epoch in range(3):
+        record(run_id, epoch)
+    tracking.finish(run_id, "KILLED")
+    tracking.continue_runs([run_id], 5)
+    run = tracking.run(run_id)
+    assert (run.status, run.epoch, run.config.epochs) == ("SCHEDULED", 2, 7)
+    for epochs in (0, -1, 10**6):
+        with pytest.raises(StoreError, match="out of range"):
+            tracking.continue_runs([run_id], epochs)
+
+
+def test_deleting_can_be_undone_and_waits_for_the_end_of_training() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    tracking.start(run_id)
+    with pytest.raises(StoreError, match="stop it first"):
+        tracking.delete([run_id])
+    tracking.finish(run_id, "FINISHED")
+    tracking.delete([run_id])
+    assert tracking.runs() == []
+    assert [run.id for run in tracking.runs(deleted=True)] == [run_id]
+    with pytest.raises(StoreError, match="no run"):
+        tracking.run(run_id)
+    tracking.restore([run_id])
+    assert tracking.run(run_id).status == "FINISHED"
+
+
+def test_other_programs_runs_are_passed_over() -> None:
+    (ours,) = tracking.schedule([CONFIG], "cpu")
+    client, experiment = tracking._connect(tracking.tracking_uri(), tracking.home())
+    client.create_run(experiment, run_name="theirs")
+    client.create_run(experiment, tags={"cnnviz.target_epochs": "many"})
+    assert [run.id for run in tracking.runs()] == [ours]
+
+
+@pytest.mark.parametrize("wanted", ["", "nothing", "0" * 32, "%", "'; drop table runs; --"])
+def test_an_unknown_run_is_said_in_one_line(wanted: str) -> None:
+    tracking.schedule([CONFIG], "cpu")
+    with pytest.raises(StoreError, match="no run") as caught:
+        tracking.run(wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoints() -> None:
+    weights = initial_weights(architecture("lenet5x5"), 0)
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for epoch in range(4):
+        tracking.save_checkpoint(run_id, epoch, weights, {"steps": torch.tensor(float(epoch))})
+    run = tracking.run(run_id)
+    path = Path(os.environ["CNNVIZ_HOME"]) / "artifacts" / run_id / "artifacts/checkpoints/epoch-0002.safetensors"
+    assert path.is_file()
+    assert tracking.checkpoint_epochs(run_id) == [0, 1, 2, 3]
+    assert all(torch.equal(weights[name], each) for name, each in tracking.load_checkpoint(run, 2).items())
+    assert float(tracking.load_optimizer(run, 3)["steps"]) == 3
+    assert tracking.load_optimizer(run, 1) == {}  # only the last one, and the one it may have to fall back on
+    with pytest.raises(CheckpointError, match="kept are: 0, 1, 2, 3"):
+        tracking.load_checkpoint(run, 9)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match="epoch-0002"):
+        tracking.load_checkpoint(run, 2)
+
+
+def test_thinning_keeps_the_last_two_and_what_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for epoch in range(30):
+        tracking.save_checkpoint(run_id, epoch, {"w": torch.zeros(2)}, {})
+    tracking.thin_checkpoints(run_id, 7)
+    assert len(tracking.checkpoint_epochs(run_id)) == 30  # small ones are all kept
+    plain = checkpoints.which_to_keep
+    monkeypatch.setattr(checkpoints, "which_to_keep", lambda epochs, best, size: plain(epochs, best, 10**8))
+    tracking.thin_checkpoints(run_id, 7)
+    assert {0, 7, 28, 29} <= set(tracking.checkpoint_epochs(run_id))
+    assert len(tracking.checkpoint_epochs(run_id)) < 15
+
+
+def _first_start(home: str) -> None:
+    os.environ["CNNVIZ_HOME"] = home
+    tracking.schedule([CONFIG], "cpu")
+
+
+def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_first_start, args=(str(tmp_path / "four"),)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    os.environ["CNNVIZ_HOME"] = str(tmp_path / "four")
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(tracking.runs()) == 4
+
+
+def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
+    home = tracking.home()
+    home.mkdir(parents=True)
+    (home / "mlflow.db").write_bytes(b"SQLite format 3\0 half")
+    (home / "mlflow.db.unfinished").touch()
+    assert tracking.runs() == []
+    assert not (home / "mlflow.db.unfinished").exists()
+
+
+def test_a_store_from_elsewhere_is_said_in_one_line() -> None:
+    home = tracking.home()
+    home.mkdir(parents=True)
+    (home / "mlflow.db").write_text("a diary, not a database" * 100)
+    with pytest.raises(StoreError) as caught:
+        tracking.runs()
+    assert "\n" not in str(caught.value)
+    assert (home / "mlflow.db").read_text().startswith("a diary")
+
+
+def test_a_store_from_the_future_is_said_in_one_line() -> None:
+    tracking.runs()
+    with sqlite3.connect(tracking.home() / "mlflow.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    connection.close()
+    tracking._connect.cache_clear()
+    with pytest.raises(StoreError) as caught:
+        tracking.runs()
+    assert "\n" not in str(caught.value)
