@@ -98,6 +98,8 @@ def train_stack(
     active = [
         run for run, (config, start) in enumerate(zip(configs, starts, strict=True)) if start.epoch < config.epochs
     ]
+    if not active:
+        return
     trainer = _Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, compiled)
     seats = active  # whose network sits where in the stack
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):

@@ -175,5 +175,7 @@ for name in ("streamlit", "mlflow", "altair", "pandas", "safetensors", "psutil")
     sys.modules[name] = None
 from cnnviz import data, features, models, stack, training
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,165 @@
+"""Runs: what trains now, what waits, and every run there is."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from cnnviz import charts, jobs, tracking, ui
+from cnnviz.tracking import TrackedRun
+
+ui.guard()
+
+
+def state(found: Sequence[TrackedRun]) -> tuple[tuple[str, str, int], ...]:
+    return tuple((run.id, run.status, run.epoch) for run in found)
+
+
+def live(known: tuple[tuple[str, str, int], ...]) -> None:
+    found = ui.runs()
+    if state(found) != known:
+        st.rerun(scope="app")
+    active = [run for run in found if run.active]
+    statuses = jobs.workers()
+    if active and not any(status.alive for status in statuses):
+        jobs.ensure_worker()
+    for status in statuses:
+        told = [status.runs[run.id] for run in active if run.id in status.runs]
+        if not status.alive or not told:
+            if status.alive and active:
+                st.progress(0.0, text=f"**{status.phase}** on {status.device} {ui.plain(status.message)}")
+            continue
+        left = [each.seconds_left for each in told if each.seconds_left is not None]
+        words = [f"**{status.phase}** {len(told)} run{'s' if len(told) > 1 else ''} on {status.device}"]
+        words += [f"epoch {min(each.epoch for each in told)} of {max(each.target for each in told)}"]
+        rate = sum(each.images_per_second for each in told)
+        words += [f"{rate:,.0f} images/s"] if rate else []
+        words += [f"{jobs.duration(max(left))} left"] if left else []
+        share = sum(each.fraction for each in told) / len(told)
+        st.progress(min(share, 1.0), text=" · ".join(words))
+    waiting = [run for run in active if run.status == "SCHEDULED"]
+    if waiting:
+        st.caption(f"{len(waiting)} waiting: " + ui.plain(", ".join(run.name for run in waiting[:6])))
+    training = [run for run in active if run.status == "RUNNING" and run.epoch >= 0]
+    if training:
+        frame = pd.DataFrame(ui.params(training))
+        history = tracking.history([run.id for run in training], ["test_accuracy"])
+        facets, colour = charts.default_grouping(frame)
+        tidy = charts.tidy(history, frame, "Accuracy")
+        made = charts.panels(tidy, "Accuracy", facets, colour, ["test"], height=150)
+        for row in range(0, len(made), 4):
+            for column, panel in zip(st.columns(min(len(made), 4)), made[row : row + 4], strict=False):
+                column.caption(ui.plain(panel.title or "test accuracy"))
+                column.altair_chart(panel.chart, width="stretch", key=f"live{row}{panel.title}")
+
+
+def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
+    """The table; returns the chosen runs."""
+    rows = [
+        {
+            "status": "◌ stopping" if run.stopping else ui.STATUS[run.status],
+            "run": run.name,
+            "data": "synthetic" if run.config.dataset == "synthetic" else "CIFAR-10",
+            "epochs": f"{max(run.epoch, 0)} / {run.config.epochs}",
+            "best": 100 * run.best[1] if run.best else None,
+            "@": run.best[0] if run.best else None,
+            "last": 100 * run.accuracy[-1] if run.accuracy else None,
+            "test accuracy": [100 * value for value in run.accuracy if value == value],
+            "time": jobs.duration(run.seconds) if run.segments else "",
+            "started": run.created,
+            "id": run.id[:6],
+            "note": run.message,
+        }
+        for run in found
+    ]
+    columns = {
+        "best": st.column_config.NumberColumn("best", format="%.2f %%", help="best test accuracy"),
+        "@": st.column_config.NumberColumn("@ epoch", help="epoch of the best test accuracy"),
+        "last": st.column_config.NumberColumn("last", format="%.2f %%", help="test accuracy after the last epoch"),
+        "test accuracy": st.column_config.LineChartColumn("test accuracy", y_min=0, y_max=100, help="0 to 100 %"),
+        "run": st.column_config.TextColumn("run", width="large"),
+        "started": st.column_config.DatetimeColumn("started", format="D MMM, HH:mm"),
+    }
+    height = min(38 + 35 * len(rows), 520)
+    event = st.dataframe(
+        pd.DataFrame(rows),
+        column_config=columns,
+        hide_index=True,
+        on_select="rerun",
+        key="table",
+        height=height,
+        alt="All runs",
+    )
+    return [found[row] for row in event.selection.rows if row < len(found)]
+
+
+def actions(chosen: Sequence[TrackedRun]) -> None:
+    ids = [run.id for run in chosen]
+    row = st.container(horizontal=True)
+    if row.button("Compare curves", disabled=not chosen, icon=":material/show_chart:", key="compare"):
+        st.switch_page("pages/curves.py", query_params={"runs": [run_id[:8] for run_id in ids]})
+    if row.button("Feature maps", disabled=len(chosen) != 1, icon=":material/grid_view:", key="inspect"):
+        st.switch_page("pages/feature_maps.py", query_params={"run": ids[0][:8]})
+    idle = bool(chosen) and not any(run.active for run in chosen)
+    with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
+        more = st.number_input("More epochs", 1, 10_000, 20, key="more")
+        if st.button("Continue training", type="primary", key="continue"):
+            with ui.readable_errors():
+                jobs.continue_runs(ids, int(more))
+                refresh()
+    stoppable = bool(chosen) and all(run.active for run in chosen)
+    if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
+        with ui.readable_errors():
+            jobs.stop(ids)
+            refresh()
+    deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
+    with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
+        st.write(f"Delete {len(chosen)} run{'s' if len(chosen) != 1 else ''}? You can undo it.")
+        if st.button("Delete", type="primary", key="delete"):
+            with ui.readable_errors():
+                tracking.delete(ids)
+                st.session_state.deleted = ids
+                refresh()
+    if not chosen:
+        st.caption("Tick runs in the table to compare, inspect, continue, stop or delete them.")
+
+
+def undo() -> None:
+    ids = st.session_state.get("deleted")
+    if ids and st.button(
+        f"Undo deleting {len(ids)} run{'s' if len(ids) > 1 else ''}", icon=":material/undo:", key="undo"
+    ):
+        tracking.restore(ids)
+        del st.session_state.deleted
+        refresh()
+
+
+def refresh() -> None:
+    st.cache_data.clear()
+    st.rerun()
+
+
+def mlflow_ui() -> None:
+    with st.container(horizontal=True):
+        if st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
+            with ui.readable_errors(), st.spinner("Starting MLflow's UI …"):
+                st.session_state.mlflow_url = jobs.start_mlflow_ui()
+        if url := st.session_state.get("mlflow_url"):
+            st.link_button(f"MLflow: {url}", url)
+
+
+st.title("Runs")
+found = ui.runs()
+if any(run.active for run in found):
+    st.fragment(live, run_every=1.5)(state(found))
+if found:
+    picked = table(found)
+    actions(picked)
+else:
+    ui.empty_state(
+        "No runs yet. Choose a preset in the sidebar and click **Train**: the curves grow here while the networks learn."
+    )
+undo()
+if found:
+    st.divider()
+    mlflow_ui()
