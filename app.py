@@ -1,10 +1,14 @@
 """cnnviz: streamlit run app.py"""
 
 import streamlit as st
+from PIL import Image
 
 from cnnviz import jobs, ui
 
-st.set_page_config(page_title="cnnviz", page_icon=":material/grid_view:", layout="wide")
+icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7")).resize(
+    (32, 32), Image.Resampling.NEAREST
+)
+st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")  # a named icon would be fetched from the network
 st.session_state.app_ran = True
 page = ui.navigation()
 if "worker_seen_to" not in st.session_state:

@@ -17,6 +17,13 @@ MEASURES = {  # name → (metric without its split, axis title, unit factor, whe
 }
 SPLITS = ("train", "test")
 GROUPS = ("activation", "loss", "lr", "model", "optimizer", "momentum", "batch_size", "pooling", "seed", "dataset")
+_LEGEND: dict[str, Any] = {
+    "orient": "top",
+    "direction": "horizontal",
+    "titleOrient": "left",
+    "symbolType": "stroke",
+    "offset": 4,
+}
 CLIP = 4.0  # a diverging run may not stretch the axis past so many times the others' third quartile
 
 
@@ -64,24 +71,35 @@ def panels(
     same_axis: bool = True,
     log: bool = False,
     height: int = 280,
+    legend: bool = False,
 ) -> list[Panel]:
-    """A chart for each combination of the facets' values; the same y-axis in all unless same_axis is False."""
+    """A chart for each combination of the facets' values; one y-axis for all that compare, or each its own."""
     frame = frame[frame.split.isin(splits)]
     if frame.empty:
         return []
     colours = sorted(frame[colour].unique())
     groups = frame.groupby(list(facets), sort=True) if facets else [((), frame)]
-    shared = _domain(frame, log)
     made = []
     for values, part in groups:
         title = ", ".join(_words(name, value) for name, value in zip(facets, values, strict=True))
-        domain = shared if same_axis else _domain(part, log)
-        made.append(Panel(title, _panel(part, measure, colour, colours, splits, domain, log, height)))
+        # one axis for all, but for losses of one kind only: a cross-entropy of 2.3 and an MSE of 0.1 do not compare
+        alike = frame[frame.loss.isin(part.loss.unique())] if measure == "Loss" else frame
+        domain = _domain(alike if same_axis else part, log)
+        made.append(Panel(title, _panel(part, measure, colour, colours, splits, domain, log, height, legend)))
     return made
+
+
+def hues(values: Sequence[Any]) -> dict[str, str]:
+    """The colour of each value, in their order: one legend then serves all panels."""
+    return {_text(value): PALETTE[index % len(PALETTE)] for index, value in enumerate(sorted(set(values)))}
 
 
 def _words(name: str, value: object) -> str:
     return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _domain(frame: pd.DataFrame, log: bool) -> list[float]:
@@ -112,27 +130,28 @@ def _panel(
     domain: list[float],
     log: bool,
     height: int,
+    legend: bool,
 ) -> alt.LayerChart:
     _, title, _, less_is_better = MEASURES[measure]
     frame = frame.assign(
         series=frame[colour].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
     )
     finite = frame[frame.value.map(math.isfinite)]
-    labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in colours]
+    labels = [_text(value) for value in colours]
     scale = alt.Scale(domain=domain, type="log" if log else "linear", nice=False, clamp=False)
     epochs = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
     values = alt.Y("value:Q", title=title, scale=scale)
     hue = alt.Color(
         "series:N",
         title=colour.replace("_", " "),
-        scale=alt.Scale(domain=labels, range=[PALETTE[index % len(PALETTE)] for index in range(len(labels))]),
-        legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3),
+        scale=alt.Scale(domain=labels, range=list(hues(colours).values())),
+        legend=alt.Legend(symbolStrokeWidth=3, **_LEGEND) if legend else None,
     )
     dash = alt.StrokeDash(
         "split:N",
-        title="figures of",
+        title=None,
         scale=alt.Scale(domain=list(SPLITS), range=[[5, 4], [1, 0]]),
-        legend=alt.Legend(orient="top", symbolType="stroke") if len(splits) > 1 else None,
+        legend=alt.Legend(symbolSize=600, **_LEGEND) if legend and len(splits) > 1 else None,
     )
     few = int(finite.epoch.nunique()) < 3
     lines = (
@@ -221,7 +240,7 @@ def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | N
     names = [f"{name} (true)" if index == true else name for index, name in enumerate(classes)]
     frame = pd.DataFrame({"label": names, "share": [100 * share for share in shares]})
     frame["top"] = frame.share == frame.share.max()
-    y = alt.Y("label:N", sort=None, title=None)
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelOverlap=False))
     x = alt.X("share:Q", title="probability (%)", scale=alt.Scale(domain=[0, 100]))
     hue = alt.Color("top:N", scale=alt.Scale(domain=[True, False], range=[PALETTE[0], "#9aa5b1"]), legend=None)
     bars = alt.Chart(frame).mark_bar().encode(x=x, y=y, color=hue)

@@ -234,8 +234,8 @@ def _answers(url: str) -> bool:
 # -- the worker's side ---------------------------------------------------------------------------
 
 
-class Stopped(Exception):  # noqa: N818
-    """The worker was asked to leave."""
+class Stopped(BaseException):
+    """The worker was asked to leave. Like KeyboardInterrupt, no library's `except Exception` may swallow it."""
 
 
 def work(

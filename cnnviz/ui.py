@@ -1,4 +1,4 @@
-"""What the pages share: navigation, the guard, the sidebar's launcher, readable errors. Only this part needs Streamlit."""
+"""What the pages share: navigation, the guard, the launcher, readable errors. Only this part needs Streamlit."""
 
 import contextlib
 import logging

@@ -1,5 +1,7 @@
 """Curves: any runs laid over one another."""
 
+import html
+
 import pandas as pd
 import streamlit as st
 
@@ -40,6 +42,7 @@ def view(chosen: list[TrackedRun], measure: str, facets: list[str], colour: str,
     if not made:
         ui.empty_state("Nothing to draw yet: the first point appears when the untrained networks have been looked at.")
         return
+    legend(tidy, colour, splits)
     for row in range(0, len(made), 2):
         columns = st.columns(2) if len(made) > 1 else [st.container()]
         for column, panel in zip(columns, made[row : row + 2], strict=False):
@@ -47,13 +50,27 @@ def view(chosen: list[TrackedRun], measure: str, facets: list[str], colour: str,
                 column.markdown(f"**{ui.plain(panel.title)}**")
             column.altair_chart(panel.chart, width="stretch", key=f"panel {row} {panel.title}")
     notes = ["● best test epoch; dashed: train, the mean over the epoch as it trains"]
-    if "one y-axis" in options and charts.clipped(tidy[tidy.split.isin(splits)], log):
+    if "one y-axis" in options and any(
+        charts.clipped(part, log) for _, part in tidy[tidy.split.isin(splits)].groupby("loss")
+    ):
         notes.append("values far above the others run out of the top of the axis")
     if not tidy.value.map(lambda value: value - value == 0).all():
         notes.append("✕ the line ends where the run diverged")
     st.caption(". ".join(notes) + ".")
     summary(chosen)
-    export(made, tidy)
+    export(charts.panels(tidy, measure, facets, colour, splits, "one y-axis" in options, log, legend=True), tidy)
+
+
+def legend(tidy: pd.DataFrame, colour: str, splits: list[str]) -> None:
+    """One for all panels: in each of them it would take the curves' room."""
+    swatch = "display:inline-block;width:1.6em;vertical-align:middle;margin:0 .35em 0 1em;border-top:3px"
+    parts = [
+        f'<span style="{swatch} solid {hue}"></span>{html.escape(value)}'
+        for value, hue in charts.hues(tidy[colour].tolist()).items()
+    ]
+    styles = {"train": "dashed", "test": "solid"}
+    parts += [f'<span style="{swatch} {styles[split]} #8a8a8a"></span>{split}' for split in splits if len(splits) > 1]
+    st.html(f"<div>{html.escape(colour.replace('_', ' '))}{''.join(parts)}</div>")
 
 
 def summary(chosen: list[TrackedRun]) -> None:

@@ -12,7 +12,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.features import LayerMaps, Network
 from cnnviz.tracking import TrackedRun
 
-GALLERY = 24  # thumbnails at once
+GALLERY = 11  # thumbnails at once
 SHEET = 10  # pictures of the study's sheet
 
 ui.guard()

@@ -157,7 +157,8 @@ if found:
     actions(picked)
 else:
     ui.empty_state(
-        "No runs yet. Choose a preset in the sidebar and click **Train**: the curves grow here while the networks learn."
+        "No runs yet. Choose a preset in the sidebar and click **Train**: "
+        "the curves grow here while the networks learn."
     )
 undo()
 if found:

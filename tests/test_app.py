@@ -1,0 +1,125 @@
+"""Every page through app.py, with AppTest."""
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import jobs, tracking
+from cnnviz.config import RunConfig, grid
+from cnnviz.models import architecture, initial_weights
+from cnnviz.tracking import Segment
+
+PROJECT = Path(__file__).parents[1]
+PAGES = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
+pytestmark = pytest.mark.usefixtures("synthetic_root")
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages only read; the worker has tests of its own."""
+    monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
+
+
+def app(page: str | None = None) -> AppTest:
+    opened = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run()
+    return opened.switch_page(page).run() if page else opened
+
+
+def seed(*lines: list[float], status: str = "FINISHED", name: str = "") -> list[str]:
+    configs = grid(RunConfig(dataset="synthetic", epochs=5), lr=[0.1 / 10**index for index in range(len(lines))])
+    run_ids = tracking.schedule(configs, "cpu")
+    for run_id, config, line in zip(run_ids, configs, lines, strict=True):
+        tracking.start(run_id)
+        for epoch, value in enumerate(line):
+            metrics = {f"{split}_{metric}": value for split in ("train", "test") for metric in ("loss", "accuracy")}
+            tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+            tracking.record(run_id, epoch, metrics, [Segment(0, 0.0, 60.0, "cpu", 1)])
+        tracking.finish(run_id, status)
+        if name:
+            tracking._client().set_tag(run_id, "mlflow.runName", name)
+    return run_ids
+
+
+def said(opened: AppTest) -> str:
+    everything = [*opened.markdown, *opened.caption, *opened.info, *opened.warning, *opened.error]
+    return "\n".join(str(each.value) for each in everything)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_no_runs_every_page_says_what_to_do(page: str) -> None:
+    opened = app(page)
+    assert not opened.exception
+    assert not opened.error
+    assert "click **Train**" in said(opened)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_odd_runs_every_page_draws(page: str) -> None:
+    seed([0.1, 0.4, 0.5], [0.1, math.nan, math.nan], [0.1, math.inf], [0.1])
+    seed([0.1, 0.2], name="**bold** <b>html</b> $x$ [link](http://x) 🙂 " + "long " * 2000)
+    tracking.schedule([RunConfig(dataset="synthetic")], "cpu")
+    opened = app(page)
+    assert not opened.exception
+    assert not opened.error
+
+
+def test_launching_schedules_the_grid_and_says_its_cost_first() -> None:
+    opened = app()
+    assert any("12 runs, one stack, about" in str(each.value).replace("\\", "") for each in opened.sidebar.caption)
+    opened.sidebar.selectbox(key="launch_dataset").set_value("synthetic").run()
+    opened.sidebar.button(key="launch").click().run()
+    assert not opened.exception
+    assert len(tracking.runs()) == 12
+    assert {run.config.dataset for run in tracking.runs()} == {"synthetic"}
+
+
+def test_an_impossible_setting_is_one_line_and_the_app_goes_on() -> None:
+    opened = app()
+    opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
+    opened.sidebar.multiselect(key="launch_lr").set_value(["fast"]).run()
+    assert [str(each.value) for each in opened.sidebar.error] == [
+        r"'fast' is not a number such as 0\.01: take it out and type another".replace(":", r"\:")
+    ]
+    opened.sidebar.multiselect(key="launch_lr").set_value([0.5]).run()
+    assert not opened.sidebar.error
+    opened.sidebar.multiselect(key="launch_model").set_value(["c6k40"]).run()
+    assert "larger than its 32×32 input" in str(opened.sidebar.error[0].value)
+
+
+def test_a_store_from_elsewhere_is_one_line() -> None:
+    tracking.home().mkdir(parents=True)
+    (tracking.home() / "mlflow.db").write_text("a diary" * 1000)
+    opened = app()
+    assert not opened.exception
+    assert any("store at" in str(each.value) for each in opened.error)
+
+
+def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
+    seed([0.1, 0.4, 0.5])
+    opened = app("pages/feature_maps.py")
+    assert "predicted" in said(opened)
+    assert "fc7" in said(opened)
+    opened.number_input(key="picture_number").set_value(7).run()
+    assert not opened.error
+    opened.segmented_control(key="source").set_value("Upload").run()
+    content = io.BytesIO()
+    Image.new("RGB", (60, 40), "green").save(content, "PNG")
+    opened.file_uploader(key="upload").upload("mine.png", content.getvalue(), "image/png").run()
+    assert "60×40 PNG" in said(opened).replace("\\", "")
+    assert "predicted" in said(opened)
+    opened.file_uploader(key="upload").upload("diary.png", b"dear diary", "image/png").run()
+    assert not opened.exception
+    assert "diary" in str(opened.error[0].value)
+
+
+def test_a_broken_checkpoint_is_one_line() -> None:
+    (run_id,) = seed([0.1, 0.4])
+    for path in (tracking.home() / "artifacts" / run_id).rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-3])
+    opened = app("pages/feature_maps.py")
+    assert not opened.exception
+    assert len(opened.error) == 1

@@ -1,0 +1,130 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cnnviz import __main__ as command_line
+from cnnviz import tracking
+from cnnviz.config import RunConfig
+from cnnviz.models import architecture, initial_weights
+
+PROJECT = Path(__file__).parents[1]
+
+
+def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    try:
+        status = command_line.main(words)
+    except SystemExit as left:
+        status = int(left.code or 0)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def trained(dataset: str = "synthetic") -> str:
+    config = RunConfig(dataset=dataset, epochs=1)
+    (run_id,) = tracking.schedule([config], "cpu")
+    tracking.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
+    tracking.record(run_id, 1, {"test_accuracy": 0.25, "test_loss": 2.0}, [])
+    tracking.finish(run_id, "FINISHED")
+    return run_id
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--lr", "fast"],
+        ["train", "--epochs", "0"],
+        ["train", "--epochs", "2.5"],
+        ["train", "--model", "c6k40"],
+        ["train", "--activation", "tanh,cube"],
+        ["train", "--colour", "red"],
+        ["train", "--device", "abacus"],
+        ["continue", "nothing", "--epochs", "3"],
+        ["continue", "nothing"],
+        ["stop", "nothing"],
+        ["features", "nothing"],
+        ["dance"],
+        [],
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, err = main(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_training_in_the_foreground(synthetic_root: Path) -> None:
+    words = ["--model", "c4k5-s2-f12", "--loss", "mse,cross_entropy", "--epochs", "1", "--dataset", "synthetic"]
+    command = [sys.executable, "-m", "cnnviz", "train", *words, "--limit-train", "500"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("FINISHED") == 2
+    assert "Traceback" not in done.stderr
+    assert len(tracking.runs()) == 2
+
+
+def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> None:
+    """0.42 to 0.60 after one epoch, with steps 0 and 1 of every metric."""
+    words = ["--model", "lenet5x5", "--activation", "tanh", "--loss", "cross_entropy", "--lr", "0.01", "--epochs", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cnnviz", "train", *words], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = tracking.runs()
+    assert run.status == "FINISHED"
+    assert 0.42 <= run.accuracy[1] <= 0.60
+    for metric in tracking.metric_names(run.id):
+        assert tracking.history([run.id], [metric]).epoch.tolist() == [0, 1], metric
+
+
+def test_runs_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no runs yet" in main(capsys, "runs")[1]
+    run_id = trained()
+    assert "25.00%" in main(capsys, "runs")[1]
+    (row,) = json.loads(main(capsys, "runs", "--json")[1])
+    assert (row["id"], row["status"], row["best_epoch"], row["params"]["lr"]) == (run_id, "FINISHED", 1, 0.01)
+
+
+def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path) -> None:
+    run_id, out = trained(), tmp_path / "sheet.png"
+    status, said, _ = main(capsys, "features", run_id[:8], "--images", "test:0-9", "--layer", "c3", "--out", str(out))
+    assert status == 0
+    assert said.count("predicted") == 10
+    assert Image.open(out).width > 500
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (50, 40), "red").save(picture)
+    assert main(capsys, "features", run_id, "--images", str(picture), "--out", str(out))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--images", "test:9-3"],
+        ["--images", "test:0-10000"],
+        ["--images", "not-there.png"],
+        ["--images", __file__],
+        ["--layer", "c9"],
+        ["--epoch", "7"],
+        ["--out", "/nowhere/at/all.png"],
+    ],
+)
+def test_what_a_sheet_cannot_be_made_of(
+    capsys: pytest.CaptureFixture[str], synthetic_root: Path, words: list[str]
+) -> None:
+    status, _, err = main(capsys, "features", trained(), *words)
+    assert status == 2
+    assert err.count("\n") == 1
+
+
+def test_data(capsys: pytest.CaptureFixture[str], cifar10_root: Path) -> None:
+    assert "right checksum" in main(capsys, "data", "--check")[1]
+    os.environ["CNNVIZ_DATA"] = "/nowhere"
+    assert "--fetch" in main(capsys, "data")[1]
+    status, _, err = main(capsys, "data", "--check")
+    assert (status, err.count("\n")) == (2, 1)
