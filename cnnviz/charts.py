@@ -32,7 +32,7 @@ class Panel:
     """One group of runs and its chart."""
 
     title: str
-    chart: alt.LayerChart
+    chart: Any  # an alt.LayerChart
 
 
 def tidy(history: pd.DataFrame, runs: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def differing(runs: pd.DataFrame) -> list[str]:
 def default_grouping(runs: pd.DataFrame) -> tuple[list[str], str]:
     """Facets and colour that suit what differs: activation and loss side by side, the learning rate in colour."""
     names = differing(runs)
-    facets = [name for name in ("activation", "loss") if name in names]
+    facets: list[str] = [name for name in ("activation", "loss") if name in names]
     rest = [name for name in names if name not in facets]
     if not rest and facets:
         return facets[:-1], facets[-1]
@@ -131,7 +131,7 @@ def _panel(
     log: bool,
     height: int,
     legend: bool,
-) -> alt.LayerChart:
+) -> Any:
     _, title, _, less_is_better = MEASURES[measure]
     frame = frame.assign(
         series=frame[colour].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
@@ -235,7 +235,7 @@ def as_file(chart: alt.ConcatChart, kind: str) -> bytes:
     return image.getvalue()
 
 
-def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | None = None) -> alt.LayerChart:
+def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | None = None) -> Any:
     """Class probabilities as bars from 0 to 100 %; the true class is marked in words."""
     names = [f"{name} (true)" if index == true else name for index, name in enumerate(classes)]
     frame = pd.DataFrame({"label": names, "share": [100 * share for share in shares]})

@@ -38,8 +38,7 @@ def navigation() -> Any:
 
 def guard() -> None:
     """Streamlit runs a page without app.py when a fresh server is asked for its address: begin again with the app."""
-    if "app_ran" not in st.session_state:
-        st.session_state.app_ran = True
+    if not st.session_state.pop("app_ran", False):
         navigation()
         st.rerun()
 
@@ -173,7 +172,11 @@ def _data_set() -> str:
         if st.button("Download CIFAR-10 (170 MB)", key="fetch", width="stretch"):
             with readable_errors():
                 bar = st.progress(0.0)
-                data.fetch(lambda message, fraction: bar.progress(min(fraction, 1.0), text=plain(message)))
+
+                def show(message: str, fraction: float) -> None:
+                    bar.progress(min(fraction, 1.0), text=plain(message))
+
+                data.fetch(show)
                 st.rerun()
     return name
 

@@ -1,6 +1,7 @@
 """Feature maps: what every layer of a trained network makes of a picture."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -177,7 +178,8 @@ def exports(net: Network, run: TrackedRun, epoch: int, every: dict[str, LayerMap
 
     def arrays() -> bytes:
         file = io.BytesIO()
-        np.savez_compressed(file, **{name: maps.values[0].numpy() for name, maps in every.items()})
+        values: dict[str, Any] = {name: maps.values[0].numpy() for name, maps in every.items()}
+        np.savez_compressed(file, **values)
         return file.getvalue()
 
     row.download_button("All maps (NPZ)", arrays, f"{stem}-maps.npz", "application/octet-stream", on_click="ignore")

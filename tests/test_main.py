@@ -30,7 +30,8 @@ def trained(dataset: str = "synthetic") -> str:
     config = RunConfig(dataset=dataset, epochs=1)
     (run_id,) = tracking.schedule([config], "cpu")
     tracking.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
-    tracking.record(run_id, 1, {"test_accuracy": 0.25, "test_loss": 2.0}, [])
+    for epoch, accuracy in enumerate((0.1, 0.25)):
+        tracking.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": 2.0}, [])
     tracking.finish(run_id, "FINISHED")
     return run_id
 
@@ -96,7 +97,8 @@ def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic
     status, said, _ = main(capsys, "features", run_id[:8], "--images", "test:0-9", "--layer", "c3", "--out", str(out))
     assert status == 0
     assert said.count("predicted") == 10
-    assert Image.open(out).width > 500
+    with Image.open(out) as drawn:
+        assert drawn.width > 500
     picture = tmp_path / "mine.png"
     Image.new("RGB", (50, 40), "red").save(picture)
     assert main(capsys, "features", run_id, "--images", str(picture), "--out", str(out))[0] == 0

@@ -1,0 +1,135 @@
+"""The main job in a real browser: launch, watch, close, come back, look inside."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image
+
+from cnnviz import tracking
+
+PROJECT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def address(synthetic_root: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    tracking.home().mkdir(parents=True)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    with (tracking.home() / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "--server.port", str(port)], cwd=PROJECT, stdout=log, stderr=log, env=dict(os.environ)
+        )
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        family = [*psutil.Process(server.pid).children(recursive=True), psutil.Process(server.pid)]
+        for process in family:
+            process.kill()
+        server.wait()
+        psutil.wait_procs(family, timeout=10)
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install Debian's package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
+    """A page, noting every request that leaves this machine."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page.set_default_timeout(60_000)
+    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
+    page.goto(url)
+    return page
+
+
+def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
+    elsewhere: list[str] = []
+    page = page_of(browser, address, elsewhere)
+    page.get_by_text("No runs yet").wait_for()
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
+    page.get_by_text("1 run, one stack").wait_for()
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    epochs.fill("2")
+    epochs.press("Tab")
+    page.get_by_text("More", exact=True).click()
+    images = page.get_by_role("spinbutton", name="Training images")
+    images.fill("4000")
+    images.press("Tab")
+    page.get_by_role("button", name="Train", exact=True).click()
+    # the first point, without a reload
+    page.get_by_text("test accuracy", exact=True).first.wait_for()
+    page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    (run,) = tracking.runs()
+    assert run.active
+    page.close()
+
+    end = time.monotonic() + 120
+    while tracking.run(run.id).active:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert tracking.run(run.id).status == "FINISHED"
+    assert tracking.run(run.id).epoch == 2
+
+    page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
+    page.get_by_text("predicted").first.wait_for()
+    assert "epoch=1" in page.url
+    page.get_by_role("button", name="7", exact=True).click()
+    page.get_by_text("test picture 7").wait_for()
+    page.get_by_text("81,302 parameters").wait_for(state="attached")
+
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (64, 48), "orange").save(picture)
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
+    page.locator("input[type=file]").set_input_files(str(picture))
+    page.get_by_text("64×48 PNG").wait_for()
+    page.get_by_text("predicted").first.wait_for()
+
+    page.goto(f"{address}/curves?runs={run.id[:8]}")
+    page.get_by_role("button", name="CSV").wait_for()
+    page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    page.close()
+    assert elsewhere == []
+
+
+def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: str) -> None:
+    page = page_of(browser, f"{address}/curves?runs=nothing", [])
+    page.get_by_text("click Train").first.wait_for()
+    page.get_by_role("link", name="Feature maps").wait_for()
+    page.close()
