@@ -94,7 +94,6 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     images.press("Tab")
     page.get_by_role("button", name="Train", exact=True).click()
     # the first point, without a reload
-    page.get_by_text("test accuracy", exact=True).first.wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
     (run,) = tracking.runs()
     assert run.active
@@ -122,7 +121,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.get_by_text("predicted").first.wait_for()
 
     page.goto(f"{address}/curves?runs={run.id[:8]}")
-    page.get_by_role("button", name="CSV").wait_for()
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
     page.close()
     assert elsewhere == []
