@@ -118,17 +118,19 @@ def stop(run_ids: Sequence[str]) -> None:
     ensure_worker()  # one that died is needed to carry the request out
 
 
-_started: list[subprocess.Popen[bytes]] = []
+_started: dict[str, subprocess.Popen[bytes]] = {}  # by device, by this process
 
 
 def ensure_worker() -> None:
     """Start a detached worker for every device that has runs waiting, or interrupted, and no worker."""
-    _started[:] = [process for process in _started if process.poll() is None]  # poll() also buries the dead
+    for name in [name for name, process in _started.items() if process.poll() is not None]:  # poll() buries the dead
+        del _started[name]
     for device in DEVICES[1:]:
-        if not _is_held(device) and tracking.queue(device):
+        # One that was started takes seconds to load its libraries and then the lock.
+        if device not in _started and not _is_held(device) and tracking.queue(device):
             log = _file(device, "log")
             with log.open("ab" if log.exists() and log.stat().st_size < LOG_BYTES else "wb") as output:
-                _started.append(_detached([sys.executable, "-m", "cnnviz", "work", "--device", device], output))
+                _started[device] = _detached([sys.executable, "-m", "cnnviz", "work", "--device", device], output)
 
 
 def _detached(command: Sequence[str], output: Any) -> subprocess.Popen[bytes]:
@@ -211,7 +213,7 @@ def start_mlflow_ui(port: int = 5000) -> str:
             "1",
         ]
         process = _detached([sys.executable, "-m", *command], output)
-    _started.append(process)
+    _started["mlflow-ui"] = process
     note.write_text(json.dumps({"url": url}), encoding="utf-8")
     for _ in range(120):
         if _answers(url):

@@ -32,7 +32,7 @@ def _no_process_left() -> Iterator[None]:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=10)
-    for started in jobs._started:
+    for started in jobs._started.values():
         started.wait()
     jobs._started.clear()
 
