@@ -4,12 +4,13 @@ A batch of 10 through a LeNet leaves any chip idle: most of a step is dispatch, 
 same batches are therefore trained as one: the first convolution has K·C outputs, later ones are grouped by run, fully
 connected layers are batched matrix products. A single network is K = 1.
 
-Shapes: K runs, N pictures, C channels a run. Feature maps are (N, H, W, K·C), the runs side by side in the channels,
-which is how a CPU convolves fastest; fully connected values are (K, N, units). The gradient is written out, layer by
-layer: it is a page of code, it compiles faster than a traced one, and nothing is computed that no run asked for.
+Shapes: K runs, N pictures, C channels a run. Feature maps are (N, K·C, H, W), the runs side by side in the channels, in
+channels-last memory, which is how a CPU convolves fastest; fully connected values are (K, N, units). The gradient is
+written out, layer by layer: it is a page of code, it compiles faster than a traced one, and nothing is computed that no
+run asked for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -101,7 +102,9 @@ class Stack:
             stacked = stacked.unflatten(2, self.map_shape).permute(0, 1, 3, 4, 2).flatten(2)
         if name.startswith("fc"):
             return (stacked.mT if stacked.dim() == 3 else stacked).contiguous().to(self.device)
-        return stacked.flatten(0, 1).contiguous().to(self.device)
+        if stacked.dim() == 5:  # kernels in the order their gradients come in
+            return stacked.flatten(0, 1).contiguous(memory_format=torch.channels_last).to(self.device)
+        return stacked.flatten().to(self.device)
 
     def _unstacked(self, name: str, stacked: Tensor, run: int) -> Tensor:
         if not name.startswith("fc"):
@@ -132,25 +135,25 @@ class Stack:
 
     def forward(self, images: Tensor) -> tuple[Tensor, list["Kept"]]:
         """uint8 (N, 32, 32, 3) → logits (K, N, 10), and what each layer keeps for the way back."""
-        x, kept = data.normalise(images).permute(0, 2, 3, 1), []
+        x, kept = data.normalise(images), []
         weights = iter(self.weights)
         for index, conv in enumerate(self.arch.convs):
             entering = x
             x = _convolve(x, next(weights), next(weights), conv.padding, self.size if index else 1)
             if conv.pool and self.pool_first:
                 value = pool(x, conv.pool, "max")
-                output = self._by_group(_activate, 3, value)
+                output = self._by_group(_activate, 1, value)
                 kept.append(Kept(entering, value, output, x, value))
                 x = output
             else:
-                output = self._by_group(_activate, 3, x)
+                output = self._by_group(_activate, 1, x)
                 pooled = pool(output, conv.pool, self.pooling) if conv.pool else output
                 kept.append(Kept(entering, x, output, output, pooled))
                 x = pooled
         if kept:
-            x = x.unflatten(3, (self.size, -1)).permute(3, 0, 1, 2, 4).flatten(2)
+            x = x.unflatten(1, (self.size, -1)).permute(1, 0, 3, 4, 2).flatten(2)
         else:
-            x = x.flatten(1).expand(self.size, -1, -1)
+            x = x.permute(0, 2, 3, 1).flatten(1).expand(self.size, -1, -1)
         for weight, bias in zip(weights, weights, strict=True):
             entering = x
             value = torch.baddbmm(bias.unsqueeze(1), x, weight)
@@ -193,33 +196,37 @@ class Stack:
             if layer:
                 grad = grad @ self.weights[2 * layer].mT
         if convs:
-            height, width = kept[convs - 1].pool_output.shape[1:3]
-            grad = grad.unflatten(2, (height, width, -1)).permute(1, 2, 3, 0, 4).flatten(3)
+            height, width = kept[convs - 1].pool_output.shape[2:]
+            grad = grad.unflatten(2, (height, width, -1)).permute(1, 0, 4, 2, 3).flatten(1, 2)
         for layer in reversed(range(convs)):
             conv, (entering, value, output, pool_input, pool_output) = self.arch.convs[layer], kept[layer]
             if conv.pool and self.pool_first:
-                grad = self._by_group(_descend, 3, value, output, grad)
+                grad = self._by_group(_descend, 1, value, output, grad)
+                bias = grad.sum((0, 2, 3))  # pooling hands a gradient on whole, so it is summed where it is smaller
                 grad = pool_backward(pool_input, pool_output, grad, conv.pool, "max")
             else:
                 if conv.pool:
                     grad = pool_backward(pool_input, pool_output, grad, conv.pool, self.pooling)
-                grad = self._by_group(_descend, 3, value, output, grad)
+                grad = self._by_group(_descend, 1, value, output, grad)
+                bias = grad.sum((0, 2, 3))
             weight, groups = self.weights[2 * layer], self.size if layer else 1
-            found += [grad.sum((0, 1, 2)), _weight_gradient(entering, weight, grad, conv.padding, groups)]
+            found += [bias, _weight_gradient(entering, weight, grad, conv.padding, groups)]
             if layer:
                 grad = _input_gradient(weight, grad, conv.padding, groups)
         return found[::-1]
 
-    def update(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Take one optimizer step; the norm by run (K,) of each layer's change."""
+    def update(self, gradients: Sequence[Tensor], norms: Sequence[Tensor]) -> list[Tensor]:
+        """Take one optimizer step; the norm by run (K,) of each layer's change. norms are the gradients'."""
         self.steps += 1
         changes = []
         for index, (name, weight, grad) in enumerate(zip(self.names, self.weights, gradients, strict=True)):
             by_run = self._by_run(name, weight)
             change = self._change(index, by_run, self._by_run(name, grad))
             by_run += change
-            changes.append(change.view_as(weight))
-        return self._norms(changes)
+            changes.append(change)
+        if self.slots or self.has_decay:
+            return self._norms(changes)
+        return [self.rates[0] * norm for norm in norms]
 
     def _change(self, index: int, weight: Tensor, grad: Tensor) -> Tensor:
         def per_run(values: Tensor) -> Tensor:
@@ -229,26 +236,26 @@ class Stack:
         if self.has_decay:
             grad = grad + decay * weight
         if self.optimizer == "adam":
-            mean, square = (self.slots[kind][index].view_as(grad) for kind in ("mean", "square"))
+            mean, square = (self._by_run(self.names[index], self.slots[kind][index]) for kind in ("mean", "square"))
             mean.lerp_(grad, 1 - ADAM_BETAS[0])
             square.mul_(ADAM_BETAS[1]).add_(grad.square() * (1 - ADAM_BETAS[1]))
             correction = [per_run(1 - beta**self.steps) for beta in ADAM_BETAS]
             return -lr / correction[0] * mean / (square.sqrt() / correction[1].sqrt() + ADAM_EPSILON)
         if self.has_momentum:
-            slot = self.slots["momentum"][index].view_as(grad)
+            slot = self._by_run(self.names[index], self.slots["momentum"][index])
             grad = slot.mul_(momentum).add_(grad)
         return -lr * grad
 
     def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """Train on images[rows]; the step's figures are added to totals."""
         loss, correct, gradients = self._pass(images[rows], labels[rows])
-        updates = self.update(gradients)
-        self._note(loss, correct, len(rows), self._norms(gradients), updates)
+        norms = self._norms(map(self._by_run, self.names, gradients))
+        self._note(loss, correct, len(rows), norms, self.update(gradients, norms))
 
     def look(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """As step, but nothing is learned."""
         loss, correct, gradients = self._pass(images[rows], labels[rows])
-        norms = self._norms(gradients)
+        norms = self._norms(map(self._by_run, self.names, gradients))
         self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
 
     def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -256,10 +263,10 @@ class Stack:
         loss, grad = self.losses(logits, labels)
         return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad)
 
-    def _norms(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """L2 norm by run (K,) of each layer's weights, gradient or change; biases are not counted."""
+    def _norms(self, values: Iterable[Tensor]) -> list[Tensor]:
+        """L2 norm by run (K,) of each layer's weights, gradient or change (K, …); biases are not counted."""
         return [
-            self._by_run(name, value).flatten(1).square().sum(1).sqrt()
+            value.square().sum(tuple(range(1, value.dim()))).sqrt()
             for name, value in zip(self.names, values, strict=True)
             if name.endswith("weight")
         ]
@@ -289,7 +296,7 @@ class Stack:
         weights themselves (at the end of the epoch).
         """
         names = [layer.name for layer in self.arch.weight_layers]
-        weight_norms = torch.stack(self._norms(self.weights))
+        weight_norms = torch.stack(self._norms(map(self._by_run, self.names, self.weights)))
         loss, correct = self.totals[:2] / pictures
         gradients, updates = (self.totals[2:] / steps).chunk(2)
         table = {"train_loss": loss, "train_accuracy": correct}
@@ -327,9 +334,9 @@ class Stack:
             slope = _descend(name, value, output, torch.ones_like(value))
             return (slope.abs() < FLAT * _STEEPEST[name]).float()
 
-        dim = 0 if kept.value.dim() == 3 else 3
+        dim = 0 if kept.value.dim() == 3 else 1
         shares = self._by_group(is_flat, dim, kept.value, kept.output)
-        return shares.mean((1, 2)) if dim == 0 else shares.unflatten(3, (self.size, -1)).mean((0, 1, 2, 4))
+        return shares.mean((1, 2)) if dim == 0 else shares.unflatten(1, (self.size, -1)).mean((0, 2, 3, 4))
 
 
 class Kept(NamedTuple):
@@ -371,11 +378,11 @@ def _slot(state: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, groups: int) -> Tensor:
-    return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=padding, groups=groups).permute(0, 2, 3, 1)
+    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
-    x, grad, only_weights = x.permute(0, 3, 1, 2), grad.permute(0, 3, 1, 2), [False, True, False]
+    only_weights = [False, True, False]
     return aten.convolution_backward(
         grad, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], groups, only_weights
     )[1]
@@ -388,7 +395,7 @@ def _input_gradient(weight: Tensor, grad: Tensor, padding: int, groups: int) -> 
 
 
 def pool(x: Tensor, stride: int, kind: str) -> Tensor:
-    """2×2 pooling of (N, H, W, C) written as elementwise operations: they vectorise, and fuse with their neighbours."""
+    """2×2 pooling of (N, C, H, W) written as elementwise operations: they vectorise, and fuse with their neighbours."""
     a, b, c, d = _corners(x, stride)
     if kind == "max":
         return torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
@@ -396,7 +403,7 @@ def pool(x: Tensor, stride: int, kind: str) -> Tensor:
 
 
 def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: str) -> Tensor:
-    """Gradient of pool() with respect to x, (N, H, W, C).
+    """Gradient of pool() with respect to x, (N, C, H, W).
 
     Equal maxima share it, where PyTorch gives it to the first: in a picture's plain areas, where they occur, the
     patches behind them are equal too and so are the weights' gradients.
@@ -409,17 +416,22 @@ def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: st
     if stride == 1:
         places = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
         shares = [torch.where(corner, share, 0.0) for corner in corners]
-        spread = [F.pad(each, (0, 0, *place)) for each, place in zip(shares, places, strict=True)]
+        spread = [F.pad(each, place) for each, place in zip(shares, places, strict=True)]
         return spread[0] + spread[1] + spread[2] + spread[3]
-    height, width = 2 * pooled.shape[1], 2 * pooled.shape[2]
-    blocks = share[:, :, None, :, None, :]
+    height, width = 2 * pooled.shape[2], 2 * pooled.shape[3]
+    blocks = _spread(share)
     if kind == "max":
-        cells = x[:, :height, :width].unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
-        blocks = torch.where(cells == pooled[:, :, None, :, None, :], blocks, 0.0)
-    whole = blocks.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2)
-    return F.pad(whole, (0, 0, 0, x.shape[2] - width, 0, x.shape[1] - height))
+        cells = x[:, :, :height, :width].permute(0, 2, 3, 1).unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
+        blocks = torch.where(cells == _spread(pooled), blocks, 0.0)
+    whole = blocks.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    return F.pad(whole, (0, x.shape[3] - width, 0, x.shape[2] - height))
+
+
+def _spread(values: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, H, 1, W, 1, C)."""
+    return values.permute(0, 2, 3, 1)[:, :, None, :, None]
 
 
 def _corners(x: Tensor, stride: int) -> list[Tensor]:
-    height, width = ((size - 2) // stride * stride + 1 for size in x.shape[1:3])
-    return [x[:, i : i + height : stride, j : j + width : stride] for i in (0, 1) for j in (0, 1)]
+    height, width = ((size - 2) // stride * stride + 1 for size in x.shape[2:])
+    return [x[:, :, i : i + height : stride, j : j + width : stride] for i in (0, 1) for j in (0, 1)]
