@@ -10,44 +10,22 @@ written out, layer by layer: it is a page of code, it compiles faster than a tra
 run asked for.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cnnviz import data
+from cnnviz import arithmetic, data
+from cnnviz.arithmetic import Outer
 from cnnviz.config import RunConfig
 from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 
-aten = torch.ops.aten
-
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
-FLAT = 0.05  # a unit is saturated where its slope is under this share of the activation's steepest
 SATURATION_PICTURES = 1000  # of the test set, for the saturation figures
+OUTER_UP_TO = 64  # pictures in a batch; with more, writing a gradient out is no dearer
 EVALUATION_BATCH = 250  # pictures at a time; the maps of 12 LeNets then fit a core's share of the cache
-
-_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
-# (value, output, gradient of the output) → gradient of the value.
-_DESCEND: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "sigmoid": lambda value, output, grad: aten.sigmoid_backward(grad, output),
-    "tanh": lambda value, output, grad: aten.tanh_backward(grad, output),
-    "relu": lambda value, output, grad: aten.threshold_backward(grad, output, 0),
-    "leaky_relu": lambda value, output, grad: aten.leaky_relu_backward(grad, value, 0.01, False),
-    "gelu": lambda value, output, grad: aten.gelu_backward(grad, value),
-    "silu": lambda value, output, grad: aten.silu_backward(grad, value),
-}
-_STEEPEST = {"sigmoid": 0.25, "tanh": 1.0, "relu": 1.0, "leaky_relu": 1.0, "gelu": 1.129, "silu": 1.0998}
-# These never fall, so max pooling may come first: the same numbers, with a quarter of the activations to compute.
-_MONOTONE = ("sigmoid", "tanh", "relu", "leaky_relu")
 
 
 class Stack:
@@ -68,13 +46,14 @@ class Stack:
         self.arch, self.size, self.device = arch, len(configs), device
         self.pooling, self.optimizer = configs[0].pooling, configs[0].optimizer
         self.groups = _groups([config.activation for config in configs])
-        self.pool_first = self.pooling == "max" and all(name in _MONOTONE for name, _, _ in self.groups)
+        self.pool_first = self.pooling == "max" and all(name in arithmetic.MONOTONE for name, _, _ in self.groups)
         self.mse = torch.tensor([config.loss == "mse" for config in configs], device=device)
         self.rates = torch.tensor(
             [[config.lr, config.momentum, config.weight_decay] for config in configs], device=device
         ).T.contiguous()
         self.has_momentum = self.optimizer == "sgd" and any(config.momentum for config in configs)
         self.has_decay = any(config.weight_decay for config in configs)
+        self.is_plain = self.optimizer == "sgd" and not self.has_momentum and not self.has_decay
         self.names = list(arch.weight_shapes)
         maps = [layer for layer in arch.layers if len(layer.output) == 3]
         self.map_shape = maps[-1].output if maps else (IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
@@ -139,15 +118,15 @@ class Stack:
         weights = iter(self.weights)
         for index, conv in enumerate(self.arch.convs):
             entering = x
-            x = _convolve(x, next(weights), next(weights), conv.padding, self.size if index else 1)
+            x = arithmetic.convolve(x, next(weights), next(weights), conv.padding, self.size if index else 1)
             if conv.pool and self.pool_first:
-                value = pool(x, conv.pool, "max")
-                output = self._by_group(_activate, 1, value)
+                value = arithmetic.pool(x, conv.pool, "max")
+                output = self._by_group(arithmetic.activate, 1, value)
                 kept.append(Kept(entering, value, output, x, value))
                 x = output
             else:
-                output = self._by_group(_activate, 1, x)
-                pooled = pool(output, conv.pool, self.pooling) if conv.pool else output
+                output = self._by_group(arithmetic.activate, 1, x)
+                pooled = arithmetic.pool(output, conv.pool, self.pooling) if conv.pool else output
                 kept.append(Kept(entering, x, output, output, pooled))
                 x = pooled
         if kept:
@@ -156,9 +135,9 @@ class Stack:
             x = x.permute(0, 2, 3, 1).flatten(1).expand(self.size, -1, -1)
         for weight, bias in zip(weights, weights, strict=True):
             entering = x
-            value = torch.baddbmm(bias.unsqueeze(1), x, weight)
+            value = arithmetic.dense(x, weight, bias)
             last = weight is self.weights[-2]
-            x = value if last else self._by_group(_activate, 0, value)
+            x = value if last else self._by_group(arithmetic.activate, 0, value)
             kept.append(Kept(entering, value, x, x, x))
         return x, kept
 
@@ -184,15 +163,16 @@ class Stack:
 
     # -- backward --------------------------------------------------------------------------------
 
-    def gradients(self, kept: list["Kept"], grad: Tensor) -> list[Tensor]:
+    def gradients(self, kept: list["Kept"], grad: Tensor) -> list[Tensor | Outer]:
         """Gradients of all weights, in their order, from the gradient of the logits."""
-        found: list[Tensor] = []
+        found: list[Tensor | Outer] = []
         convs = len(self.arch.convs)
         for layer in reversed(range(convs, len(kept))):
             entering, value, output, _, _ = kept[layer]
             if layer < len(kept) - 1:
-                grad = self._by_group(_descend, 0, value, output, grad)
-            found += [grad.sum(1), entering.mT @ grad]
+                grad = self._by_group(arithmetic.descend, 0, value, output, grad)
+            product, is_long = Outer(entering, grad), arithmetic.pieces(self.weights[2 * layer]) > 1
+            found += [grad.sum(1), product if is_long else product.written_out()]
             if layer:
                 grad = grad @ self.weights[2 * layer].mT
         if convs:
@@ -201,32 +181,60 @@ class Stack:
         for layer in reversed(range(convs)):
             conv, (entering, value, output, pool_input, pool_output) = self.arch.convs[layer], kept[layer]
             if conv.pool and self.pool_first:
-                grad = self._by_group(_descend, 1, value, output, grad)
+                grad = self._by_group(arithmetic.descend, 1, value, output, grad)
                 bias = grad.sum((0, 2, 3))  # pooling hands a gradient on whole, so it is summed where it is smaller
-                grad = pool_backward(pool_input, pool_output, grad, conv.pool, "max")
+                grad = arithmetic.pool_backward(pool_input, pool_output, grad, conv.pool, "max")
             else:
                 if conv.pool:
-                    grad = pool_backward(pool_input, pool_output, grad, conv.pool, self.pooling)
-                grad = self._by_group(_descend, 1, value, output, grad)
+                    grad = arithmetic.pool_backward(pool_input, pool_output, grad, conv.pool, self.pooling)
+                grad = self._by_group(arithmetic.descend, 1, value, output, grad)
                 bias = grad.sum((0, 2, 3))
             weight, groups = self.weights[2 * layer], self.size if layer else 1
-            found += [bias, _weight_gradient(entering, weight, grad, conv.padding, groups)]
+            found += [bias, arithmetic.weight_gradient(entering, weight, grad, conv.padding, groups)]
             if layer:
-                grad = _input_gradient(weight, grad, conv.padding, groups)
+                grad = arithmetic.input_gradient(weight, grad, conv.padding, groups)
         return found[::-1]
 
-    def update(self, gradients: Sequence[Tensor], norms: Sequence[Tensor]) -> list[Tensor]:
-        """Take one optimizer step; the norm by run (K,) of each layer's change. norms are the gradients'."""
+    def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """Train on images[rows]; the step's figures are added to totals."""
+        self.add(self.learn(images, labels, rows))
+
+    def learn(self, images: Tensor, labels: Tensor, rows: Tensor) -> list[Outer | None]:
+        """All of a step that is worth compiling. What is left for add() are changes of weights that are cheaper to
+        add as the products they are than to write out first; None for weights that are changed already."""
+        loss, correct, gradients = self._pass(images[rows], labels[rows])
+        norms = self._norms(gradients)
+        changes: list[Tensor | Outer] = []
         self.steps += 1
-        changes = []
-        for index, (name, weight, grad) in enumerate(zip(self.names, self.weights, gradients, strict=True)):
-            by_run = self._by_run(name, weight)
-            change = self._change(index, by_run, self._by_run(name, grad))
+        for index, (weight, grad) in enumerate(zip(self.weights, gradients, strict=True)):
+            if isinstance(grad, Outer) and self.is_plain and len(rows) <= OUTER_UP_TO:
+                changes.append(Outer(grad.entering, -self.rates[0][:, None, None] * grad.grad))
+                continue
+            by_run = self._by_run(index, weight)
+            change = self._change(index, by_run, self._by_run(index, _written_out(grad)))
             by_run += change
             changes.append(change)
-        if self.slots or self.has_decay:
-            return self._norms(changes)
-        return [self.rates[0] * norm for norm in norms]
+        # A plain step is the gradient times the rate.
+        updates = [self.rates[0] * norm for norm in norms] if self.is_plain else self._norms(changes)
+        self._note(loss, correct, len(rows), norms, updates)
+        return [change if isinstance(change, Outer) else None for change in changes]
+
+    def add(self, changes: Sequence[Outer | None]) -> None:
+        """The rest of a step, in place."""
+        for weight, change in zip(self.weights, changes, strict=True):
+            if change is not None:
+                weight.baddbmm_(change.entering.mT, change.grad)
+
+    def look(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """As step, but nothing is learned."""
+        loss, correct, gradients = self._pass(images[rows], labels[rows])
+        norms = self._norms(gradients)
+        self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
+
+    def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[Tensor | Outer]]:
+        logits, kept = self.forward(images)
+        loss, grad = self.losses(logits, labels)
+        return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad)
 
     def _change(self, index: int, weight: Tensor, grad: Tensor) -> Tensor:
         def per_run(values: Tensor) -> Tensor:
@@ -236,43 +244,30 @@ class Stack:
         if self.has_decay:
             grad = grad + decay * weight
         if self.optimizer == "adam":
-            mean, square = (self._by_run(self.names[index], self.slots[kind][index]) for kind in ("mean", "square"))
+            mean, square = (self._by_run(index, self.slots[kind][index]) for kind in ("mean", "square"))
             mean.lerp_(grad, 1 - ADAM_BETAS[0])
             square.mul_(ADAM_BETAS[1]).add_(grad.square() * (1 - ADAM_BETAS[1]))
             correction = [per_run(1 - beta**self.steps) for beta in ADAM_BETAS]
             return -lr / correction[0] * mean / (square.sqrt() / correction[1].sqrt() + ADAM_EPSILON)
         if self.has_momentum:
-            slot = self._by_run(self.names[index], self.slots["momentum"][index])
-            grad = slot.mul_(momentum).add_(grad)
+            grad = self._by_run(index, self.slots["momentum"][index]).mul_(momentum).add_(grad)
         return -lr * grad
 
-    def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """Train on images[rows]; the step's figures are added to totals."""
-        loss, correct, gradients = self._pass(images[rows], labels[rows])
-        norms = self._norms(map(self._by_run, self.names, gradients))
-        self._note(loss, correct, len(rows), norms, self.update(gradients, norms))
+    def _norms(self, values: Sequence[Tensor | Outer]) -> list[Tensor]:
+        """L2 norm by run (K,) of each layer's weights, gradient or change; biases are not counted."""
+        norms = []
+        for index, value in enumerate(values):
+            if isinstance(value, Outer):
+                norms.append(value.norm())
+            elif self.names[index].endswith("weight"):
+                by_run = self._by_run(index, value)
+                norms.append(by_run.square().sum(tuple(range(1, by_run.dim()))).sqrt())
+        return norms
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """As step, but nothing is learned."""
-        loss, correct, gradients = self._pass(images[rows], labels[rows])
-        norms = self._norms(map(self._by_run, self.names, gradients))
-        self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
-
-    def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        logits, kept = self.forward(images)
-        loss, grad = self.losses(logits, labels)
-        return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad)
-
-    def _norms(self, values: Iterable[Tensor]) -> list[Tensor]:
-        """L2 norm by run (K,) of each layer's weights, gradient or change (K, …); biases are not counted."""
-        return [
-            value.square().sum(tuple(range(1, value.dim()))).sqrt()
-            for name, value in zip(self.names, values, strict=True)
-            if name.endswith("weight")
-        ]
-
-    def _by_run(self, name: str, value: Tensor) -> Tensor:
-        return value if name.startswith("fc") else value.unflatten(0, (self.size, -1))
+    def _by_run(self, index: int, value: Tensor) -> Tensor:
+        """The weights of that index, or their change, with the run in front."""
+        has_run_in_front = self.names[index].startswith("fc") or value.dim() == 5
+        return value if has_run_in_front else value.unflatten(0, (self.size, -1))
 
     def _note(
         self, loss: Tensor, correct: Tensor, pictures: int, gradients: Sequence[Tensor], updates: Sequence[Tensor]
@@ -296,7 +291,7 @@ class Stack:
         weights themselves (at the end of the epoch).
         """
         names = [layer.name for layer in self.arch.weight_layers]
-        weight_norms = torch.stack(self._norms(map(self._by_run, self.names, self.weights)))
+        weight_norms = torch.stack(self._norms(self.weights))
         loss, correct = self.totals[:2] / pictures
         gradients, updates = (self.totals[2:] / steps).chunk(2)
         table = {"train_loss": loss, "train_accuracy": correct}
@@ -330,12 +325,8 @@ class Stack:
         return _by_run(table)
 
     def _flat_share(self, kept: "Kept") -> Tensor:
-        def is_flat(name: str, value: Tensor, output: Tensor) -> Tensor:
-            slope = _descend(name, value, output, torch.ones_like(value))
-            return (slope.abs() < FLAT * _STEEPEST[name]).float()
-
         dim = 0 if kept.value.dim() == 3 else 1
-        shares = self._by_group(is_flat, dim, kept.value, kept.output)
+        shares = self._by_group(arithmetic.is_flat, dim, kept.value, kept.output)
         return shares.mean((1, 2)) if dim == 0 else shares.unflatten(1, (self.size, -1)).mean((0, 2, 3, 4))
 
 
@@ -349,17 +340,13 @@ class Kept(NamedTuple):
     pool_output: Tensor
 
 
-def _activate(name: str, value: Tensor) -> Tensor:
-    return _ACTIVATE[name](value)
-
-
-def _descend(name: str, value: Tensor, output: Tensor, grad: Tensor) -> Tensor:
-    return _DESCEND[name](value, output, grad)
-
-
 def _by_run(table: Mapping[str, Tensor]) -> list[dict[str, float]]:
     rows = torch.stack(list(table.values())).T.tolist()  # one transfer from the device
     return [dict(zip(table, row, strict=True)) for row in rows]
+
+
+def _written_out(grad: Tensor | Outer) -> Tensor:
+    return grad.written_out() if isinstance(grad, Outer) else grad
 
 
 def _groups(activations: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -375,63 +362,3 @@ def _groups(activations: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def _slot(state: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
     return state[name] if name in state else torch.zeros_like(like)
-
-
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, groups: int) -> Tensor:
-    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
-
-
-def _weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
-    only_weights = [False, True, False]
-    return aten.convolution_backward(
-        grad, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], groups, only_weights
-    )[1]
-
-
-def _input_gradient(weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
-    """The convolution of the gradient with the kernels turned by 180° and their in- and outputs exchanged."""
-    turned = weight.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    return _convolve(grad, turned, None, weight.shape[2] - 1 - padding, groups)
-
-
-def pool(x: Tensor, stride: int, kind: str) -> Tensor:
-    """2×2 pooling of (N, C, H, W) written as elementwise operations: they vectorise, and fuse with their neighbours."""
-    a, b, c, d = _corners(x, stride)
-    if kind == "max":
-        return torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
-    return (a + b + c + d) * 0.25
-
-
-def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: str) -> Tensor:
-    """Gradient of pool() with respect to x, (N, C, H, W).
-
-    Equal maxima share it, where PyTorch gives it to the first: in a picture's plain areas, where they occur, the
-    patches behind them are equal too and so are the weights' gradients.
-    """
-    if kind == "avg":
-        share, corners = grad * 0.25, [torch.ones((), device=x.device, dtype=torch.bool)] * 4
-    else:
-        corners = [corner == pooled for corner in _corners(x, stride)]
-        share = grad / sum(corner.float() for corner in corners)
-    if stride == 1:
-        places = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
-        shares = [torch.where(corner, share, 0.0) for corner in corners]
-        spread = [F.pad(each, place) for each, place in zip(shares, places, strict=True)]
-        return spread[0] + spread[1] + spread[2] + spread[3]
-    height, width = 2 * pooled.shape[2], 2 * pooled.shape[3]
-    blocks = _spread(share)
-    if kind == "max":
-        cells = x[:, :, :height, :width].permute(0, 2, 3, 1).unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
-        blocks = torch.where(cells == _spread(pooled), blocks, 0.0)
-    whole = blocks.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-    return F.pad(whole, (0, x.shape[3] - width, 0, x.shape[2] - height))
-
-
-def _spread(values: Tensor) -> Tensor:
-    """(N, C, H, W) → (N, H, 1, W, 1, C)."""
-    return values.permute(0, 2, 3, 1)[:, :, None, :, None]
-
-
-def _corners(x: Tensor, stride: int) -> list[Tensor]:
-    height, width = ((size - 2) // stride * stride + 1 for size in x.shape[2:])
-    return [x[:, :, i : i + height : stride, j : j + width : stride] for i in (0, 1) for j in (0, 1)]

@@ -141,10 +141,8 @@ class _Trainer:
             [start.slots for start in starts],
             device,
         )
-        self.run_step: Callable[[Tensor, Tensor, Tensor], None] = self.stack.step
         self.is_cold = compiled
-        if compiled:
-            self.run_step = torch.compile(self.stack.step, fullgraph=True, dynamic=False)
+        self.learn = torch.compile(self.stack.learn, fullgraph=True, dynamic=False) if compiled else self.stack.learn
         self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if device == "cuda" else None
         self.rate = 0.0
 
@@ -207,8 +205,8 @@ class _Trainer:
         if self.graph is not None:
             first = self.graph.walk(order)
         for step, rows in enumerate(batches[first:], first):
-            whole = len(rows) == size
-            (self.run_step if whole else self.stack.step)(images, labels, rows)
+            learn = self.learn if len(rows) == size else self.stack.learn
+            self.stack.add(learn(images, labels, rows))
             now = time.perf_counter()
             if self.is_cold:  # that one step took as long as the compiler
                 self.is_cold, told, began, uncounted = False, now, now, step + 1

@@ -1,0 +1,144 @@
+"""The arithmetic of each kind of layer, forwards and backwards, on the tensors of a whole stack.
+
+Written so that the compiler vectorises it and copies nothing: feature maps are (N, C, H, W) in channels-last memory,
+fully connected values (K, N, units), their weights (K, inputs, units).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+aten = torch.ops.aten
+
+FLAT = 0.05  # a unit is saturated where its slope is under this share of the activation's steepest
+CUT_FROM = 8192  # inputs from which a fully connected layer is cut, as matrix libraries use one core for so few rows
+MOST_PIECES = 32
+
+_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
+# (value, output, gradient of the output) → gradient of the value.
+_DESCEND: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "sigmoid": lambda value, output, grad: aten.sigmoid_backward(grad, output),
+    "tanh": lambda value, output, grad: aten.tanh_backward(grad, output),
+    "relu": lambda value, output, grad: aten.threshold_backward(grad, output, 0),
+    "leaky_relu": lambda value, output, grad: aten.leaky_relu_backward(grad, value, 0.01, False),
+    "gelu": lambda value, output, grad: aten.gelu_backward(grad, value),
+    "silu": lambda value, output, grad: aten.silu_backward(grad, value),
+}
+_STEEPEST = {"sigmoid": 0.25, "tanh": 1.0, "relu": 1.0, "leaky_relu": 1.0, "gelu": 1.129, "silu": 1.0998}
+# These never fall, so max pooling may come first: the same numbers, with a quarter of the activations to compute.
+MONOTONE = ("sigmoid", "tanh", "relu", "leaky_relu")
+
+
+def activate(name: str, value: Tensor) -> Tensor:
+    return _ACTIVATE[name](value)
+
+
+def descend(name: str, value: Tensor, output: Tensor, grad: Tensor) -> Tensor:
+    """Gradient of an activation's output → gradient of its value."""
+    return _DESCEND[name](value, output, grad)
+
+
+def is_flat(name: str, value: Tensor, output: Tensor) -> Tensor:
+    """1 where the activation's slope is under FLAT of its steepest, else 0."""
+    slope = descend(name, value, output, torch.ones_like(value))
+    return (slope.abs() < FLAT * _STEEPEST[name]).float()
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, groups: int) -> Tensor:
+    return F.conv2d(x, weight, bias, padding=padding, groups=groups)
+
+
+def weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
+    only_weights = [False, True, False]
+    return aten.convolution_backward(
+        grad, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], groups, only_weights
+    )[1]
+
+
+def input_gradient(weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
+    """The convolution of the gradient with the kernels turned by 180° and their in- and outputs exchanged."""
+    turned = weight.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    return convolve(grad, turned, None, weight.shape[2] - 1 - padding, groups)
+
+
+def pool(x: Tensor, stride: int, kind: str) -> Tensor:
+    """2×2 pooling of (N, C, H, W) written as elementwise operations: they vectorise, and fuse with their neighbours."""
+    a, b, c, d = _corners(x, stride)
+    if kind == "max":
+        return torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
+    return (a + b + c + d) * 0.25
+
+
+def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: str) -> Tensor:
+    """Gradient of pool() with respect to x, (N, C, H, W).
+
+    Equal maxima share it, where PyTorch gives it to the first: in a picture's plain areas, where they occur, the
+    patches behind them are equal too and so are the weights' gradients.
+    """
+    if kind == "avg":
+        share, corners = grad * 0.25, [torch.ones((), device=x.device, dtype=torch.bool)] * 4
+    else:
+        corners = [corner == pooled for corner in _corners(x, stride)]
+        share = grad / sum(corner.float() for corner in corners)
+    if stride == 1:
+        places = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
+        shares = [torch.where(corner, share, 0.0) for corner in corners]
+        spread = [F.pad(each, place) for each, place in zip(shares, places, strict=True)]
+        return spread[0] + spread[1] + spread[2] + spread[3]
+    height, width = 2 * pooled.shape[2], 2 * pooled.shape[3]
+    blocks = _spread(share)
+    if kind == "max":
+        cells = x[:, :, :height, :width].permute(0, 2, 3, 1).unflatten(1, (-1, 2)).unflatten(3, (-1, 2))
+        blocks = torch.where(cells == _spread(pooled), blocks, 0.0)
+    whole = blocks.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    return F.pad(whole, (0, x.shape[3] - width, 0, x.shape[2] - height))
+
+
+def _spread(values: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, H, 1, W, 1, C)."""
+    return values.permute(0, 2, 3, 1)[:, :, None, :, None]
+
+
+def _corners(x: Tensor, stride: int) -> list[Tensor]:
+    height, width = ((size - 2) // stride * stride + 1 for size in x.shape[2:])
+    return [x[:, :, i : i + height : stride, j : j + width : stride] for i in (0, 1) for j in (0, 1)]
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(K, N, inputs) → (K, N, units). A long layer is summed piece by piece of its inputs."""
+    count = pieces(weight)
+    if count == 1:
+        return torch.baddbmm(bias.unsqueeze(1), x, weight)
+    cut = x.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1)
+    return (cut @ weight.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count)).sum(1) + bias.unsqueeze(1)
+
+
+def pieces(weight: Tensor) -> int:
+    """Into how many a layer is cut; 1 for all but long ones."""
+    inputs = weight.shape[1]
+    return next((n for n in range(MOST_PIECES, 1, -1) if inputs % n == 0), 1) if inputs >= CUT_FROM else 1
+
+
+class Outer(NamedTuple):
+    """The gradient of a fully connected layer's weights, as the product it is: written out it would be their size."""
+
+    entering: Tensor  # (K, N, inputs)
+    grad: Tensor  # (K, N, units), with respect to the layer's values
+
+    def written_out(self) -> Tensor:
+        return self.entering.mT @ self.grad
+
+    def norm(self) -> Tensor:
+        """L2 norm by run (K,): ‖XᵀG‖² is the sum of XXᵀ ∘ GGᵀ, N × N numbers."""
+        products = (self.entering @ self.entering.mT) * (self.grad @ self.grad.mT)
+        return products.sum((1, 2)).clamp(min=0).sqrt()
