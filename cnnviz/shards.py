@@ -24,8 +24,8 @@ from cnnviz.errors import CnnvizError
 from cnnviz.models import architecture
 from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
 
-# glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's 34 MB gradient
-# that is 8,200 page faults a step. Read when a process starts; other systems ignore it.
+# glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
+# and more, that is thousands of page faults a step. Read when a process starts; other systems ignore it.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
@@ -80,7 +80,7 @@ def plan(groups: Sequence[Sequence[int]], configs: Sequence[RunConfig], device: 
         cuts = [round(index * len(ordered) / count) for index in range(count + 1)]
         shards += [tuple(ordered[start:stop]) for start, stop in itertools.pairwise(cuts)]
     alone = len(shards) == 1
-    large = {run for run, config in enumerate(configs) if architecture(config.model).multiply_adds > LARGE}
+    large = {run for run, config in enumerate(configs) if _is_large(config)}
     return [Shard(runs, parts if alone and large.issuperset(runs) else 1) for runs in shards]
 
 
@@ -131,6 +131,10 @@ def train(
             process.join()
 
 
+def _is_large(config: RunConfig) -> bool:
+    return architecture(config.model).multiply_adds > LARGE
+
+
 class _Done:
     pass
 
@@ -139,7 +143,8 @@ def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start],
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
     packed = [(start.epoch, _pack(start.weights), _pack(start.slots)) for start in starts]
-    environment = {**_KEEP_MEMORY, "OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
+    environment = {"OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
+    environment |= _KEEP_MEMORY if _is_large(configs[0]) else {}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
     try:

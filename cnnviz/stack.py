@@ -25,7 +25,7 @@ from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
 SATURATION_PICTURES = 1000  # of the test set, for the saturation figures
 OUTER_UP_TO = 64  # pictures in a batch; with more, writing a gradient out is no dearer
-EVALUATION_BATCH = 250  # pictures at a time; the maps of 12 LeNets then fit a core's share of the cache
+EVALUATION_BATCH = 50  # pictures at a time: the maps of six LeNets then stay in the cache
 
 
 class Stack:

@@ -90,7 +90,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     epochs.press("Tab")
     page.get_by_text("More", exact=True).click()
     images = page.get_by_role("spinbutton", name="Training images")
-    images.fill("4000")
+    images.fill("30000")  # long enough to be seen at it on a fast machine
     images.press("Tab")
     page.get_by_role("button", name="Train", exact=True).click()
     # the first point, without a reload

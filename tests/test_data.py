@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torchvision.datasets import CIFAR10
 
 from cnnviz import data, synthetic
@@ -360,19 +359,6 @@ def test_to_moves_every_tensor() -> None:
     moved = _dataset().to("meta")
     assert {moved.train_images.device.type, moved.train_labels.device.type} == {"meta"}
     assert {moved.test_images.device.type, moved.test_labels.device.type} == {"meta"}
-
-
-def test_share_lets_a_child_write_the_same_bytes() -> None:
-    dataset = _dataset().share()
-    assert all(
-        each.is_shared()
-        for each in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
-    )
-    child = torch.multiprocessing.get_context("spawn").Process(target=Tensor.fill_, args=(dataset.train_images, 7))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
-    assert (dataset.train_images == 7).all()
 
 
 def test_normalise_is_the_tutorials_transform() -> None:
