@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -142,7 +143,7 @@ def test_sigterm_leaves_the_runs_waiting() -> None:
 
 
 def test_one_worker_a_device() -> None:
-    (run_id,) = tracking.schedule([TINY], "cpu")
+    (run_id,) = tracking.schedule([replace(TINY, epochs=1000)], "cpu")  # it must outlast the second one's start
     first = start_worker()
     wait_for(lambda: tracking.run(run_id).status == "RUNNING")
     second = start_worker()
