@@ -216,3 +216,18 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
     assert dict(os.environ) == before
     process.kill()
     pipe.close()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
+    parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
+    (run_id,) = tracking.schedule([parent], "cpu")
+    assert jobs.work("cpu")
+    fork = tracking.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
+    assert jobs.work("cpu")
+    run = tracking.run(fork)
+    assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
+    assert steps_of(fork) == [1, 2, 3]
+    assert tracking.checkpoint_epochs(fork) == [1, 2, 3]
+    assert [segment.start_epoch for segment in run.segments] == [1]
+    assert tracking.run(run_id).epoch == 1
