@@ -260,8 +260,8 @@ def _selections() -> tuple[Any, Any]:
 
 FLOWS = {  # metric's prefix → (title, what is told, format, log scale)
     "grad_norm": ("gradient", "mean L2 norm of a step's gradient", ".2g", True),
-    "update_ratio": ("update / weight", "mean L2 norm of a step's update over that of the weights", ".2g", True),
-    "saturation": ("saturated units", "share of units whose activation is flat", ".0%", False),
+    "update_ratio": ("update / weight", "mean L2 norm of a step's update over the weights'", ".2g", True),
+    "saturation": ("saturated units", "share of units where the activation is flat", ".0%", False),
 }
 
 
@@ -296,7 +296,7 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
                 ),
                 tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=number)],
             )
-            .properties(width="container", height=22 * len(names) + 90)
+            .properties(width="container", height=24 * len(names) + 150)
         )
     return made
 

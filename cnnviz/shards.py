@@ -25,8 +25,8 @@ from cnnviz.models import architecture
 from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
 
 # glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
-# and more, that is thousands of page faults a step. What the data set's loading leaves behind, in larger blocks, is given
-# back: left to itself, glibc keeps 180 MB of it. Read when a process starts; other systems ignore it.
+# and more, that is thousands of page faults a step. Elsewhere the larger blocks that loading the data leaves behind are
+# given back: left to itself, glibc keeps 180 MB of them. Read when a process starts; other systems ignore it.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**24), "MALLOC_TRIM_THRESHOLD_": str(2**25)}
 

@@ -16,7 +16,7 @@ from cnnviz.tracking import TrackedRun
 
 BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
-FLOW_WIDTH = 290
+FLOW_WIDTH = 290  # three heat maps side by side
 SMOOTHING = (1, 3, 5, 9, 15)  # epochs
 OPTIONS = ("one y-axis", "log y", "log x", "findings", "seeds apart", "forks at 0")
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
