@@ -242,6 +242,14 @@ def test_accuracy_that_falls_as_well_is_said_to() -> None:
     assert "gets more pictures wrong, too" in found(config, history)["overfitting"].sentence
 
 
+def test_accuracy_that_falls_less_than_the_loss_rises_is_told_from_one_that_holds() -> None:
+    history = overfit(40, 15, rise=0.6)
+    for last, words in ((0.5, "did not fall"), (0.45, "fell less than the loss rose")):
+        share = np.concatenate([np.linspace(0.1, 0.5, 16), np.linspace(0.5, last, 25)])
+        told = pd.concat([history[history.metric != "test_accuracy"], drawn(test_accuracy=share)])
+        assert words in found(BASE, told)["overfitting"].sentence
+
+
 def test_few_training_pictures_are_the_first_suspects() -> None:
     finding = found(replace(BASE, limit_train=5000), overfit(40, 15))["overfitting"]
     assert finding.test is not None
@@ -298,6 +306,12 @@ def test_long_steps_that_still_get_somewhere_are_not_too_long() -> None:
     assert list(found(BASE, history)) == ["still_improving"]
 
 
+def test_a_loss_that_arrived_near_0_has_not_stalled() -> None:
+    lines = {"train_loss": falling(30, end=0.02, speed=2), "update_ratio__c1": [0.03] * 31}
+    assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.9, 0.99, 31))) == set()
+    assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.3, 0.6, 31))) == {"lr_too_high"}
+
+
 def test_slow_steady_improvement_under_faint_steps_is_a_low_rate() -> None:
     loss = np.linspace(LOG10, 2.0, 21)
     plain = {"train_loss": loss, "test_loss": loss, "test_accuracy": accuracy_of(loss)}
@@ -347,6 +361,11 @@ def test_a_run_that_fell_back_to_chance_is_told_when() -> None:
     assert finding.title == "Fell back to chance level at epoch 5"
     assert finding.test is not None
     assert finding.test.changes == {"lr": 0.001}
+
+
+def test_a_single_epoch_at_chance_is_no_slow_start() -> None:
+    assert found(BASE, drawn(test_accuracy=[0.1, 0.1, 0.3, 0.4, 0.5])) == {}
+    assert list(found(BASE, drawn(test_accuracy=[0.1, 0.1, 0.1, 0.3, 0.4, 0.5]))) == ["slow_start"]
 
 
 def test_dying_relus_are_found_in_their_layer() -> None:
