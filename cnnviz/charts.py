@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from cnnviz import curves
+from cnnviz.comparison import text, words
 from cnnviz.curves import AXES, MEASURES, SPLITS, is_finite
 
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
@@ -55,16 +56,6 @@ class Panel:
 
     title: str
     chart: Any  # an alt.LayerChart
-
-
-def text(value: object) -> str:
-    """A parameter's value as legends and tables write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
-
-
-def words(name: str, value: object) -> str:
-    """A parameter with its value; its value alone where that says what it is."""
-    return text(value) if isinstance(value, str) else f"{name.replace('_', ' ')} {text(value)}"
 
 
 def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str, str]:

@@ -140,7 +140,7 @@ def differences(runs: Sequence[TrackedRun]) -> pd.DataFrame:
     names, titles = differing(runs), labels(runs)
     rows: list[dict[str, Any]] = [
         {"parameter": name, "differs": name in names}
-        | {titles[run.id]: _text(getattr(run.config, name)) for run in runs}
+        | {titles[run.id]: text(getattr(run.config, name)) for run in runs}
         for name in [*names, *(name for name in PARAMETERS if name not in names)]
     ]
     trained = {titles[run.id]: str(max(run.epoch, 0)) for run in runs}
@@ -149,14 +149,19 @@ def differences(runs: Sequence[TrackedRun]) -> pd.DataFrame:
     return frame.sort_values("differs", ascending=False, kind="stable", ignore_index=True)
 
 
-def _words(config: RunConfig, names: Sequence[str]) -> str:
-    plain = ("model", "activation", "loss", "optimizer", "dataset")  # their values speak for themselves
-    values = ((name, _text(getattr(config, name))) for name in names)
-    return ", ".join(value if name in plain else f"{name.replace('_', ' ')} {value}" for name, value in values)
-
-
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A parameter's value as tables and legends write it."""
     return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+
+
+def words(name: str, value: object) -> str:
+    """A parameter with its value; its value alone where that speaks for itself."""
+    alone = name in ("model", "activation", "loss", "optimizer", "dataset")
+    return text(value) if alone else f"{name.replace('_', ' ')} {text(value)}"
+
+
+def _words(config: RunConfig, names: Sequence[str]) -> str:
+    return ", ".join(words(name, getattr(config, name)) for name in names)
 
 
 # -- repeats and verdicts --------------------------------------------------------------------------
@@ -263,7 +268,7 @@ def _share_seeds(first: Repeats, second: Repeats) -> bool:
 
 def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> Pair:
     found, epochs = verdict(first, second, spread), min(first.epochs, second.epochs)
-    values = [_text(getattr(group.config, name)) for group in (first, second)]
+    values = [text(getattr(group.config, name)) for group in (first, second)]
     means = [statistics.fmean(group.best(epochs)) for group in (first, second)]
     rest = _words(first.config, [each for each in ("model", "activation", "loss", "lr") if each != name])
     unequal = f", both to epoch {epochs}" if first.epochs != second.epochs else ""

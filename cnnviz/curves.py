@@ -13,23 +13,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from cnnviz.comparison import PARAMETERS, differing
 from cnnviz.tracking import TrackedRun
 
 SPLITS = ("train", "test")
-GROUPS = (
-    "activation",
-    "loss",
-    "lr",
-    "model",
-    "optimizer",
-    "momentum",
-    "batch_size",
-    "pooling",
-    "seed",
-    "dataset",
-    "weight_decay",
-    "limit_train",
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,7 @@ MEASURES = {
     "Error": Measure("accuracy", "error (%)", 100.0, True),
     "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False),
 }
-_PARAMS = ("name", *GROUPS)
+_PARAMS = ("name", *PARAMETERS)
 AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}
 
 
@@ -57,18 +44,13 @@ def metrics(measure: str) -> list[str]:
 def params(runs: Sequence[TrackedRun]) -> pd.DataFrame:
     """A row a run: run_id, name and every parameter but the number of epochs."""
     rows = [{"run_id": run.id, "name": run.name} | vars(run.config) for run in runs]
-    frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *GROUPS])
+    frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *PARAMETERS])
     return frame.drop(columns="epochs")
 
 
-def differing(frame: pd.DataFrame) -> list[str]:
-    """The parameters in which these runs differ, the study's first."""
-    return [name for name in GROUPS if name in frame and frame[name].nunique() > 1]
-
-
-def default_grouping(frame: pd.DataFrame) -> tuple[list[str], str]:
+def default_grouping(runs: Sequence[TrackedRun]) -> tuple[list[str], str]:
     """Facets and colour that suit what differs: activation and loss side by side, the learning rate in colour."""
-    names = [name for name in differing(frame) if name != "seed"]
+    names = [name for name in differing(runs) if name != "seed"]
     facets: list[str] = [name for name in ("activation", "loss") if name in names]
     rest = [name for name in names if name not in facets]
     if not rest and facets:
@@ -150,7 +132,7 @@ def collapse(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if frame.empty:
         return frame
-    alike = [name for name in GROUPS if name != "seed"]
+    alike = [name for name in PARAMETERS if name != "seed"]
     first = frame.groupby(alike, dropna=False).run_id.transform("min")
     repeats = frame.groupby(first).run_id.transform("nunique")
     if (repeats == 1).all():
@@ -164,7 +146,7 @@ def collapse(frame: pd.DataFrame) -> pd.DataFrame:
         high=("value", "max"),
         repeats=("repeats", "first"),
         present=("value", "size"),
-        **{name: (name, "first") for name in ("name", *GROUPS)},
+        **{name: (name, "first") for name in ("name", *PARAMETERS)},
     ).reset_index()
     mean = mean[mean.present == mean.repeats].drop(columns="present")
     mean["name"] = (

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cnnviz import data, jobs, ui
-from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, grid
+from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.diagnosis import Finding
 from cnnviz.errors import ConfigError
 from cnnviz.models import ACTIVATIONS, ARCHITECTURES, POOLINGS
@@ -167,6 +167,12 @@ def finding(run: TrackedRun, found: Finding, key: str) -> None:
                 else:
                     jobs.submit([trial.config(run.config)], run.device)
                 _launched(f"launched: {trial.label}")
+
+
+def launch(configs: Sequence[RunConfig], device: str) -> None:
+    with readable_errors():
+        jobs.submit(configs, device)
+        _launched(f"{len(configs)} run{'s' if len(configs) != 1 else ''} scheduled")
 
 
 def _launched(words: str) -> None:

@@ -8,18 +8,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, curves, diagnosis, forms, jobs, ui
+from cnnviz import charts, curves, forms, jobs, ui, ui_reasons
 from cnnviz.charts import View
-from cnnviz.curves import AXES, GROUPS, MEASURES, SPLITS
+from cnnviz.comparison import PARAMETERS, text
+from cnnviz.curves import AXES, MEASURES, SPLITS
 from cnnviz.diagnosis import Finding
 from cnnviz.tracking import TrackedRun
 
 BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
-FLOW_WIDTH = 290  # three heat maps side by side
 SMOOTHING = (1, 3, 5, 9, 15)  # epochs
 OPTIONS = ("one y-axis", "log y", "log x", "findings", "seeds apart", "forks at 0")
-SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
 
 ui.guard()
 
@@ -42,15 +41,15 @@ def choose(found: Sequence[TrackedRun]) -> list[TrackedRun]:
 def controls(chosen: Sequence[TrackedRun]) -> tuple[View, frozenset[str]]:
     """What to show, from the widgets; all of it is in the address."""
     bound: dict[str, Any] = {"bind": "query-params"}
-    facets, colour = curves.default_grouping(curves.params(chosen))
+    facets, colour = curves.default_grouping(chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     measure = row.segmented_control("Measure", list(MEASURES), default="Loss", required=True, key="measure", **bound)
     axis = row.segmented_control("Against", list(AXES), default="Epochs", required=True, key="axis", **bound)
     splits = row.pills("Figures", SPLITS, selection_mode="multi", default=list(SPLITS), key="splits", **bound)
     with row.popover("Groups", icon=":material/tune:"):
         default = following("facets", facets)
-        facets = st.multiselect("A panel for each", GROUPS, default, max_selections=2, key="facets", **bound)
-        rest = [name for name in GROUPS if name not in facets]
+        facets = st.multiselect("A panel for each", PARAMETERS, default, max_selections=2, key="facets", **bound)
+        rest = [name for name in PARAMETERS if name not in facets]
         default = following("colour", colour if colour in rest else rest[0])
         index = rest.index(default) if default in rest else 0
         colour = st.selectbox("Colour", rest, index, key="colour", **bound)
@@ -103,7 +102,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
     lines = frame if "seeds apart" in shown else curves.collapse(frame)
     colours = ui.hues(view.colour, chosen)
-    found = {run.id: diagnose(run) for run in chosen} if "findings" in shown else {}
+    found = {run.id: ui_reasons.diagnose(run) for run in chosen} if "findings" in shown else {}
     stretches = curves.stretches(frame, chosen)
     made = charts.panels(lines, view, colours, stretches, marked(found))
     if not made:
@@ -122,16 +121,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     at_an_epoch(chosen)
     summary(chosen, colours, view.colour)
     export(lambda: charts.panels(lines, view, colours, stretches, marked(found), legend=True), lines)
-    section(chosen, found)
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _findings(run_id: str, epochs: int, _run: TrackedRun) -> list[Finding]:
-    return diagnosis.diagnose(_run.config, ui.history([_run], diagnosis.metric_names(_run.config)))
-
-
-def diagnose(run: TrackedRun) -> list[Finding]:
-    return _findings(run.id, run.epoch, run)
+    ui_reasons.section(chosen)
 
 
 def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
@@ -220,7 +210,7 @@ def summary(chosen: Sequence[TrackedRun], colours: dict[str, str], colour: str) 
         }
         for run in ordered
     ]
-    hues = [f"color: {colours[charts.text(vars(run.config)[colour])]}" for run in ordered]
+    hues = [f"color: {colours[text(vars(run.config)[colour])]}" for run in ordered]
     frame = pd.DataFrame(rows)
     percent = st.column_config.NumberColumn(format="%.2f %%")
     st.dataframe(
@@ -251,72 +241,6 @@ def export(make: Any, lines: pd.DataFrame) -> None:
             mime,
             on_click="ignore",
         )
-
-
-def section(chosen: Sequence[TrackedRun], found: dict[str, list[Finding]]) -> None:
-    """One of the explanations below the curves."""
-    st.divider()
-    name = st.segmented_control(
-        "Why",
-        SECTIONS,
-        default=SECTIONS[0],
-        required=True,
-        key="why",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    with ui.readable_errors():
-        if name == "Findings":
-            findings(chosen, found or {run.id: diagnose(run) for run in chosen})
-        elif name == "Gradient flow":
-            gradient_flow(chosen)
-        elif name == "What differs":
-            differences(chosen)
-        else:
-            time_taken(chosen)
-
-
-def findings(chosen: Sequence[TrackedRun], found: dict[str, list[Finding]]) -> None:
-    runs = {run.id: run for run in chosen}
-    alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
-    for run_id in alarmed:
-        st.markdown(f"**{ui.plain(runs[run_id].name)}**")
-        if not found[run_id]:
-            st.caption("Nothing to remark: too few epochs to judge, or nothing out of the ordinary.")
-        for index, each in enumerate(found[run_id]):
-            forms.finding(runs[run_id], each, f"{run_id} {index}")
-
-
-def gradient_flow(chosen: Sequence[TrackedRun]) -> None:
-    by_id = {run.id: run for run in chosen}
-    keys = st.multiselect(
-        "Of which runs", list(by_id), list(by_id)[:2], format_func=lambda key: ui.label(by_id[key]), key="flow_runs"
-    )
-    runs = [by_id[key] for key in keys]
-    layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
-    wanted = [f"{kind}/{name}" for kind in charts.FLOWS for name in sorted(set().union(*layers.values()))]
-    if not runs:
-        return
-    history = ui.history(runs, wanted)
-    flows = {kind: charts.flow(history, kind, layers) for kind in charts.FLOWS}
-    for run in runs:
-        st.markdown(f"**{ui.plain(ui.label(run))}**")
-        row = st.container(horizontal=True)
-        for kind, made in flows.items():
-            with row.container(width=FLOW_WIDTH):
-                st.caption(charts.FLOWS[kind][1])
-                if run.id in made:
-                    st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}")
-                else:
-                    st.caption("not recorded yet")
-
-
-def differences(chosen: Sequence[TrackedRun]) -> None:
-    st.caption("todo")
-
-
-def time_taken(chosen: Sequence[TrackedRun]) -> None:
-    st.caption("todo")
 
 
 def page() -> None:

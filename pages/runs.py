@@ -47,7 +47,7 @@ def live(known: tuple[tuple[str, str, int], ...]) -> None:
     if training:
         history = ui.history(training, curves.metrics("Accuracy"))
         lines = curves.lines(history, training, {run.id: run for run in found}, "Accuracy")
-        facets, colour = curves.default_grouping(curves.params(training))
+        facets, colour = curves.default_grouping(training)
         view = View("Accuracy", facets=tuple(facets), colour=colour, splits=("test",))
         row = st.container(horizontal=True)
         for panel in charts.panels(lines, view, ui.hues(colour, training), height=150):

@@ -118,7 +118,7 @@ def test_nothing_recorded_draws_nothing() -> None:
 
 def test_groups_follow_what_differs() -> None:
     def grouping(*settings: dict[str, Any]) -> tuple[list[str], str]:
-        return curves.default_grouping(curves.params([run(str(index), **each) for index, each in enumerate(settings)]))
+        return curves.default_grouping([run(str(index), **each) for index, each in enumerate(settings)])
 
     grid = [
         {"activation": a, "loss": loss, "lr": lr}
