@@ -199,8 +199,8 @@ def _panel(
         smooth = curves.smoothed(finite, view.smoothing)
         layers.append(alt.Chart(smooth).mark_line(**line).encode(**place, strokeDash=dash, detail=detail))
     layers += [_points(points, _MARKS[name], place) for name, points in marks.items() if len(points)]
-    if len(finite):
-        layers.append(_ruler(finite, view, place["x"]) if view.axis == "Epochs" else _pointer(finite, place))
+    ruled = view.axis == "Epochs" and len(finite)
+    layers.append(_ruler(finite, view, place["x"]) if ruled else _pointer(finite, place))
     return alt.layer(*layers).properties(width="container")
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from cnnviz import charts, comparison, costs, diagnosis, forms, ui
@@ -12,16 +13,28 @@ from cnnviz.tracking import TrackedRun
 
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
 FLOW_WIDTH = 290  # pixels; three heat maps side by side
+MOST_DIAGNOSED = 24  # runs
 MANY_PAIRS = 8  # from which they are folded
 
 
+def diagnose(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
+    """Each run's findings, by its id; none where there are more runs than one could read of."""
+    if len(chosen) > MOST_DIAGNOSED:
+        return {}
+    alike: dict[tuple[str, ...], list[TrackedRun]] = {}
+    for run in chosen:
+        alike.setdefault(tuple(diagnosis.metric_names(run.config)), []).append(run)
+    found: dict[str, list[Finding]] = {}
+    for names, runs in alike.items():
+        history = ui.history(runs, names)
+        parts = dict(iter(history.groupby("run_id")))
+        found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, history.iloc[:0])) for run in runs}
+    return found
+
+
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _findings(run_id: str, epochs: int, _run: TrackedRun) -> list[Finding]:
-    return diagnosis.diagnose(_run.config, ui.history([_run], diagnosis.metric_names(_run.config)))
-
-
-def diagnose(run: TrackedRun) -> list[Finding]:
-    return _findings(run.id, run.epoch, run)
+def _findings(run_id: str, epoch: int, _run: TrackedRun, _history: pd.DataFrame) -> list[Finding]:
+    return diagnosis.diagnose(_run.config, _history)
 
 
 def section(chosen: Sequence[TrackedRun]) -> None:
@@ -48,7 +61,9 @@ def section(chosen: Sequence[TrackedRun]) -> None:
 
 
 def findings(chosen: Sequence[TrackedRun]) -> None:
-    runs, found = {run.id: run for run in chosen}, {run.id: diagnose(run) for run in chosen}
+    runs, found = {run.id: run for run in chosen}, diagnose(chosen)
+    if len(chosen) > MOST_DIAGNOSED:
+        st.caption(f"Findings are told of up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
     for run_id in alarmed:
         st.markdown(f"**{ui.plain(runs[run_id].name)}**")

@@ -102,7 +102,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
     lines = frame if "seeds apart" in shown else curves.collapse(frame)
     colours = ui.hues(view.colour, chosen)
-    found = {run.id: ui_reasons.diagnose(run) for run in chosen} if "findings" in shown else {}
+    found = ui_reasons.diagnose(chosen) if "findings" in shown else {}
     stretches = curves.stretches(frame, chosen)
     made = charts.panels(lines, view, colours, stretches, marked(found))
     if not made:
@@ -220,7 +220,7 @@ def summary(chosen: Sequence[TrackedRun], colours: dict[str, str], colour: str) 
             "colour": st.column_config.TextColumn("", width=30, help=f"the curve's colour, by {colour}"),
             "best": percent,
             "last": percent,
-            "run": st.column_config.TextColumn(width="large"),
+            "run": st.column_config.TextColumn(width=290),
             "stretches": st.column_config.TextColumn(
                 help="training time by stretch; the time between stretches is not in it"
             ),

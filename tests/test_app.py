@@ -3,9 +3,11 @@
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import jobs, tracking
@@ -22,6 +24,18 @@ pytestmark = pytest.mark.usefixtures("synthetic_root")
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages only read; the worker has tests of its own."""
     monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _warm_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest starts a cold server at every run, where the guard begins again and a click is lost; users' are warm."""
+    begin = PagesManager.__init__
+
+    def warm(*args: Any, **settings: Any) -> None:
+        PagesManager.uses_pages_directory = False
+        begin(*args, **settings)
+
+    monkeypatch.setattr(PagesManager, "__init__", warm)
 
 
 def app(page: str | None = None) -> AppTest:
@@ -121,3 +135,93 @@ def test_a_broken_checkpoint_is_one_line() -> None:
     opened = app("pages/feature_maps.py")
     assert not opened.exception
     assert len(opened.error) == 1
+
+
+SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_curves_say_why(section: str) -> None:
+    seed([0.1, *[0.1] * 9], [0.1, 0.4, 0.5], [0.1, math.nan], [0.1])
+    tracking.schedule([RunConfig(dataset="synthetic", model="lenet3x3", activation="relu")], "cpu")
+    opened = app("pages/curves.py")
+    opened.segmented_control(key="why").set_value(section).run()
+    assert not opened.exception
+    assert not opened.error
+    text = said(opened).replace("\\", "")
+    if section == "Findings":
+        assert "Never left chance level" in text
+        assert "would be refuted" in text
+    elif section == "What differs":
+        assert "Controlled comparisons" in text
+    elif section == "Time":
+        assert "one network: 62,006 parameters" in text
+
+
+def test_a_findings_trial_is_launched_by_its_button() -> None:
+    (run_id,) = seed([0.1] * 10)
+    opened = app("pages/curves.py")
+    button = next(each for each in opened.button if str(each.key).startswith("trial"))
+    button.click().run()
+    new = [run for run in tracking.runs() if run.id != run_id]
+    again = tracking.run(run_id)
+    assert not opened.exception
+    assert [run.status for run in new] == ["SCHEDULED"] or again.status == "SCHEDULED"
+
+
+def test_a_fork_from_the_curves() -> None:
+    (run_id,) = seed([0.1, 0.4, 0.5])
+    opened = app("pages/curves.py")
+    opened.number_input(key="epoch").set_value(1).run()
+    fork = f"{run_id} 1"
+    assert opened.button(key=f"fork {fork}").disabled
+    opened.text_input(key=f"fork lr {fork}").set_value("fast").run()
+    assert "'fast' is not a number" in str(opened.error[0].value).replace("\\", "")
+    opened.text_input(key=f"fork lr {fork}").set_value("0.5").run()
+    opened.button(key=f"fork {fork}").click().run()
+    assert not opened.exception
+    (made,) = [run for run in tracking.runs() if run.parent]
+    assert (made.parent, made.first_epoch, made.config.lr, made.status) == (run_id, 1, 0.5, "SCHEDULED")
+
+
+def test_continuing_all_of_the_curves() -> None:
+    seed([0.1, 0.4, 0.5], [0.1, 0.3])
+    opened = app("pages/curves.py")
+    opened.number_input(key="more curves").set_value(7).run()
+    opened.button(key="continue curves").click().run()
+    assert not opened.error
+    assert sorted(run.config.epochs for run in tracking.runs()) == [8, 9]
+    assert {run.status for run in tracking.runs()} == {"SCHEDULED"}
+
+
+def test_every_option_of_the_curves_draws() -> None:
+    runs = seed([0.1, 0.4, 0.5], [0.1, math.nan])
+    tracking.finish(tracking.fork(runs[0], 1, {"seed": 3}, 2, "cpu"), "KILLED")
+    opened = app("pages/curves.py")
+    opened.pills(key="show").set_value(["log y", "log x", "seeds apart", "forks at 0"]).run()
+    for axis in ("Seconds", "Images"):
+        opened.segmented_control(key="axis").set_value(axis).run()
+        assert not opened.error
+    opened.selectbox(key="stroke").set_value("seed").run()
+    opened.select_slider(key="smoothing").set_value(5).run()
+    opened.multiselect(key="facets").set_value(["lr", "seed"]).run()
+    opened.pills(key="splits").set_value([]).run()
+    assert not opened.error
+    assert not opened.exception
+
+
+def test_the_address_says_what_is_shown() -> None:
+    run_ids = seed([0.1, 0.4, 0.5], [0.1, 0.3, 0.4])
+    opened = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run()
+    wanted = {"runs": [run_ids[1][:8], "gone"], "measure": "Error", "axis": "Images", "epoch": "1", "facets": ["lr"]}
+    for name, value in wanted.items():
+        opened.query_params[name] = value
+    opened.switch_page("pages/curves.py").run()
+    assert opened.multiselect(key="curve_runs").value == [run_ids[1][:8]]
+    assert (opened.segmented_control(key="measure").value, opened.segmented_control(key="axis").value) == (
+        "Error",
+        "Images",
+    )
+    assert opened.multiselect(key="facets").value == ["lr"]
+    assert opened.number_input(key="epoch").value == 1
+    assert "gone from the address" in said(opened)
