@@ -1,5 +1,6 @@
 """Two networks' channels beside each other: which does what the other's does, and how alike whole layers are."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, each_step, layer_maps
+from cnnviz.features import Network, each_step, layer_maps, layer_name, step_names
+from cnnviz.models import Architecture
 
 PICTURES = 300  # test pictures that similarity is measured on
 ALIKE = 0.4  # correlation below which two channels are not called a match
@@ -63,6 +65,19 @@ def match(correlations: Tensor, least: float = ALIKE) -> tuple[Match, ...]:
         else:
             found.append(Match(first, None, float("nan")))
     return tuple(sorted(found, key=lambda each: (each.second is None, -abs(each.correlation), each.first)))
+
+
+def paired_steps(first: Architecture, second: Architecture) -> list[tuple[str | None, str | None]]:
+    """The steps of two networks beside each other, None where one has no counterpart.
+
+    Convolutions and what follows them are paired from the picture on, fully connected layers from the logits back.
+    """
+    maps, units = [], []
+    for arch in (first, second):
+        names = step_names(arch)
+        maps.append([name for name in names if len(arch.layer(layer_name(name)).output) == 3])
+        units.append([name for name in names if name not in maps[-1]][::-1])
+    return [*itertools.zip_longest(*maps), *reversed([*itertools.zip_longest(*units)])]
 
 
 def matched_channels(first: Network, second: Network, images: Tensor, steps: tuple[str, str]) -> tuple[Match, ...]:
