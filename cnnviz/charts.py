@@ -281,8 +281,8 @@ def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> An
     x = alt.X("low:Q", title=unit, scale=alt.Scale(zero=False, nice=False))
     y = alt.Y("share:Q", title="cells (%)")
     tips = [alt.Tooltip(f"{name}:Q", format=".3g") for name in ("low", "high", "share")]
-    bars = alt.Chart(frame).mark_bar(color=PALETTE[0], binSpacing=0).encode(x=x, x2="high:Q", y=y, tooltip=tips)
-    return bars.properties(height=190)
+    bars = alt.Chart(frame).mark_rect(color=PALETTE[0])
+    return bars.encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tips).properties(height=190)
 
 
 def similarity(
@@ -302,4 +302,4 @@ def similarity(
     ink = alt.condition("datum.value > 0.6", alt.value("#000"), alt.value("#fff"))
     base = alt.Chart(frame).encode(x=x, y=y)
     made = alt.layer(base.mark_rect().encode(color=hue), base.mark_text().encode(text="text:N", color=ink))
-    return made.properties(height=60 + 34 * len(rows))
+    return made.properties(width=alt.Step(46), height=alt.Step(32))

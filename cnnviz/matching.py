@@ -34,7 +34,7 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     if len(first) != len(second) or first.ndim != second.ndim:
         raise ConfigError("two layers can be compared on the same pictures, maps with maps and units with units")
     if first.ndim == 4:
-        size = [min(sides) for sides in zip(first.shape[2:], second.shape[2:], strict=True)]
+        size = min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3])
         first, second = (torch.nn.functional.adaptive_avg_pool2d(x, size) for x in (first, second))
     return _standard(first) @ _standard(second).T
 
@@ -72,12 +72,15 @@ def paired_steps(first: Architecture, second: Architecture) -> list[tuple[str | 
 
     Convolutions and what follows them are paired from the picture on, fully connected layers from the logits back.
     """
-    maps, units = [], []
-    for arch in (first, second):
-        names = step_names(arch)
-        maps.append([name for name in names if len(arch.layer(layer_name(name)).output) == 3])
-        units.append([name for name in names if name not in maps[-1]][::-1])
-    return [*itertools.zip_longest(*maps), *reversed([*itertools.zip_longest(*units)])]
+    maps, units = zip(*(_maps_and_units(arch) for arch in (first, second)), strict=True)
+    backwards = itertools.zip_longest(*(names[::-1] for names in units))
+    return [*itertools.zip_longest(*maps), *reversed(list(backwards))]
+
+
+def _maps_and_units(arch: Architecture) -> tuple[list[str], list[str]]:
+    names = step_names(arch)
+    maps = [name for name in names if len(arch.layer(layer_name(name)).output) == 3]
+    return maps, list(names[len(maps) :])
 
 
 def matched_channels(first: Network, second: Network, images: Tensor, steps: tuple[str, str]) -> tuple[Match, ...]:

@@ -6,11 +6,11 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import charts, sheet, surgery, tracking, ui, units
+from cnnviz import charts, features, sheet, surgery, tracking, ui, units
 from cnnviz.data import Dataset
 from cnnviz.features import LayerMaps, layer_name
 from cnnviz.sheet import Scale
-from cnnviz.ui_grids import cells, theme, thumbnails, tiles
+from cnnviz.ui_grids import cells, theme, tiles
 from cnnviz.ui_networks import Looked, scan
 from cnnviz.ui_pictures import Choice
 
@@ -79,13 +79,18 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
 
 
 def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice) -> None:
-    values = maps.values[0, channel]
+    off = any(
+        (each.layer, each.channel, each.source) == (maps.layer.name, channel, surgery.OFF) for each in one.changes
+    )
+    # Nothing is to be seen of a channel that is switched off, so it is shown as it was.
+    network = one.trained if off else one.network
+    values = features.layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
     row, column = _cell(values)
-    cell = units.explain(one.network, choice.pixels, maps.name, channel, row, column)
+    cell = units.explain(network, choice.pixels, maps.name, channel, row, column)
     if values.ndim == 2:
         large, patch, kernels = st.columns([5, 3, 4])
         with large:
-            st.caption("Its map: hover for values, click a cell")
+            st.caption(f"Its map{' before it was switched off' if off else ''}: hover for values, click a cell")
             cells(
                 f"Channel {channel} of {maps.name}: arrow keys move, Enter chooses a cell",
                 values,
@@ -168,12 +173,12 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
         st.caption(f"Its top {found.top.shape[1]} of {every}, as trained; the frame is what its strongest cell saw")
         indices = found.top[channel].tolist()
         framed = [
-            torch.from_numpy(_framed(pictures.test_images[index], maps, place))
+            _framed(pictures.test_images[index], maps, place)
             for index, place in zip(indices, found.places[channel].tolist(), strict=True)
         ]
         tiles(
             "Top pictures",
-            thumbnails(torch.stack(framed)),
+            sheet.mosaic(np.stack(framed)),
             (64, 64),
             1,
             [

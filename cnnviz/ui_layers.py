@@ -1,6 +1,7 @@
 """Every layer's maps of one picture, in one network or two side by side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -19,6 +20,7 @@ SCALES = {
     "layer": "one a layer and network",
     "channel": "one a channel",
 }
+SATURATING = ("sigmoid", "tanh")
 Scales = Scale | list[Scale]
 Maps = dict[str, LayerMaps]
 Pair = tuple[str | None, str | None]
@@ -115,6 +117,8 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
         facts = features.channel_facts(every[layer.name], one.run.config.activation)
+        if one.run.config.activation not in SATURATING:  # a ReLU's zeros are how it works
+            facts = [replace(fact, saturated=0.0) for fact in facts]
     chosen = st.session_state.get("channel")
     here = chosen is not None and (st.session_state.get("of"), st.session_state.get("layer")) == (one.side, step)
     if values.ndim == 3:

@@ -18,21 +18,27 @@ from cnnviz.ui_layers import pairs_of
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
 
+PREDICTED = "predicted"
 SHEET = 10  # pictures of the study's sheet
 
 
 def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     """Grad-CAM and occlusion for a class."""
-    first = features.predict(looked[0].network, choice.pixels[None])
-    options = list(range(len(pictures.classes)))
-    remembered("target", options, int(first.classes[0]))
+    options = [PREDICTED, *map(str, range(len(pictures.classes)))]
+    remembered("target", options, PREDICTED)
     target = st.selectbox(
-        "Class", options, format_func=lambda index: f"{index} {pictures.classes[index]}", key="target", width=220
+        "Class",
+        options,
+        format_func=lambda each: "the predicted one" if each == PREDICTED else f"{each} {pictures.classes[int(each)]}",
+        key="target",
+        width=220,
     )
     for one, column in zip(looked, st.columns(len(looked)), strict=True):
         with column, ui.readable_errors():
-            st.markdown(f"**{ui.plain(one.title)}**")
-            _attributed(one, choice, int(target), pictures.classes[int(target)])
+            own = features.predict(one.network, choice.pixels[None]).classes
+            index = int(own[0]) if target == PREDICTED else int(target)
+            st.markdown(f"**{ui.plain(one.title)}**: {pictures.classes[index]}")
+            _attributed(one, choice, index)
     st.caption(
         "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
         "the class. Occlusion (Zeiler, Fergus, 2014) covers a patch with grey: red is what takes from the class's "
@@ -40,19 +46,19 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     )
 
 
-def _attributed(one: Looked, choice: Choice, target: int, name: str) -> None:
+def _attributed(one: Looked, choice: Choice, target: int) -> None:
     row = st.container(horizontal=True)
-    row.image(enlarge(choice.pixels, 7), caption=choice.name)
-    results = {}
+    row.image(enlarge(choice.pixels, 5), caption=choice.name)
+    results: dict[str, Tensor] = {}
     if one.run.architecture.conv_layers:
         results["Grad-CAM"] = attribution.grad_cam(one.network, choice.pixels, target)
     with st.spinner("Covering the picture patch by patch …"):
         results["Occlusion"] = attribution.occlusion(one.network, choice.pixels, target)
     for what, values in results.items():
-        largest = max(values[values.isfinite()].abs().tolist() or [0.0], default=0.0) if values.numel() else 0.0
+        largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
         scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-        drawn = sheet.heat(choice.pixels, values, scale)
-        row.image(drawn, caption=f"{what} for {name}: at most {_most(values):.3g}")
+        drawn = sheet.heat(choice.pixels, values, scale, 160)
+        row.image(drawn, caption=f"{what}: up to {_most(values):.3g}")
     if not one.run.architecture.conv_layers:
         st.caption("This network has no convolution, so there is no Grad-CAM of it.")
 
@@ -90,7 +96,7 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
             f"Layer by layer: {each}."
         )
     )
-    drawn = charts.similarity(words[0], words[1], table.tolist(), (f"left: {first.title}", f"right: {second.title}"))
+    drawn = charts.similarity(words[0], words[1], table.tolist(), ("left", "right"))
     st.altair_chart(drawn, width="content", key="cka")
 
 

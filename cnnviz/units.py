@@ -193,7 +193,7 @@ class Scan:
 
 
 @torch.no_grad()
-def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[float], None] | None = None) -> Scan:
+def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[float], object] | None = None) -> Scan:
     """Top pictures and activation histograms of all channels of a step, over uint8 (N, 32, 32, 3) pictures.
 
     It reads as many of them, from the first on, as make SCAN_CELLS values. on_progress hears the share that is done.

@@ -1,10 +1,12 @@
 """Feature maps: what every layer of a trained network makes of a picture, and what it is good for."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz import charts, features, ui, ui_layers, ui_networks, ui_pictures, ui_views
+from cnnviz import charts, features, sheet, ui, ui_layers, ui_networks, ui_pictures, ui_views
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
 from cnnviz.ui_grids import enlarge, remembered
@@ -12,10 +14,10 @@ from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
 
 VIEWS = {"maps": "Maps", "why": "Why this class", "match": "Two networks compared", "sheet": "Ten pictures"}
-ADDRESS = {  # what the address keeps, with what it leaves out
+ADDRESS: dict[str, Any] = {  # what the address keeps, with what it leaves out
     "run": None, "other": ui_networks.NONE, "epoch": None, "other_epoch": ui_networks.FOLLOW, "source": "test",
     "order": "index", "seed": 0, "class": "all", "page": 1, "picture": None, "view": "maps", "scale": "locked",
-    "before": False, "of": "run", "layer": None, "channel": None, "cell": None, "target": None, "sheet_layer": None,
+    "before": False, "of": "run", "layer": None, "channel": None, "cell": None, "target": ui_views.PREDICTED, "sheet_layer": None,
     "change": [],
 }  # fmt: skip
 
@@ -35,7 +37,7 @@ def verdicts(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
 def verdict(one: Looked, choice: Choice, pictures: Dataset) -> None:
     trained, now = (features.predict(net, choice.pixels[None]) for net in (one.trained, one.network))
     st.caption(ui.plain(one.title))
-    st.markdown(f"**{ui.plain(ui_layers.sheet.caption(now, 0, choice.label, pictures.classes))}**")
+    st.markdown(f"**{ui.plain(sheet.caption(now, 0, choice.label, pictures.classes))}**")
     if not bool(now.logits.isfinite().all()):
         st.warning("This network diverged: its logits are not finite. Choose an earlier epoch.")
         return
@@ -53,17 +55,18 @@ def verdict(one: Looked, choice: Choice, pictures: Dataset) -> None:
         )
     else:
         drawn = charts.probabilities(pictures.classes, after, choice.label)
-    st.altair_chart(drawn.properties(height=250), width="stretch", key=f"bars {one.side}")
+    st.altair_chart(drawn.properties(height=320 if one.changes else 250), width="stretch", key=f"bars {one.side}")
     if one.run.config.loss == "mse":
         st.caption("Trained with MSE, its logits aim at 0 and 1: their softmax stays flat even where it is sure.")
 
 
 def address(looked: list[Looked]) -> None:
     """Everything that is chosen, so that the address alone shows the same again."""
-    kept = {name: st.session_state.get(name, default) for name, default in ADDRESS.items()}
+    # What is not on show in this view stays as the address has it.
+    kept = {name: st.session_state.get(name, st.query_params.get(name, default)) for name, default in ADDRESS.items()}
     if kept["channel"] is None:
         kept |= {"layer": None, "of": "run", "cell": None}
-    said = {name: value for name, value in kept.items() if value is not None and value != ADDRESS[name]}
+    said = {name: value for name, value in kept.items() if value is not None and str(value) != str(ADDRESS[name])}
     st.query_params.from_dict({name: value if isinstance(value, list) else str(value) for name, value in said.items()})
 
 
