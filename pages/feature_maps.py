@@ -17,8 +17,8 @@ VIEWS = {"maps": "Maps", "why": "Why this class", "match": "Two networks compare
 ADDRESS: dict[str, Any] = {  # what the address keeps, with what it leaves out
     "run": None, "other": ui_networks.NONE, "epoch": None, "other_epoch": ui_networks.FOLLOW, "source": "test",
     "order": "index", "seed": 0, "class": "all", "page": 1, "picture": None, "view": "maps", "scale": "locked",
-    "before": False, "of": "run", "layer": None, "channel": None, "cell": None, "target": ui_views.PREDICTED, "sheet_layer": None,
-    "change": [],
+    "before": False, "of": "run", "layer": None, "channel": None, "cell": None,
+    "target": ui_views.PREDICTED, "matched": None, "sheet_layer": None, "change": [],
 }  # fmt: skip
 
 ui.guard()

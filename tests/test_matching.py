@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cnnviz.errors import ConfigError
 from cnnviz.features import Network, activations, load_network
-from cnnviz.matching import cka_table, correlation, linear_cka, match, matched_channels
+from cnnviz.matching import cka_table, correlation, linear_cka, match, matched_channels, paired_steps
 from cnnviz.models import ARCHITECTURES, architecture, initial_weights
 
 IMAGES = torch.randint(0, 256, (30, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -102,3 +102,18 @@ def test_a_cka_table_compares_every_layer_with_every_other() -> None:
     expected = linear_cka(activations(first, IMAGES)["s4"].values, activations(second, IMAGES)["c3"].values)
     assert table[1, 1].item() == pytest.approx(expected, rel=1e-4)
     assert cka_table(first, first, IMAGES, (["c1"], ["c1"])).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_steps_are_paired_from_both_ends() -> None:
+    pairs = paired_steps(ARCHITECTURES["lenet5x5"], ARCHITECTURES["conv5"])
+    assert pairs[:3] == [("c1", "c1"), ("c1_activation", "c1_activation"), ("s2", "s2")]
+    assert pairs[6] == (None, "c5")
+    assert pairs[-5:] == [
+        ("fc5", "fc11"),
+        ("fc5_activation", "fc11_activation"),
+        ("fc6", "fc12"),
+        ("fc6_activation", "fc12_activation"),
+        ("fc7", "fc13"),
+    ]
+    assert paired_steps(architecture("f30"), ARCHITECTURES["lenet5x5"])[-1] == ("fc2", "fc7")
+    assert paired_steps(architecture("f30"), ARCHITECTURES["lenet5x5"])[0] == (None, "c1")
