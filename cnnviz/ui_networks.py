@@ -150,9 +150,9 @@ def _operated(looked: list[Looked]) -> Looked:
     for fault in faults:
         st.warning(ui.plain(fault))
     st.session_state.change = [str(change) for change in changes]
-    with st.expander("Change channels of the first network", expanded=bool(changes), key="surgery"):
+    with st.expander(f"Channels of the first network switched off or replaced: {len(changes) or 'none'}"):
         st.multiselect(
-            "Channels switched off or replaced",
+            "Channels",
             options + [text for text in st.session_state.change if text not in options],
             format_func=lambda text: surgery.parse(text).words,
             key="change",
