@@ -8,13 +8,18 @@ from PIL import Image
 from test_browser import address, browser, page_of  # noqa: F401
 from test_feature_maps import recorded
 
+TEXT = "[data-testid=stMarkdown], [data-testid=stCaptionContainer], [data-testid=stCode]"
 
-def shown(page: Any) -> tuple[str, list[str]]:
-    """All the text of the page, and the pixels of all its maps and thumbnails."""
-    page.get_by_text("Its values over").wait_for()
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
-    atlases = page.get_by_role("group").evaluate_all("all => all.map(each => each.style.getPropertyValue('--atlas'))")
-    return page.locator("[data-testid=stMain]").inner_text(), [atlas for atlas in atlases if atlas]
+
+def shown(page: Any, grids: int) -> tuple[list[str], list[str]]:
+    """All that is written on the page, and the pixels of its maps and thumbnails, once so many grids are at rest."""
+    seen: list[tuple[list[str], list[str]]] = []
+    while len(seen) < 2 or seen[-1] != seen[-2] or len(seen[-1][1]) != grids:
+        assert len(seen) < 60
+        page.wait_for_timeout(700)
+        atlases = page.get_by_role("group").evaluate_all("all => all.map(x => x.style.getPropertyValue('--atlas'))")
+        seen.append((page.locator(TEXT).all_inner_texts(), [atlas for atlas in atlases if atlas]))
+    return seen[-1]
 
 
 @pytest.mark.usefixtures("synthetic_root")
@@ -44,13 +49,15 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     page.get_by_text("With c3 · 4 off: accuracy on 1,000 test images").wait_for()
     for part in ("epoch=1", "picture=7", "layer=c3_activation", "channel=4", "cell=1.2", "change=c3.4%3Aoff"):
         page.wait_for_function("part => location.search.includes(part)", arg=part)
-    before, url = shown(page), page.url
+    grids = 2 * 7 + 2  # layers of both networks, the gallery and the top pictures
+    before, url = shown(page, grids), page.url
     page.close()
 
     page = page_of(browser, url, elsewhere)
     page.get_by_text("With c3 · 4 off: accuracy on 1,000 test images").wait_for()
-    assert shown(page) == before
-    assert len(before[1]) == 2 * 7 + 2  # layers of both networks, the gallery and the top pictures
+    again = shown(page, grids)
+    assert again[0] == before[0]
+    assert again[1] == before[1]
     page.get_by_role("button", name="Restore").click()
     page.get_by_text("accuracy on 1,000").wait_for(state="detached")
     page.close()
