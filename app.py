@@ -3,7 +3,7 @@
 import streamlit as st
 from PIL import Image
 
-from cnnviz import jobs, ui
+from cnnviz import forms, jobs, ui
 
 icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7")).resize(
     (32, 32), Image.Resampling.NEAREST
@@ -16,6 +16,6 @@ if "worker_seen_to" not in st.session_state:
         jobs.ensure_worker()  # runs whose worker died go on
     st.session_state.worker_seen_to = True
 with st.sidebar:
-    ui.launcher()
+    forms.launcher()
 with ui.readable_errors():
     page.run()

@@ -1,22 +1,24 @@
-"""Tidy frames → Altair charts. Colours are Okabe and Ito's (2008), told apart by colour-blind readers too."""
+"""Frames of lines → Altair charts. Colours are Okabe and Ito's (2008), told apart by colour-blind readers too."""
 
 import io
-import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from cnnviz import curves
+from cnnviz.comparison import text, words
+from cnnviz.curves import AXES, MEASURES, SPLITS, is_finite
+
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
-MEASURES = {  # name → (metric without its split, axis title, unit factor, whether less is better)
-    "Loss": ("loss", "loss (mean over pictures)", 1.0, True),
-    "Error": ("accuracy", "error (%)", 100.0, True),
-    "Accuracy": ("accuracy", "accuracy (%)", 100.0, False),
-}
-SPLITS = ("train", "test")
-GROUPS = ("activation", "loss", "lr", "model", "optimizer", "momentum", "batch_size", "pooling", "seed", "dataset")
+DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values; train and test are dashed and solid
+SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
+CLIP = 4.0  # a diverging run may not stretch the axis past so many times the others' third quartile
+MOST_TIPS = 24  # lines a tooltip can tell of
+FAINT = 0.25  # opacity of what is smoothed
+_DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
 _LEGEND: dict[str, Any] = {
     "orient": "top",
     "direction": "horizontal",
@@ -24,7 +26,28 @@ _LEGEND: dict[str, Any] = {
     "symbolType": "stroke",
     "offset": 4,
 }
-CLIP = 4.0  # a diverging run may not stretch the axis past so many times the others' third quartile
+_MARKS: dict[str, dict[str, Any]] = {
+    "stretch": {"shape": "stroke", "angle": 90, "size": 160, "strokeWidth": 2},
+    "best": {"shape": "circle", "size": 55, "filled": True},
+    "death": {"shape": "cross", "size": 130, "filled": True},
+    "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """How lines are shown. Facets, colour and stroke carry one parameter each."""
+
+    measure: str = "Loss"  # of curves.MEASURES
+    axis: str = "Epochs"  # of curves.AXES
+    facets: tuple[str, ...] = ()  # parameters: a panel for each combination of their values
+    colour: str = "lr"  # a parameter
+    stroke: str = "split"  # train and test, or a parameter
+    splits: tuple[str, ...] = SPLITS
+    same_axis: bool = True  # one y-axis for all panels that compare
+    log_x: bool = False
+    log_y: bool = False
+    smoothing: int = 1  # epochs averaged; the raw line stays, faint
 
 
 @dataclass(frozen=True)
@@ -35,76 +58,93 @@ class Panel:
     chart: Any  # an alt.LayerChart
 
 
-def tidy(history: pd.DataFrame, runs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Recorded values as the curves need them: one row a run, split and epoch, with the run's parameters beside it.
-
-    history: columns run_id, metric, epoch, value; runs: run_id, name and a column for each parameter.
-    """
-    metric, _, factor, _ = MEASURES[measure]
-    frame = history[history.metric.isin([f"{split}_{metric}" for split in SPLITS])].copy()
-    frame["split"] = frame.metric.str.split("_").str[0]
-    frame["value"] = (1 - frame.value if measure == "Error" else frame.value) * factor
-    return frame.drop(columns="metric").merge(runs, on="run_id").sort_values(["run_id", "split", "epoch"])
-
-
-def differing(runs: pd.DataFrame) -> list[str]:
-    """The parameters in which these runs differ, the study's first."""
-    return [name for name in GROUPS if name in runs and runs[name].nunique() > 1]
+def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str, str]:
+    """A colour for each value. One that is known keeps the colour of its place there, as long as no other has it."""
+    places = {text(value): place for place, value in enumerate(dict.fromkeys(known))}
+    found: dict[str, str] = {}
+    for name in sorted({text(value) for value in values}, key=lambda name: places.get(name, len(places))):
+        start = places.get(name, len(found))
+        order = [PALETTE[(start + step) % len(PALETTE)] for step in range(len(PALETTE))]
+        found[name] = next((hue for hue in order if hue not in found.values()), order[0])
+    return found
 
 
-def default_grouping(runs: pd.DataFrame) -> tuple[list[str], str]:
-    """Facets and colour that suit what differs: activation and loss side by side, the learning rate in colour."""
-    names = differing(runs)
-    facets: list[str] = [name for name in ("activation", "loss") if name in names]
-    rest = [name for name in names if name not in facets]
-    if not rest and facets:
-        return facets[:-1], facets[-1]
-    return facets, "lr" if "lr" in rest or not rest else rest[0]
+def dashes(values: Iterable[Hashable]) -> dict[str, list[int]]:
+    """A stroke for each value of a parameter, in their order."""
+    ordered = sorted(set(values), key=lambda value: (str(type(value)), value))
+    return {text(value): DASHES[place % len(DASHES)] for place, value in enumerate(ordered)}
 
 
 def panels(
     frame: pd.DataFrame,
-    measure: str,
-    facets: Sequence[str],
-    colour: str,
-    splits: Sequence[str] = SPLITS,
-    same_axis: bool = True,
-    log: bool = False,
+    view: View,
+    colours: Mapping[str, str],
+    stretches: pd.DataFrame | None = None,
+    findings: pd.DataFrame | None = None,
     height: int = 280,
     legend: bool = False,
 ) -> list[Panel]:
-    """A chart for each combination of the facets' values; one y-axis for all that compare, or each its own."""
-    frame = frame[frame.split.isin(splits)]
+    """A chart for each combination of the facets' values.
+
+    frame: of curves.lines(); colours: of hues(); stretches: of curves.stretches(); findings: columns run_id, epoch and
+    what, a sentence, each shown on its run's test line.
+    """
+    frame = frame[frame.split.isin(view.splits)]
+    if view.log_x:
+        frame = frame[frame.x > 0]
     if frame.empty:
         return []
-    colours = sorted(frame[colour].unique())
-    groups = frame.groupby(list(facets), sort=True) if facets else [((), frame)]
+    frame = frame.assign(
+        series=frame[view.colour].map(text),
+        pattern=frame.split if view.stroke == "split" else frame[view.stroke].map(text),
+    )
+    patterns = SPLIT_DASHES if view.stroke == "split" else dashes(frame[view.stroke])
+    frame = frame[[*_DRAWN, *{*view.facets, "loss"}]]
+    groups = frame.groupby(list(view.facets), sort=True) if view.facets else [((), frame)]
     made = []
     for values, part in groups:
-        title = ", ".join(_words(name, value) for name, value in zip(facets, values, strict=True))
-        # one axis for all, but for losses of one kind only: a cross-entropy of 2.3 and an MSE of 0.1 do not compare
-        alike = frame[frame.loss.isin(part.loss.unique())] if measure == "Loss" else frame
-        domain = _domain(alike if same_axis else part, log)
-        made.append(Panel(title, _panel(part, measure, colour, colours, splits, domain, log, height, legend)))
+        title = ", ".join(words(name, value) for name, value in zip(view.facets, values, strict=True))
+        domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view.log_y)
+        marks = {
+            "stretch": _at(part, stretches, "training went on here, or a fork left its parent"),
+            "best": curves.best(part, view.measure).assign(what="best test epoch"),
+            "death": curves.deaths(part).assign(what="diverged: no finite value after this epoch"),
+            "finding": _at(part, findings),
+        }
+        chart = _panel(part, view, domain, colours, patterns, marks, legend).properties(height=height)
+        made.append(Panel(title, chart))
     return made
 
 
-def hues(values: Sequence[Any]) -> dict[str, str]:
-    """The colour of each value, in their order: one legend then serves all panels."""
-    return {_text(value): PALETTE[index % len(PALETTE)] for index, value in enumerate(sorted(set(values)))}
+def clipped(frame: pd.DataFrame, view: View) -> bool:
+    """Whether some values lie above the axis that their panel shares."""
+    frame = frame[frame.split.isin(view.splits)]
+    groups = [part for _, part in frame.groupby(list(view.facets))] if view.facets else [frame]
+    return any(
+        bool((part.value[is_finite(part.value)] > _domain(_comparable(frame, part, view), view.log_y)[1]).any())
+        for part in groups
+    )
 
 
-def _words(name: str, value: object) -> str:
-    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+def _comparable(frame: pd.DataFrame, part: pd.DataFrame, view: View) -> pd.DataFrame:
+    """What shares the part's axis: a cross-entropy of 2.3 and an MSE of 0.1 do not compare."""
+    return frame[frame.loss.isin(part.loss.unique())] if view.measure == "Loss" else frame
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.DataFrame:
+    """The points with their place on the part's test lines, or on its train lines where those alone are shown."""
+    if points is None or points.empty:
+        return part.iloc[:0]
+    split = "test" if "test" in set(part.split) else "train"
+    lines = part[part.split == split]
+    said = points[["run_id", "epoch"]].assign(what=what) if what else points[["run_id", "epoch", "what"]]
+    return lines[is_finite(lines.value)].merge(said, on=["run_id", "epoch"])
 
 
 def _domain(frame: pd.DataFrame, log: bool) -> list[float]:
     """Lowest and highest finite value, the highest held down where single runs explode."""
-    finite = frame.value[frame.value.map(math.isfinite)]
+    finite = pd.concat([frame.low, frame.high])
+    finite = finite[is_finite(finite)]
     if log:
         finite = finite[finite > 0]
     if finite.empty:
@@ -115,103 +155,141 @@ def _domain(frame: pd.DataFrame, log: bool) -> list[float]:
     return [low * 0.95, high * 1.05] if log else [max(low - margin, 0.0) if low >= 0 else low - margin, high + margin]
 
 
-def clipped(frame: pd.DataFrame, log: bool = False) -> bool:
-    """Whether some values lie above the shared axis."""
-    finite = frame.value[frame.value.map(math.isfinite)]
-    return bool((finite > _domain(frame, log)[1]).any())
-
-
 def _panel(
     frame: pd.DataFrame,
-    measure: str,
-    colour: str,
-    colours: Sequence[Any],
-    splits: Sequence[str],
+    view: View,
     domain: list[float],
-    log: bool,
-    height: int,
+    colours: Mapping[str, str],
+    patterns: Mapping[str, list[int]],
+    marks: Mapping[str, pd.DataFrame],
     legend: bool,
 ) -> Any:
-    _, title, _, less_is_better = MEASURES[measure]
-    frame = frame.assign(
-        series=frame[colour].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    )
-    finite = frame[frame.value.map(math.isfinite)]
-    labels = [_text(value) for value in colours]
-    scale = alt.Scale(domain=domain, type="log" if log else "linear", nice=False, clamp=False)
-    epochs = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"))
-    values = alt.Y("value:Q", title=title, scale=scale)
-    hue = alt.Color(
-        "series:N",
-        title=colour.replace("_", " "),
-        scale=alt.Scale(domain=labels, range=list(hues(colours).values())),
-        legend=alt.Legend(symbolStrokeWidth=3, **_LEGEND) if legend else None,
-    )
+    finite = frame[is_finite(frame.value)]
+    scale = alt.Scale(domain=domain, type="log" if view.log_y else "linear", nice=False, clamp=False)
+    x_axis = alt.Axis(tickMinStep=1, format="d") if view.axis == "Epochs" else alt.Axis()
+    x_scale = alt.Scale(type="log" if view.log_x else "linear", nice=False)
+    place: dict[str, Any] = {
+        "x": alt.X("x:Q", title=AXES[view.axis], axis=x_axis, scale=x_scale),
+        "y": alt.Y("value:Q", title=MEASURES[view.measure].title, scale=scale),
+        "color": alt.Color(
+            "series:N",
+            title=view.colour.replace("_", " "),
+            scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+            legend=alt.Legend(symbolStrokeWidth=3, **_LEGEND) if legend else None,
+        ),
+    }
     dash = alt.StrokeDash(
-        "split:N",
-        title=None,
-        scale=alt.Scale(domain=list(SPLITS), range=[[5, 4], [1, 0]]),
-        legend=alt.Legend(symbolSize=600, **_LEGEND) if legend and len(splits) > 1 else None,
+        "pattern:N",
+        title=None if view.stroke == "split" else view.stroke.replace("_", " "),
+        scale=alt.Scale(domain=list(patterns), range=list(patterns.values())),
+        legend=alt.Legend(symbolSize=600, **_LEGEND) if legend and frame.pattern.nunique() > 1 else None,
     )
-    few = int(finite.epoch.nunique()) < 3
-    lines = (
-        alt.Chart(finite)
-        .mark_line(clip=True, strokeWidth=1.8, point={"size": 40, "filled": True} if few else False)
-        .encode(x=epochs, y=values, color=hue, strokeDash=dash, detail="run_id:N")
-    )
-    layers = [lines]
-    marks = _best(finite, less_is_better)
-    if not marks.empty:
-        layers.append(_points(marks, "circle", 55, epochs, values, hue, "best test epoch"))
-    ends = _deaths(frame)
-    if not ends.empty:
-        layers.append(_points(ends, "cross", 130, epochs, values, hue, "diverged: no finite value after this epoch"))
-    return alt.layer(*layers, _ruler(finite, epochs)).properties(width="container", height=height)
+    line: dict[str, Any] = {"clip": True, "strokeWidth": 1.8}
+    if int(finite.epoch.nunique()) < 3:
+        line["point"] = {"size": 40, "filled": True}
+    layers: list[Any] = []
+    detail = ["run_id:N", "split:N"]
+    if (finite.repeats > 1).any():
+        low = alt.Y("low:Q", title=MEASURES[view.measure].title, scale=scale)
+        band = alt.Chart(finite[finite.repeats > 1]).mark_area(clip=True, opacity=0.15)
+        layers.append(band.encode(x=place["x"], y=low, y2="high:Q", color=place["color"], detail=detail))
+    raw = line | {"opacity": FAINT} if view.smoothing > 1 else line
+    layers.append(alt.Chart(finite).mark_line(**raw).encode(**place, strokeDash=dash, detail=detail))
+    if view.smoothing > 1:
+        smooth = curves.smoothed(finite, view.smoothing)
+        layers.append(alt.Chart(smooth).mark_line(**line).encode(**place, strokeDash=dash, detail=detail))
+    layers += [_points(points, _MARKS[name], place) for name, points in marks.items() if len(points)]
+    if len(finite):
+        layers.append(_ruler(finite, view, place["x"]) if view.axis == "Epochs" else _pointer(finite, place))
+    return alt.layer(*layers).properties(width="container")
 
 
-def _points(frame: pd.DataFrame, shape: str, size: int, x: alt.X, y: alt.Y, hue: alt.Color, what: str) -> alt.Chart:
+def _points(frame: pd.DataFrame, kind: Mapping[str, Any], place: Mapping[str, Any]) -> Any:
     tips = [
         alt.Tooltip("what:N", title=" "),
         alt.Tooltip("name:N", title="run"),
         alt.Tooltip("epoch:Q"),
         alt.Tooltip("value:Q", format=".4g"),
     ]
-    marks = alt.Chart(frame.assign(what=what)).mark_point(shape=shape, size=size, filled=True, clip=True, opacity=1)
-    return marks.encode(x=x, y=y, color=hue, tooltip=tips)
+    return alt.Chart(frame).mark_point(clip=True, opacity=1, **kind).encode(**place, tooltip=tips)
 
 
-def _best(frame: pd.DataFrame, less_is_better: bool) -> pd.DataFrame:
-    tested = frame[(frame.split == "test") & (frame.epoch > 0)]
-    best = tested.groupby("run_id").value
-    return tested.loc[best.idxmin() if less_is_better else best.idxmax()] if len(tested) else tested
-
-
-def _deaths(frame: pd.DataFrame) -> pd.DataFrame:
-    """The last finite point of each line that is not finite after it."""
-    found = []
-    for _, line in frame.groupby(["run_id", "split"]):
-        finite = line.value.map(math.isfinite)
-        if not finite.iloc[-1] and finite.any():
-            found.append(line[finite].iloc[-1:])
-    return pd.concat(found) if found else frame.iloc[:0]
-
-
-def _ruler(frame: pd.DataFrame, x: alt.X) -> alt.Chart:
-    """A rule at the pointer's epoch that tells every line's value there."""
-    lines = list(frame.groupby(["series", "split", "run_id"], sort=True))[:24]
-    wide = pd.DataFrame({"epoch": sorted(frame.epoch.unique())})
+def _ruler(frame: pd.DataFrame, view: View, x: alt.X) -> Any:
+    """A rule at the pointer's epoch that tells every line's value there; a click picks the epoch."""
+    line = frame.groupby(["series", "pattern", "split", "run_id"]).ngroup()
+    told = frame.assign(line=line)[line < MOST_TIPS]
+    # plain column names: a dot in one would draw an empty chart
+    wide = told.pivot_table("value", ["x", "epoch"], "line").add_prefix("line").reset_index()
     tips = [alt.Tooltip("epoch:Q", title="epoch")]
-    for index, ((series, split, _), line) in enumerate(lines):
-        # plain column names: a dot in one would draw an empty chart
-        wide = wide.merge(line[["epoch", "value"]].rename(columns={"value": f"line{index}"}), on="epoch", how="left")
-        tips.append(alt.Tooltip(f"line{index}:Q", title=f"{series} {split}", format=".4g"))
-    pointer = alt.selection_point(fields=["epoch"], nearest=True, on="pointerover", empty=False, clear="pointerout")
+    for each in told.drop_duplicates("line").sort_values("line").itertuples():
+        title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
+        tips.append(alt.Tooltip(f"line{each.line}:Q", title=title, format=".4g"))
+    if (more := int(line.max()) + 1 - MOST_TIPS) > 0:
+        tips.append(alt.Tooltip("more:N", title=f"{more} more lines"))
+        wide["more"] = "not told here"
+    pointer, pick = _selections()
+    shown = alt.condition(pointer | pick, alt.value(0.6), alt.value(0))
+    return alt.Chart(wide).mark_rule(strokeWidth=1).encode(x=x, opacity=shown, tooltip=tips).add_params(pointer, pick)
+
+
+def _pointer(frame: pd.DataFrame, place: Mapping[str, Any]) -> Any:
+    """The point nearest to the pointer, where lines have no epoch in common; a click picks its epoch."""
+    pointer, pick = _selections()
+    shown = alt.condition(pointer | pick, alt.value(1), alt.value(0))
+    tips = [alt.Tooltip("name:N", title="run"), "split:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")]
+    points = alt.Chart(frame).mark_point(size=60, clip=True)
+    return points.encode(**place, opacity=shown, tooltip=tips).add_params(pointer, pick)
+
+
+def _selections() -> tuple[Any, Any]:
+    nearest: dict[str, Any] = {"fields": ["epoch"], "nearest": True, "empty": False}
     return (
-        alt.Chart(wide)
-        .mark_rule(strokeWidth=1)
-        .encode(x=x, opacity=alt.condition(pointer, alt.value(0.6), alt.value(0)), tooltip=tips)
-        .add_params(pointer)
+        alt.selection_point(name="pointer", on="pointerover", clear="pointerout", **nearest),
+        alt.selection_point(name="pick", on="click", **nearest),
     )
+
+
+FLOWS = {  # metric's prefix → (title, what is told, format, log scale)
+    "grad_norm": ("gradient", "mean L2 norm of a step's gradient", ".2g", True),
+    "update_ratio": ("update / weight", "mean L2 norm of a step's update over the weights'", ".2g", True),
+    "saturation": ("saturated units", "share of units where the activation is flat", ".0%", False),
+}
+
+
+def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Heat maps, layer × epoch, of the runs' per-layer figures, by run_id, on one colour scale; none for runs without.
+
+    history: columns run_id, metric ("grad_norm/c1"), epoch, value; layers: of each run, from the picture to the logits.
+    """
+    title, _, number, is_log = FLOWS[kind]
+    frame = history[history.metric.str.startswith(f"{kind}/") & is_finite(history.value)]
+    if is_log:
+        frame = frame[frame.value > 0]
+    if frame.empty:
+        return {}
+    domain = [frame.value.min(), frame.value.max()] if is_log else [0, 1]
+    scale = alt.Scale(scheme="viridis", type="log" if is_log else "linear", domain=domain)
+    frame = frame.assign(layer=frame.metric.str.split("/").str[1], start=frame.epoch - 0.5, end=frame.epoch + 0.5)
+    made = {}
+    for run_id, part in frame.groupby("run_id"):
+        names = [name for name in layers[str(run_id)] if name in set(part.layer)]
+        made[str(run_id)] = (
+            alt.Chart(part[["layer", "epoch", "start", "end", "value"]])
+            .mark_rect()
+            .encode(
+                x=alt.X(
+                    "start:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
+                ),
+                x2="end:Q",
+                y=alt.Y("layer:N", sort=names, title=None, axis=alt.Axis(labelOverlap=False)),
+                color=alt.Color(
+                    "value:Q", title=title, scale=scale, legend=alt.Legend(orient="top", format=number, tickCount=4)
+                ),
+                tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=number)],
+            )
+            .properties(width="container", height=24 * len(names) + 150)
+        )
+    return made
 
 
 def together(made: Sequence[Panel], columns: int = 2) -> alt.ConcatChart:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,13 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     continued = tracking.continue_runs(run_ids, epochs)
     ensure_worker()
     return continued
+
+
+def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, device: str = "auto") -> str:
+    """A new run from another's weights at a saved epoch, with something changed, for so many epochs; its id."""
+    forked = tracking.fork(run_id, epoch, changes, epochs, resolve(device))
+    ensure_worker()
+    return forked
 
 
 def stop(run_ids: Sequence[str]) -> None:
@@ -440,7 +447,8 @@ def _start_of(run: TrackedRun) -> tuple[Start, str]:
     for epoch in [run.epoch, *reversed([each for each in tracking.checkpoint_epochs(run.id) if each < run.epoch])]:
         try:
             slots = tracking.load_optimizer(run, epoch)
-            if epoch and not slots and (run.config.optimizer == "adam" or run.config.momentum):
+            has_state = run.config.optimizer == "adam" or run.config.momentum
+            if epoch > run.first_epoch and not slots and has_state:
                 raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept")
             start = Start(epoch, tracking.load_checkpoint(run, epoch), slots)
         except CheckpointError as error:

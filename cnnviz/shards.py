@@ -25,8 +25,10 @@ from cnnviz.models import architecture
 from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
 
 # glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
-# and more, that is thousands of page faults a step. Read when a process starts; other systems ignore it.
+# and more, that is thousands of page faults a step. Elsewhere the larger blocks that loading the data leaves behind are
+# given back: left to itself, glibc keeps 180 MB of them. Read when a process starts; other systems ignore it.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+_GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**24), "MALLOC_TRIM_THRESHOLD_": str(2**25)}
 
 
 LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds more than one core
@@ -144,7 +146,7 @@ def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start],
     pipe, theirs = context.Pipe()
     packed = [(start.epoch, _pack(start.weights), _pack(start.slots)) for start in starts]
     environment = {"OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
-    environment |= _KEEP_MEMORY if _is_large(configs[0]) else {}
+    environment |= _KEEP_MEMORY if _is_large(configs[0]) else _GIVE_BACK
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
     try:

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,8 @@ EXPERIMENT = "cnnviz"
 PROJECT = Path(__file__).resolve().parents[1]
 PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")
 RARE_PARAMS = ("weight_decay", "limit_train")  # written only where they are not 0
+FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_size", "seed")
+_OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
 PAGE = 1000  # runs a search returns at once
 _MANY = 10**9
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
@@ -72,7 +74,9 @@ class TrackedRun:
     message: str = ""  # why it failed, or what it recovered from
     stopping: bool = False  # the user asked to stop it and the worker has not yet
     segments: tuple[Segment, ...] = ()
-    accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from epoch 0
+    accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
+    parent: str = ""  # id of the run this one was forked from
+    first_epoch: int = 0  # 0, or the epoch at which it left its parent
 
     @property
     def seconds(self) -> float:
@@ -81,8 +85,9 @@ class TrackedRun:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """Epoch and value of the best test accuracy after training began."""
-        trained = [(value, -epoch) for epoch, value in enumerate(self.accuracy) if epoch and not math.isnan(value)]
+        """Epoch and value of the best test accuracy after this run's training began."""
+        by_epoch = enumerate(self.accuracy[1:], self.first_epoch + 1)
+        trained = [(value, -epoch) for epoch, value in by_epoch if not math.isnan(value)]
         if not trained:
             return None
         value, epoch = max(trained)
@@ -300,6 +305,8 @@ def _describe(found: Run, accuracy: list[tuple[int, float]]) -> TrackedRun | Non
         stopping=tags.get("cnnviz.stop") == "true",
         segments=segments,
         accuracy=tuple(value for _, value in accuracy),
+        parent=tags.get("cnnviz.parent", ""),
+        first_epoch=int(tags.get("cnnviz.fork_epoch", 0)),
     )
 
 
@@ -309,10 +316,11 @@ def _describe(found: Run, accuracy: list[tuple[int, float]]) -> TrackedRun | Non
 def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
     """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
     with _plainly():
-        return [_schedule(config, device) for config in configs]
+        return [_release(_create(config, device)) for config in configs]
 
 
-def _schedule(config: RunConfig, device: str) -> str:
+def _create(config: RunConfig, device: str, origin: str = "") -> str:
+    """A run that no worker takes yet."""
     client = _client()
     values = asdict(config)
     tags = {
@@ -322,15 +330,50 @@ def _schedule(config: RunConfig, device: str) -> str:
         "cnnviz.train_loss": "train_*: mean over the epoch as it trains; train_*_exact: with the test figures' weights",
     }
     names = [*PARAMS, *(name for name in RARE_PARAMS if values[name])]
-    run_id = client.create_run(_experiment(), tags=tags, run_name=config.name).info.run_id
+    run_id = client.create_run(_experiment(), tags=tags, run_name=config.name + origin).info.run_id
     client.log_batch(run_id, params=[Param(name, str(values[name])) for name in names])
     folder = _artifacts(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     description = json.dumps(architecture(config.model).to_dict(), indent=1)
     (folder / "architecture.json").write_text(description, encoding="utf-8")
     _upload(run_id, folder / "architecture.json")
-    client.update_run(run_id, status="SCHEDULED")  # last: a worker must not find half a run
     return run_id
+
+
+def _release(run_id: str) -> str:
+    _client().update_run(run_id, status="SCHEDULED")  # last: a worker must not find half a run
+    return run_id
+
+
+def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, device: str) -> str:
+    """Schedule a new run that leaves its parent at a saved epoch, with something changed, for so many epochs; its id.
+
+    It starts from the parent's weights and with a fresh optimizer; its first point is the parent's at that epoch. The
+    loss is not copied where the fork measures another one. Raises StoreError or ConfigError for what cannot be forked.
+    """
+    with _plainly():
+        parent = run(run_id)
+        if unfit := sorted(set(changes) - set(FORK_CHANGES)):
+            raise StoreError(f"a fork keeps its parent's {unfit[0]}: change one of {', '.join(FORK_CHANGES)}")
+        config = replace(parent.config, epochs=epoch + epochs, **changes)
+        if config == replace(parent.config, epochs=config.epochs):
+            raise StoreError(f"the fork of {parent.name} changes nothing: continue the run, or change a setting")
+        weights = load_checkpoint(parent, epoch)
+        left_at = history([parent.id], metric_names(parent.id))
+        left_at = left_at[left_at.epoch == epoch]
+        if left_at.empty:
+            raise StoreError(f"{parent.name} has not recorded epoch {epoch}: fork it at one it has")
+        same_loss = config.loss == parent.config.loss
+        figures = {
+            name: value
+            for name, value in zip(left_at.metric, left_at.value, strict=True)
+            if name.startswith(_OF_THE_WEIGHTS) and (same_loss or "_loss" not in name)
+        }
+        forked = _create(config, device, f" (fork of {parent.id[:6]} at {epoch})")
+        _tag(forked, {"parent": parent.id, "fork_epoch": epoch})
+        save_checkpoint(forked, epoch, weights, {})
+        record(forked, epoch, figures, [])
+        return _release(forked)
 
 
 def request_stop(run_ids: Sequence[str]) -> None:

@@ -1,21 +1,20 @@
-"""What the pages share: navigation, the guard, the launcher, readable errors. Only this part needs Streamlit."""
+"""What the pages share: navigation, the guard, readable errors, what is read from the store."""
 
 import contextlib
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from cnnviz import data, jobs, tracking
-from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, grid
-from cnnviz.errors import CnnvizError, ConfigError
-from cnnviz.models import ACTIVATIONS, ARCHITECTURES, POOLINGS
+from cnnviz import charts, jobs, tracking
+from cnnviz.errors import CnnvizError
 from cnnviz.tracking import TrackedRun
 
-OWN = "own"
-RATES = [0.1, 0.01, 0.001]
 STATUS = {
     "SCHEDULED": "◷ waiting",
     "RUNNING": "▶ training",
@@ -83,114 +82,63 @@ def runs() -> list[TrackedRun]:
     return all_runs(tracking.tracking_uri())
 
 
+class _Histories:
+    """Recorded values that were read before: those of an epoch never change. Bounded; shared by all sessions."""
+
+    MOST = 20_000  # lines of one metric of one run: 40 epochs of them take 2 KB each
+
+    def __init__(self) -> None:
+        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, int, tuple[str, ...]], pd.DataFrame]()
+
+    def read(self, uri: str, runs: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame:
+        keys = {(uri, run.id, run.epoch, tuple(metrics)): run for run in runs}
+        with self.lock:
+            found = {key: self.kept[key] for key in keys if key in self.kept}
+        if new := {key: run for key, run in keys.items() if key not in found}:
+            history = tracking.history([run.id for run in new.values()], metrics)
+            parts = dict(iter(history.groupby("run_id")))
+            found |= {key: parts.get(run.id, history.iloc[:0]) for key, run in new.items()}
+        with self.lock:
+            for key, part in found.items():
+                self.kept[key] = part
+                self.kept.move_to_end(key)
+            while sum(len(key[3]) for key in self.kept) > self.MOST:
+                self.kept.popitem(last=False)
+        return pd.concat(found.values(), ignore_index=True)
+
+
+@st.cache_resource(show_spinner=False)
+def _histories() -> _Histories:
+    return _Histories()
+
+
+def history(found: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame:
+    """tracking.history() of these runs, each epoch read once."""
+    return _histories().read(tracking.tracking_uri(), found, metrics)
+
+
+def hues(parameter: str, found: Sequence[TrackedRun]) -> dict[str, str]:
+    """The colours of a parameter's values among these runs: the same on every page, as long as the store only grows."""
+    known = [vars(run.config)[parameter] for run in reversed(runs())]
+    return charts.hues([vars(run.config)[parameter] for run in found], known)
+
+
+def stretches(run: TrackedRun) -> str:
+    """Training time by stretch: "0 to 20: 4 min, 20 to 40: 2 min"."""
+    starts = [segment.start_epoch for segment in run.segments]
+    parts = zip(starts, [*starts[1:], run.epoch], run.segments, strict=False)
+    return ", ".join(f"{start} to {end}: {jobs.duration(segment.seconds)}" for start, end, segment in parts)
+
+
+def refresh() -> None:
+    """Draw the whole page anew, from the store as it is now."""
+    st.cache_data.clear()
+    st.rerun()
+
+
 def label(run: TrackedRun) -> str:
     return f"{run.name} · {run.id[:6]}"
 
 
-# -- the launcher --------------------------------------------------------------------------------
-
-
-def launcher() -> None:
-    """Choose what to train, see what it costs, train it."""
-    st.subheader("Train")
-    titles = {key: preset.title for key, preset in PRESETS.items()} | {OWN: "Your own"}
-    chosen = st.selectbox("What", list(titles), format_func=titles.__getitem__, key="launch_preset")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(readable_errors())
-        choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
-        if chosen != OWN:
-            st.caption(plain(PRESETS[chosen].shows))
-        first, second = st.columns(2)
-        choices["epochs"] = [first.number_input("Epochs", 1, 10_000, 20, key="launch_epochs")]
-        choices["batch_size"] = [second.number_input("Batch size", 1, 10_000, 10, key="launch_batch")]
-        choices["dataset"] = [_data_set()]
-        with st.expander("More"):
-            choices["limit_train"] = [
-                st.number_input("Training images (0: all)", 0, 50_000, 0, step=1000, key="launch_limit")
-            ]
-            device = st.selectbox("Device", ["auto", *jobs.devices()], key="launch_device")
-        configs = grid(None, **choices)
-        st.caption(plain(jobs.estimate(configs, device).sentence))
-        if st.button("Train", type="primary", width="stretch", key="launch", icon=":material/play_arrow:"):
-            jobs.submit(configs, device)
-            st.toast(f"{len(configs)} run{'s' if len(configs) > 1 else ''} scheduled", icon=":material/check:")
-            st.cache_data.clear()
-            st.switch_page("pages/runs.py")
-
-
-def _own_choices() -> dict[str, list[Any]]:
-    models = st.multiselect(
-        "Model",
-        list(ARCHITECTURES),
-        ["lenet5x5"],
-        accept_new_options=True,
-        key="launch_model",
-        help="Or spell out layers: `c6k5-s2-c16k5-s2-f120-f84` is LeNet: 6 maps of 5×5, pooling with stride 2, …",
-    )
-    choices: dict[str, list[Any]] = {
-        "model": models,
-        "activation": st.multiselect("Activation", ACTIVATIONS, ["tanh"], key="launch_activation"),
-        "loss": st.multiselect("Loss", LOSSES, ["cross_entropy"], key="launch_loss"),
-        "lr": [
-            _number(rate)
-            for rate in st.multiselect("Learning rate", RATES, [0.01], accept_new_options=True, key="launch_lr")
-        ],
-        "seed": [
-            _number(seed, whole=True)
-            for seed in st.multiselect("Seed", [0, 1, 2, 3, 4], [0], accept_new_options=True, key="launch_seed")
-        ],
-    }
-    with st.expander("Optimizer and pooling"):
-        choices["optimizer"] = st.multiselect("Optimizer", OPTIMIZERS, ["sgd"], key="launch_optimizer")
-        choices["momentum"] = [st.number_input("Momentum", 0.0, 0.999, 0.0, 0.1, key="launch_momentum")]
-        choices["weight_decay"] = [
-            st.number_input("Weight decay", 0.0, 10.0, 0.0, 0.0001, format="%g", key="launch_decay")
-        ]
-        own = st.multiselect("Pooling (none chosen: the model's own)", POOLINGS, key="launch_pooling")
-        choices["pooling"] = own or [""]
-    for name, values in choices.items():
-        if not values:
-            raise ConfigError(f"no {name.replace('_', ' ')} is chosen: choose at least one")
-    return choices
-
-
-def _number(value: object, whole: bool = False) -> float | int:
-    try:
-        return int(str(value)) if whole else float(str(value))
-    except ValueError:
-        wanted = "a whole number such as 3" if whole else "a number such as 0.01"
-        raise ConfigError(f"{value!r} is not {wanted}: take it out and type another") from None
-
-
-def _data_set() -> str:
-    names = list(DATASETS)
-    default = 0 if data.available("cifar10") else 1
-    name = st.selectbox("Data set", names, default, format_func=data.TITLES.__getitem__, key="launch_dataset")
-    if name == "synthetic":
-        st.caption("Drawn shapes made by cnnviz, shaped like CIFAR-10. Its figures are not CIFAR-10's.")
-    if not data.available("cifar10"):
-        st.caption(f"CIFAR-10 is not in `{data.data_root()}`.")
-        if st.button("Download CIFAR-10 (170 MB)", key="fetch", width="stretch"):
-            with readable_errors():
-                bar = st.progress(0.0)
-
-                def show(message: str, fraction: float) -> None:
-                    bar.progress(min(fraction, 1.0), text=plain(message))
-
-                data.fetch(show)
-                st.rerun()
-    return name
-
-
 def empty_state(text: str) -> None:
     st.info(text, icon=":material/lightbulb:")
-
-
-def params(found: Sequence[TrackedRun]) -> list[dict[str, Any]]:
-    """A row a run: its id, its name and every parameter."""
-    skip = {"epochs"}
-    return [
-        {"run_id": run.id, "name": run.name}
-        | {name: value for name, value in vars(run.config).items() if name not in skip}
-        for run in found
-    ]

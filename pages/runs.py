@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, jobs, tracking, ui
+from cnnviz import charts, curves, forms, jobs, tracking, ui
+from cnnviz.charts import View
 from cnnviz.tracking import TrackedRun
+
+PANEL_WIDTH = 300  # pixels of a live chart
 
 ui.guard()
 
@@ -42,15 +45,15 @@ def live(known: tuple[tuple[str, str, int], ...]) -> None:
         st.caption(f"{len(waiting)} waiting: " + ui.plain(", ".join(run.name for run in waiting[:6])))
     training = [run for run in active if run.status == "RUNNING" and run.epoch >= 0]
     if training:
-        frame = pd.DataFrame(ui.params(training))
-        history = tracking.history([run.id for run in training], ["test_accuracy"])
-        facets, colour = charts.default_grouping(frame)
-        tidy = charts.tidy(history, frame, "Accuracy")
-        made = charts.panels(tidy, "Accuracy", facets, colour, ["test"], height=150)
-        for row in range(0, len(made), 4):
-            for column, panel in zip(st.columns(min(len(made), 4)), made[row : row + 4], strict=False):
-                column.caption(ui.plain(panel.title or "test accuracy"))
-                column.altair_chart(panel.chart, width="stretch", key=f"live{row}{panel.title}")
+        history = ui.history(training, curves.metrics("Accuracy"))
+        lines = curves.lines(history, training, {run.id: run for run in found}, "Accuracy")
+        facets, colour = curves.default_grouping(training)
+        view = View("Accuracy", facets=tuple(facets), colour=colour, splits=("test",))
+        row = st.container(horizontal=True)
+        for panel in charts.panels(lines, view, ui.hues(colour, training), height=150):
+            with row.container(width=PANEL_WIDTH):
+                st.caption(ui.plain(panel.title or "test accuracy"))
+                st.altair_chart(panel.chart, width="stretch", key=f"live {panel.title}")
 
 
 def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
@@ -102,16 +105,15 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
         st.switch_page("pages/feature_maps.py", query_params={"run": ids[0][:8]})
     idle = bool(chosen) and not any(run.active for run in chosen)
     with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
-        more = st.number_input("More epochs", 1, 10_000, 20, key="more")
-        if st.button("Continue training", type="primary", key="continue"):
-            with ui.readable_errors():
-                jobs.continue_runs(ids, int(more))
-                refresh()
+        forms.more_epochs(chosen, "runs")
+    with row.popover("Fork", disabled=len(chosen) != 1, icon=":material/call_split:"):
+        if len(chosen) == 1 and (kept := tracking.checkpoint_epochs(ids[0])):
+            forms.fork(chosen[0], st.selectbox("After epoch", kept[::-1], key="fork_epoch"), "runs")
     stoppable = bool(chosen) and all(run.active for run in chosen)
     if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
         with ui.readable_errors():
             jobs.stop(ids)
-            refresh()
+            ui.refresh()
     deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
     with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
         st.write(f"Delete {len(chosen)} run{'s' if len(chosen) != 1 else ''}? You can undo it.")
@@ -119,7 +121,7 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
             with ui.readable_errors():
                 tracking.delete(ids)
                 st.session_state.deleted = ids
-                refresh()
+                ui.refresh()
     if not chosen:
         st.caption("Tick runs in the table to compare, inspect, continue, stop or delete them.")
 
@@ -131,12 +133,7 @@ def undo() -> None:
     ):
         tracking.restore(ids)
         del st.session_state.deleted
-        refresh()
-
-
-def refresh() -> None:
-    st.cache_data.clear()
-    st.rerun()
+        ui.refresh()
 
 
 def mlflow_ui() -> None:

@@ -1,88 +1,143 @@
 import json
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from cnnviz import charts
+from cnnviz import charts, curves
+from cnnviz.charts import View
+from tests.test_curves import history, lines, run
 
 
-def frames(values: dict[str, list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """History and parameters of runs r0, r1, … with these test losses; accuracies are a tenth of them."""
-    runs = [
-        {"run_id": name, "name": name, "lr": 10.0**-index, "loss": "mse", "activation": "tanh"}
-        for index, name in enumerate(values)
-    ]
-    rows = [
-        (name, metric, epoch, value * factor)
-        for name, line in values.items()
-        for epoch, value in enumerate(line)
-        for metric, factor in (("test_loss", 1), ("train_loss", 1), ("test_accuracy", 0.1), ("train_accuracy", 0.1))
-    ]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"]), pd.DataFrame(runs)
+def draw(frame: pd.DataFrame, view: View = View(), **how: Any) -> list[charts.Panel]:  # noqa: B008 — frozen
+    return charts.panels(frame, view, charts.hues(frame[view.colour]), **how)
 
 
-def tidy(values: dict[str, list[float]], measure: str = "Loss") -> pd.DataFrame:
-    return charts.tidy(*frames(values), measure)
-
-
-def test_units() -> None:
-    assert tidy({"a": [2.0]}, "Accuracy").value.tolist() == pytest.approx([20, 20])
-    assert tidy({"a": [2.0]}, "Error").value.tolist() == pytest.approx([80, 80])
+def domain(panel: charts.Panel) -> tuple[float, float]:
+    low, high = panel.chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    return low, high
 
 
 def test_a_diverged_line_ends_at_a_marked_death_and_spares_the_rest() -> None:
-    frame = tidy({"good": [2.0, 1.5, 1.0], "dead": [2.0, 9e30, math.nan], "gone": [2.0, math.inf, math.inf]})
-    (panel,) = charts.panels(frame, "Loss", [], "lr", ["test"])
-    spec = panel.chart.to_dict()
-    text = json.dumps(spec)
+    values = {"good": [2.0, 1.5, 1.0], "dead": [2.0, 9e30, math.nan], "gone": [2.0, math.inf, math.inf]}
+    frame, view = lines(values), View(splits=("test",))
+    (panel,) = draw(frame, view)
+    text = json.dumps(panel.chart.to_dict())
     assert "NaN" not in text
     assert "Infinity" not in text
     assert "diverged" in text
-    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    low, high = domain(panel)
     assert low < 1.0
     assert 2.0 < high < 20
-    assert charts.clipped(frame)
-    deaths = charts._deaths(frame)
-    assert set(zip(deaths.run_id, deaths.epoch, strict=True)) == {("dead", 1), ("gone", 0)}
+    assert charts.clipped(frame, view)
+    assert not charts.clipped(lines({"good": [2.0, 1.5, 1.0]}), view)
 
 
-@pytest.mark.parametrize("measure", charts.MEASURES)
+@pytest.mark.parametrize("measure", curves.MEASURES)
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("line", [[2.0], [2.0] * 3, [1.0 / (1 + epoch) for epoch in range(500)], [math.nan] * 2, [0.0]])
 def test_odd_lines_draw(measure: str, log: bool, line: list[float]) -> None:
-    for panel in charts.panels(tidy({"odd": line}, measure), measure, [], "lr", log=log, legend=True):
+    for axis in curves.AXES:
+        view = View(measure, axis, log_x=log, log_y=log, smoothing=1 + 4 * log)
+        for panel in draw(lines({"odd": line}, measure=measure, axis=axis), view, legend=True):
+            assert panel.chart.to_dict()
+    for panel in draw(lines({"odd": line}, measure=measure), View(measure, log_y=log), legend=True):
         assert charts.as_file(charts.together([panel]), "svg").startswith(b"<svg")
 
 
-def test_the_best_is_the_lowest_loss_and_the_highest_accuracy_after_training_began() -> None:
-    line = {"a": [9.0, 5.0, 2.0, 3.0, 6.0]}
-    assert charts._best(tidy(line), True).epoch.tolist() == [2]
-    assert charts._best(tidy(line, "Accuracy"), False).epoch.tolist() == [4]
-
-
 def test_one_axis_for_what_compares() -> None:
-    history, runs = frames({"a": [2.0, 1.0], "b": [0.2, 0.1], "c": [4.0, 3.0]})
-    runs["loss"] = ["cross_entropy", "mse", "cross_entropy"]
-    runs["activation"] = ["tanh", "tanh", "sigmoid"]
-    made = charts.panels(charts.tidy(history, runs, "Loss"), "Loss", ["activation", "loss"], "lr")
-    domains = {panel.title: panel.chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"] for panel in made}
-    assert domains["sigmoid, cross entropy"] == domains["tanh, cross entropy"] != domains["tanh, mse"]
+    runs = [run("a"), run("b", loss="mse"), run("c", activation="sigmoid")]
+    frame = lines({"a": [2.0, 1.0], "b": [0.2, 0.1], "c": [4.0, 3.0]}, runs)
+    found = {panel.title: domain(panel) for panel in draw(frame, View(facets=("activation", "loss")))}
+    assert found["sigmoid, cross entropy"] == found["tanh, cross entropy"] != found["tanh, mse"]
+    own = {panel.title: domain(panel) for panel in draw(frame, View(facets=("activation", "loss"), same_axis=False))}
+    assert own["sigmoid, cross entropy"] != own["tanh, cross entropy"]
 
 
-def test_groups_follow_what_differs() -> None:
-    runs = pd.DataFrame(
-        {"activation": ["tanh", "sigmoid"] * 2, "loss": ["mse"] * 2 + ["cross_entropy"] * 2, "lr": [0.1, 0.01] * 2}
-    )
-    assert charts.default_grouping(runs) == (["activation", "loss"], "lr")
-    assert charts.default_grouping(runs.iloc[:1]) == ([], "lr")
-    assert charts.default_grouping(runs.assign(lr=0.1)) == (["activation"], "loss")
+def test_what_happens_is_marked_where_it_happens() -> None:
+    runs = [run("a", starts=(0, 2))]
+    frame = lines({"a": [3.0, 2.0, 1.0, 2.0]}, runs)
+    findings = pd.DataFrame({"run_id": ["a"], "epoch": [2], "what": ["overfitting since epoch 2"]})
+    (panel,) = draw(frame, stretches=curves.stretches(frame, runs), findings=findings)
+    spec = panel.chart.to_dict()
+    marked = {}
+    for layer in spec["layer"]:
+        if layer["mark"]["type"] == "point" and "what" in json.dumps(layer["encoding"]):
+            (row,) = spec["datasets"][layer["data"]["name"]]
+            marked[row["what"]] = (row["epoch"], row["value"], row["split"])
+    assert marked == {
+        "training went on here, or a fork left its parent": (2, 1.0, "test"),
+        "best test epoch": (2, 1.0, "test"),
+        "overfitting since epoch 2": (2, 1.0, "test"),
+    }
+
+
+def test_smoothing_never_hides_the_raw_line() -> None:
+    (panel,) = draw(lines({"a": [3.0, 1.0, 2.0]}), View(smoothing=3))
+    drawn = [layer["mark"] for layer in panel.chart.to_dict()["layer"] if layer["mark"]["type"] == "line"]
+    assert [mark.get("opacity", 1) for mark in drawn] == [charts.FAINT, 1]
+
+
+def test_repeats_have_a_band() -> None:
+    runs = [run("a", seed=1), run("b", seed=2)]
+    (panel,) = draw(curves.collapse(lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs)))
+    assert "area" in {layer["mark"]["type"] for layer in panel.chart.to_dict()["layer"]}
+
+
+def test_the_pointer_tells_every_line_of_its_epoch() -> None:
+    runs = [run("a", lr=0.5), run("b", lr=0.25)]
+    (panel,) = draw(lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs))
+    spec = panel.chart.to_dict()
+    rule = spec["layer"][-1]
+    titles = {tip["title"]: tip["field"] for tip in rule["encoding"]["tooltip"]}
+    first = spec["datasets"][rule["data"]["name"]][0]
+    assert first[titles["0.5 test"]] == 4.0
+    assert first[titles["0.25 train"]] == 12.0
+    assert {each["name"] for each in spec["params"]} >= {"pick"}
+
+
+def test_more_lines_than_a_tooltip_can_tell_are_counted() -> None:
+    runs = [run(str(index), lr=0.1 + index / 100) for index in range(20)]
+    (panel,) = draw(lines({each.id: [2.0, 1.0] for each in runs}, runs))
+    assert "16 more lines" in json.dumps(panel.chart.to_dict()["layer"][-1])
+
+
+def test_a_value_keeps_its_colour_as_the_store_grows() -> None:
+    known = [0.1, 0.01]
+    before = charts.hues([0.01], known)
+    assert charts.hues([0.5, 0.01], [*known, 0.5])["0.01"] == before["0.01"] == charts.PALETTE[1]
+    many = [float(value) for value in range(20)]
+    clashing = charts.hues([0.0, 8.0], many)  # the same place in the palette
+    assert len(set(clashing.values())) == 2
+
+
+def test_strokes_tell_a_parameters_values_apart() -> None:
+    runs = [run("a", batch_size=10), run("b", batch_size=100)]
+    (panel,) = draw(lines({"a": [2.0, 1.0], "b": [3.0, 2.0]}, runs), View(stroke="batch_size", splits=("test",)))
+    scale = panel.chart.to_dict()["layer"][0]["encoding"]["strokeDash"]["scale"]
+    assert scale["domain"] == ["10", "100"]
+    assert scale["range"][0] != scale["range"][1]
+
+
+def test_gradient_flow_is_layer_by_epoch() -> None:
+    rows = [("a", f"grad_norm/{layer}", epoch, 0.1) for layer in ("c1", "fc2") for epoch in range(3)]
+    recorded = pd.DataFrame([*rows, ("a", "grad_norm/c1", 3, math.nan)], columns=["run_id", "metric", "epoch", "value"])
+    recorded = pd.concat([recorded, recorded.assign(run_id="b", value=10.0)])
+    layers = {"a": ["c1", "fc2"], "b": ["c1", "fc2"]}
+    made = charts.flow(recorded, "grad_norm", layers)
+    assert list(made) == ["a", "b"]
+    spec = made["a"].to_dict()
+    (data,) = spec["datasets"].values()
+    assert len(data) == 6
+    assert spec["encoding"]["y"]["sort"] == ["c1", "fc2"]
+    assert [made[each].to_dict()["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
+    assert charts.flow(recorded, "saturation", layers) == {}
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("html", b"<!DOCTYPE html>")])
 def test_exports(kind: str, start: bytes) -> None:
-    made = charts.panels(tidy({"a": [2.0, 1.0], "b": [1.0, 0.5]}), "Loss", [], "lr", legend=True)
-    content = charts.as_file(charts.together(made), kind)
+    content = charts.as_file(charts.together(draw(lines({"a": [2.0, 1.0], "b": [1.0, 0.5]}), legend=True)), kind)
     assert content.strip().startswith(start)
     if kind == "html":
         assert b"src=" not in content.replace(b'src="data:', b"")[:200_000].split(b"<body")[0]
@@ -92,6 +147,10 @@ def test_probabilities_are_percent_and_name_the_true_class() -> None:
     text = json.dumps(charts.probabilities(["cat", "dog"], [0.25, 0.75], 0).to_dict())
     assert "cat (true)" in text
     assert "75.0 %" in text
+
+
+def test_the_history_of_these_tests_is_of_the_stores_form() -> None:
+    assert history({"a": [1.0]}).columns.tolist() == ["run_id", "metric", "epoch", "value"]
 
 
 def test_probabilities_before_and_after_keep_their_places() -> None:

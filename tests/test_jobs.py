@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -142,7 +143,7 @@ def test_sigterm_leaves_the_runs_waiting() -> None:
 
 
 def test_one_worker_a_device() -> None:
-    (run_id,) = tracking.schedule([TINY], "cpu")
+    (run_id,) = tracking.schedule([replace(TINY, epochs=1000)], "cpu")  # it must outlast the second one's start
     first = start_worker()
     wait_for(lambda: tracking.run(run_id).status == "RUNNING")
     second = start_worker()
@@ -215,3 +216,18 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
     assert dict(os.environ) == before
     process.kill()
     pipe.close()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
+    parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
+    (run_id,) = tracking.schedule([parent], "cpu")
+    assert jobs.work("cpu")
+    fork = tracking.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
+    assert jobs.work("cpu")
+    run = tracking.run(fork)
+    assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
+    assert steps_of(fork) == [1, 2, 3]
+    assert tracking.checkpoint_epochs(fork) == [1, 2, 3]
+    assert [segment.start_epoch for segment in run.segments] == [1]
+    assert tracking.run(run_id).epoch == 1

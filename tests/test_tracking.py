@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from cnnviz import checkpoints, tracking
 from cnnviz.config import RunConfig
-from cnnviz.errors import CheckpointError, StoreError
+from cnnviz.errors import CheckpointError, CnnvizError, StoreError
 from cnnviz.models import architecture, initial_weights
 from cnnviz.tracking import Segment
 
@@ -238,3 +238,52 @@ def test_a_store_from_the_future_is_said_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("cnnviz: the store at")
     assert done.stderr.count("\n") == 1
+
+
+def trained(config: RunConfig = CONFIG, epochs: int = 3) -> str:
+    (run_id,) = tracking.schedule([config], "cpu")
+    tracking.start(run_id)
+    for epoch in range(epochs + 1):
+        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+        record(run_id, epoch, 0.1 * epoch, 2.0 - 0.1 * epoch)
+    tracking.finish(run_id, "FINISHED")
+    return run_id
+
+
+def test_a_fork_sets_out_from_its_parents_point() -> None:
+    parent = trained()
+    fork = tracking.run(tracking.fork(parent, 2, {"lr": 0.5}, 4, "cpu"))
+    assert (fork.status, fork.parent, fork.first_epoch, fork.epoch) == ("SCHEDULED", parent, 2, 2)
+    assert (fork.config.lr, fork.config.epochs) == (0.5, 6)
+    assert f"fork of {parent[:6]} at 2" in fork.name
+    assert (fork.accuracy, fork.best) == ((0.2,), None)
+    assert tracking.history([fork.id], ["test_loss"]).value.tolist() == [1.8]
+    ours, theirs = (tracking.load_checkpoint(tracking.run(each), 2) for each in (fork.id, parent))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [each.id for each in tracking.queue("cpu")] == [fork.id]
+    record(fork.id, 3, 0.7)
+    record(fork.id, 4, 0.4)
+    assert tracking.run(fork.id).best == (3, 0.7)
+
+
+def test_a_fork_with_another_loss_does_not_take_its_parents() -> None:
+    fork = tracking.fork(trained(), 1, {"loss": "mse"}, 2, "cpu")
+    assert tracking.run(fork).accuracy == (0.1,)
+    assert tracking.history([fork], ["test_loss"]).empty
+
+
+@pytest.mark.parametrize(
+    ("epoch", "changes", "says"),
+    [
+        (1, {}, "changes nothing"),
+        (1, {"lr": 0.001}, "changes nothing"),
+        (9, {"lr": 0.5}, "no checkpoint of epoch 9"),
+        (1, {"model": "conv5"}, "keeps its parent's model"),
+        (1, {"lr": -1.0}, "out of range"),
+    ],
+)
+def test_what_cannot_be_forked_is_said_and_nothing_is_made(epoch: int, changes: dict[str, object], says: str) -> None:
+    parent = trained()
+    with pytest.raises(CnnvizError, match=says):
+        tracking.fork(parent, epoch, changes, 2, "cpu")
+    assert [each.id for each in tracking.runs()] == [parent]

@@ -1,0 +1,110 @@
+"""Server time of the Curves page: 200 runs of 40 epochs in the store, its first chart, and one run more.
+
+python -m benchmarks.curves [--runs 200] [--epochs 40]
+"""
+
+import argparse
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from cnnviz import charts, curves, tracking
+from cnnviz.charts import View
+from cnnviz.config import RunConfig, grid
+from cnnviz.models import ACTIVATIONS
+from cnnviz.tracking import Segment, TrackedRun
+
+LAYERS = ("c1", "c3", "fc5", "fc6", "fc7")
+
+
+def fill(runs: int, epochs: int) -> list[str]:
+    """A store with that many finished runs: every metric a real one has, no checkpoints."""
+    rates = [0.1 / 2**index for index in range(math.ceil(runs / (2 * len(ACTIVATIONS))))]
+    configs = grid(RunConfig(epochs=epochs), activation=ACTIVATIONS, loss=["mse", "cross_entropy"], lr=rates)[:runs]
+    run_ids = tracking.schedule(configs, "cpu")
+    for index, run_id in enumerate(run_ids):
+        client, now = tracking._client(), int(time.time() * 1000)
+        rows = [
+            Metric(name, 0.5 + math.exp(-epoch / (5 + index % 7)) + 0.01 * math.sin(epoch * (1 + index)), now, epoch)
+            for epoch in range(epochs + 1)
+            for name in names()
+        ]
+        for start in range(0, len(rows), 1000):  # MLflow takes so many at once
+            client.log_batch(run_id, metrics=rows[start : start + 1000])
+        tracking.record(run_id, epochs, {}, [Segment(0, 0.0, 60.0, "cpu", 1)])
+        tracking.finish(run_id, "FINISHED")
+        print(f"\r{index + 1} runs", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return run_ids
+
+
+def names() -> list[str]:
+    plain = [f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")]
+    by_layer = [f"{kind}/{layer}" for kind in ("grad_norm", "update_ratio", "saturation") for layer in LAYERS]
+    return [*plain, "epoch_seconds", "images_per_second", *by_layer]
+
+
+def timed(what: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = what()
+    return time.perf_counter() - began, result
+
+
+def chart(found: Sequence[TrackedRun], chosen: Sequence[TrackedRun]) -> list[dict[str, Any]]:
+    """What a notebook does to draw these runs, up to the JSON."""
+    history = tracking.history([run.id for run in chosen], curves.metrics("Loss"))
+    frame = curves.lines(history, chosen, {run.id: run for run in found})
+    view = View(facets=("activation", "loss"))
+    return [panel.chart.to_dict() for panel in charts.panels(frame, view, charts.hues(frame.lr))]
+
+
+def page(address: Sequence[str]) -> Any:
+    from streamlit.testing.v1 import AppTest
+
+    opened = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=120).run()
+    opened.query_params["runs"] = list(address)
+    seconds, opened = timed(lambda: opened.switch_page("pages/curves.py").run())
+    if opened.exception or opened.error:
+        raise SystemExit(f"the page failed: {opened.exception or opened.error}")
+    return seconds, opened
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CNNVIZ_HOME"] = home
+        run_ids = fill(options.runs, options.epochs)
+        rows: dict[str, list[float]] = {}
+        for _ in range(options.rounds):
+            seconds, found = timed(tracking.runs)
+            rows.setdefault("list of all runs", []).append(seconds)
+            for count in (12, options.runs):
+                seconds, _ = timed(partial(chart, found, found[:count]))
+                rows.setdefault(f"chart of {count} runs, core", []).append(seconds)
+        for count in (12, options.runs - 1):
+            keys = [run_id[:8] for run_id in run_ids[:count]]
+            seconds, opened = page(keys)
+            rows.setdefault(f"page's first chart, {count} runs", []).append(seconds)
+            more = [*keys, run_ids[count][:8]]
+            adding, _ = timed(opened.multiselect(key="curve_runs").set_value(more).run)
+            rows.setdefault(f"page, one run more than {count}", []).append(adding)
+    print(f"\n{options.runs} runs × {options.epochs} epochs in the store\n\n| what | seconds (median) |\n|---|---|")
+    for what, values in rows.items():
+        print(f"| {what} | {statistics.median(values):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

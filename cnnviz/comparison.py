@@ -1,0 +1,358 @@
+"""Several runs → what differs, which of them make a fair comparison, and whether a difference is more than noise.
+
+Runs that differ only in their seed are repeats of one setting. Settings are compared by their mean best test accuracy
+within the epochs that all of the compared runs have: a run that trained for longer had more chances.
+"""
+
+import itertools
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from cnnviz.config import RunConfig
+from cnnviz.errors import ConfigError
+from cnnviz.tracking import TrackedRun
+
+PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs is how far a run is, not what it is
+    dict.fromkeys(
+        ("model", "activation", "loss", "lr", *(each.name for each in fields(RunConfig) if each.name != "epochs"))
+    )
+)
+TEST_PICTURES = 10_000
+CONFIDENCE = 1.96  # standard errors about a difference: 95 %
+# Student's t at 95 %, by degrees of freedom: few repeats know their own spread badly.
+_STUDENT = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+MOST_ORDERS = 120  # ways through five parameters from one run to another; with more, the given order alone
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Runs of one setting, differing in nothing but their seed."""
+
+    runs: tuple[TrackedRun, ...]
+
+    @property
+    def config(self) -> RunConfig:
+        return self.runs[0].config
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        return frozenset(run.config.seed for run in self.runs)
+
+    @property
+    def samples(self) -> tuple[TrackedRun, ...]:
+        """One run a seed, the furthest: the same seed again is the same run again, and no evidence of its own."""
+        furthest = {run.config.seed: run for run in sorted(self.runs, key=lambda run: run.epoch)}
+        return tuple(furthest[seed] for seed in sorted(furthest))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that all of its samples have."""
+        return min(run.epoch for run in self.samples)
+
+    def best(self, epochs: int | None = None) -> list[float]:
+        """Each sample's best test accuracy within so many epochs; by default, those they all have."""
+        found = (best_within(run, self.epochs if epochs is None else epochs) for run in self.samples)
+        return [value for value in found if value is not None]
+
+    @property
+    def mean(self) -> float:
+        """Of the best test accuracies; NaN where there are none."""
+        best = self.best()
+        return statistics.fmean(best) if best else math.nan
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the best test accuracies over the seeds; NaN for fewer than two."""
+        best = self.best()
+        return statistics.stdev(best) if len(best) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far equal settings lie apart, by seeds alone."""
+
+    deviation: float  # standard deviation of a run's best test accuracy
+    freedom: int  # degrees of freedom behind it
+    seeds: int  # runs behind it
+    settings: int  # they repeat
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a difference in best test accuracy is more than noise."""
+
+    outcome: Literal["decided", "tentative", "undecided"]  # tentative: beyond the test set's noise, but seeds unknown
+    difference: float  # second less first, as a share
+    margin: float  # what it must exceed
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A controlled comparison: two settings that differ in one parameter and in nothing else."""
+
+    parameter: str
+    first: Repeats
+    second: Repeats
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Confounded:
+    """Two runs that differ in several parameters at once."""
+
+    first: TrackedRun
+    second: TrackedRun
+    parameters: tuple[str, ...]
+    between: tuple[TrackedRun, ...]  # runs that lie on the way from one to the other, one parameter a step
+    missing: tuple[RunConfig, ...]  # those that would have to be trained to complete the way
+    sentence: str
+
+
+# -- what differs ----------------------------------------------------------------------------------
+
+
+def differing(runs: Sequence[TrackedRun]) -> list[str]:
+    """The parameters in which these runs differ."""
+    return [name for name in PARAMETERS if len({getattr(run.config, name) for run in runs}) > 1]
+
+
+def labels(runs: Sequence[TrackedRun]) -> dict[str, str]:
+    """Id → what tells the run from the others, as short as it can be: "tanh, lr 0.01"."""
+    names = differing(runs)
+    texts = {run.id: _words(run.config, names) or run.config.name for run in runs}
+    twice = {text for text in texts.values() if sum(text == other for other in texts.values()) > 1}
+    return {run_id: f"{text} · {run_id[:6]}" if text in twice else text for run_id, text in texts.items()}
+
+
+def differences(runs: Sequence[TrackedRun]) -> pd.DataFrame:
+    """The parameter table: a row a parameter, differing ones first; columns parameter, differs and one a run's label.
+
+    Values are text, so that a column holds one type. The last row is the epochs each run has.
+    """
+    names, titles = differing(runs), labels(runs)
+    rows: list[dict[str, Any]] = [
+        {"parameter": name, "differs": name in names}
+        | {titles[run.id]: text(getattr(run.config, name)) for run in runs}
+        for name in [*names, *(name for name in PARAMETERS if name not in names)]
+    ]
+    trained = {titles[run.id]: str(max(run.epoch, 0)) for run in runs}
+    rows.append({"parameter": "epochs trained", "differs": len(set(trained.values())) > 1} | trained)
+    frame = pd.DataFrame(rows, columns=["parameter", "differs", *titles.values()])
+    return frame.sort_values("differs", ascending=False, kind="stable", ignore_index=True)
+
+
+def text(value: object) -> str:
+    """A parameter's value as tables and legends write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+
+
+def words(name: str, value: object) -> str:
+    """A parameter with its value; its value alone where that speaks for itself."""
+    alone = name in ("model", "activation", "loss", "optimizer", "dataset")
+    return text(value) if alone else f"{name.replace('_', ' ')} {text(value)}"
+
+
+def _words(config: RunConfig, names: Sequence[str]) -> str:
+    return ", ".join(words(name, getattr(config, name)) for name in names)
+
+
+# -- repeats and verdicts --------------------------------------------------------------------------
+
+
+def best_within(run: TrackedRun, epochs: int) -> float | None:
+    """The best test accuracy of epochs 1 to that one; None where nothing finite was recorded."""
+    return max((value for value in run.accuracy[1 : epochs + 1] if math.isfinite(value)), default=None)
+
+
+def repeats(runs: Sequence[TrackedRun]) -> list[Repeats]:
+    """The runs by setting, in the order given."""
+    settings: dict[tuple[object, ...], list[TrackedRun]] = defaultdict(list)
+    for run in runs:
+        settings[_key(run.config, "seed")].append(run)
+    return [Repeats(tuple(found)) for found in settings.values()]
+
+
+def _key(config: RunConfig, *without: str) -> tuple[object, ...]:
+    return tuple(getattr(config, name) for name in PARAMETERS if name not in without)
+
+
+def seed_spread(runs: Sequence[TrackedRun]) -> Spread | None:
+    """The spread over seeds pooled over all settings that were repeated; None where none was."""
+    repeated = [group for group in repeats(runs) if len(group.best()) > 1]
+    freedom = sum(len(group.best()) - 1 for group in repeated)
+    if not freedom:
+        return None
+    squares = sum((len(group.best()) - 1) * group.spread**2 for group in repeated)
+    return Spread(math.sqrt(squares / freedom), freedom, sum(len(group.best()) for group in repeated), len(repeated))
+
+
+def verdict(first: Repeats, second: Repeats, spread: Spread | None = None) -> Verdict:
+    """Whether the second setting's best test accuracy differs from the first's by more than noise.
+
+    The noise is the spread over seeds where it is known (seed_spread of the runs at hand), with Student's t for how
+    well it is known, and never less than the binomial noise of the 10,000 test pictures. Both settings are tested on
+    the same pictures, which makes that floor a cautious one.
+    """
+    epochs = min(first.epochs, second.epochs)
+    a, b = first.best(epochs), second.best(epochs)
+    if not a or not b:
+        return Verdict("undecided", math.nan, math.nan, "Undecided: one of them has no trained epoch yet.")
+    difference = statistics.fmean(b) - statistics.fmean(a)
+    share = statistics.fmean([*a, *b])
+    floor = CONFIDENCE * math.sqrt(share * (1 - share) / TEST_PICTURES * (1 / len(a) + 1 / len(b)))
+    n = f"n = {len(a)} against {len(b)}" if len(a) != len(b) else f"n = {len(a)} each"
+    test_noise = f"the noise of {TEST_PICTURES:,} test pictures, {_points(floor)}"
+    what = f"{_points(abs(difference))} ({n})"
+    if spread is None:
+        if abs(difference) <= floor:
+            return Verdict("undecided", difference, floor, f"Undecided: {what} is within {test_noise}.")
+        sentence = (
+            f"{what} is more than {test_noise}; what another seed would do is not known, as nothing was repeated."
+        )
+        return Verdict("tentative", difference, floor, sentence)
+    seeds = _student(spread.freedom) * spread.deviation * math.sqrt(1 / len(a) + 1 / len(b))
+    margin = max(seeds, floor)
+    behind = f"{spread.seeds} runs of {_count(spread.settings, 'setting')}"
+    known = f"the seeds' spread of {_points(spread.deviation)} ({behind})"
+    by = f"{known} makes {_points(margin)} the margin at 95 %" if seeds >= floor else f"the margin is {test_noise}"
+    if abs(difference) <= margin:
+        return Verdict("undecided", difference, margin, f"Undecided: {what} is too little; {by}.")
+    return Verdict("decided", difference, margin, f"{what} is more than noise; {by}.")
+
+
+def _student(freedom: int) -> float:
+    return _STUDENT[freedom] if freedom < len(_STUDENT) else CONFIDENCE * (1 + 1.4 / freedom)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# -- fair and unfair comparisons -------------------------------------------------------------------
+
+
+def controlled_pairs(runs: Sequence[TrackedRun]) -> list[Pair]:
+    """All pairs of settings that differ in exactly one parameter, by parameter, the largest difference first.
+
+    Repeats are one setting. Settings without a common seed, and without repeats on both sides, differ in the seed too
+    and are no such pair.
+    """
+    spread, groups = seed_spread(runs), [group for group in repeats(runs) if group.best()]
+    pairs: list[Pair] = []
+    for name in PARAMETERS:
+        alike: dict[tuple[object, ...], list[Repeats]] = defaultdict(list)
+        for group in groups:
+            alike[_key(group.config, name, "seed")].append(group)
+        for rivals in alike.values() if name != "seed" else ():
+            rivals.sort(key=lambda group: getattr(group.config, name))
+            found = (_pair(name, a, b, spread) for a, b in itertools.combinations(rivals, 2) if _share_seeds(a, b))
+            pairs += sorted(found, key=lambda pair: -abs(pair.verdict.difference))
+    return pairs
+
+
+def _share_seeds(first: Repeats, second: Repeats) -> bool:
+    return bool(first.seeds & second.seeds) or min(len(first.seeds), len(second.seeds)) > 1
+
+
+def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> Pair:
+    found, epochs = verdict(first, second, spread), min(first.epochs, second.epochs)
+    values = [text(getattr(group.config, name)) for group in (first, second)]
+    means = [statistics.fmean(group.best(epochs)) for group in (first, second)]
+    rest = _words(first.config, [each for each in ("model", "activation", "loss", "lr") if each != name])
+    unequal = f", both to epoch {epochs}" if first.epochs != second.epochs else ""
+    sentence = (
+        f"{name.replace('_', ' ')} {values[0]} → {values[1]} ({rest}{unequal}): best test accuracy "
+        f"{100 * means[0]:.1f} → {100 * means[1]:.1f} %. {found.sentence}"
+    )
+    return Pair(name, first, second, found, sentence)
+
+
+def confounded(first: TrackedRun, second: TrackedRun, known: Sequence[TrackedRun] = ()) -> Confounded | None:
+    """What a comparison of these two cannot tell apart, and the runs that would; None where they differ in at most one.
+
+    A way from one to the other that changes one parameter a step is a chain of controlled pairs; of all orders, the one
+    is taken for which most runs exist among the known.
+    """
+    names = differing([first, second])
+    if len(names) < 2:
+        return None
+    trained = {_key(run.config): run for run in (*known, second, first) if run.epoch > 0}
+    orders = list(itertools.islice(itertools.permutations(names), MOST_ORDERS))
+    ways = [way for way in (_way(first.config, second.config, order) for order in orders) if way is not None]
+    way = max(ways, key=lambda way: sum(_key(config) in trained for config in way)) if ways else ()
+    between = tuple(trained[_key(config)] for config in way if _key(config) in trained)
+    epochs = max(1, min(first.epoch, second.epoch))
+    missing = tuple(replace(config, epochs=epochs) for config in way if _key(config) not in trained)
+    return Confounded(
+        first, second, tuple(names), between, missing, _confession(first, second, names, between, missing)
+    )
+
+
+def _way(first: RunConfig, second: RunConfig, order: Sequence[str]) -> tuple[RunConfig, ...] | None:
+    """The settings between the two, in that order of changes; None where one of them cannot be trained."""
+    way, config = [], first
+    try:
+        for name in order[:-1]:
+            config = replace(config, **{name: getattr(second, name)})
+            way.append(config)
+    except ConfigError:
+        return None
+    return tuple(way)
+
+
+def _confession(
+    first: TrackedRun,
+    second: TrackedRun,
+    names: Sequence[str],
+    between: Sequence[TrackedRun],
+    missing: Sequence[RunConfig],
+) -> str:
+    epochs = min(first.epoch, second.epoch)
+    bests = [best_within(run, epochs) for run in (first, second)]
+    listed = ", ".join(name.replace("_", " ") for name in names[:-1]) + f" and {names[-1].replace('_', ' ')}"
+    sides = f"{_words(first.config, names)} and {_words(second.config, names)}"
+    gap = "" if None in bests else f" The {_points(abs(bests[1] - bests[0]))} between them"  # type: ignore[operator]
+    words = [
+        f"Confounded: {sides} differ in {listed} at once.{gap or ' What lies between them'} may be any one's doing."
+    ]
+    if first.epoch != second.epoch:
+        words.append(f"They were also trained for {first.epoch} and {second.epoch} epochs.")
+    if missing:
+        words.append(f"To tell, train {_listed([_words(config, names) for config in missing])}.")
+    if between:
+        words.append(f"On the way lie {_listed([_words(run.config, names) for run in between])}: compare step by step.")
+    return " ".join(words)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "; ".join(f"({word})" for word in words)
+
+
+def uncontrolled(runs: Sequence[TrackedRun]) -> list[Confounded]:
+    """For each differing parameter that no controlled pair isolates, the two runs that come closest to it.
+
+    Empty: whatever differs among these runs can be told apart.
+    """
+    isolated = {pair.parameter for pair in controlled_pairs(runs)} | {"seed"}
+    found: dict[tuple[str, str], Confounded] = {}
+    for name in (name for name in differing(runs) if name not in isolated):
+        unlike = (
+            pair for pair in itertools.combinations(runs, 2) if len({getattr(run.config, name) for run in pair}) == 2
+        )
+        first, second = min(unlike, key=lambda pair: len(differing(pair)))
+        case = confounded(first, second, runs)
+        if case is not None:
+            found.setdefault((first.id, second.id), case)
+    return list(found.values())

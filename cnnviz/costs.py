@@ -1,0 +1,196 @@
+"""Why a run took as long as it did: its wall time beside its network's size and its arithmetic.
+
+A step's time is arithmetic, the launching of operations, and the moving of feature maps and weights. Only the first
+grows with the network as its multiply-adds do, which is why a larger network may take no longer than a small one.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import pandas as pd
+import torch
+
+from cnnviz.models import Architecture
+from cnnviz.tracking import Segment, TrackedRun
+
+PEAK_SIZE = 1024  # side of the matrices behind the peak: large enough for the libraries' best, 2 GFLOP
+PEAK_SECONDS = 0.4  # to look for it
+WEIGHT_TRIPS = 3  # a step reads the weights forwards and backwards, and writes them
+BYTES = 4  # of a float32
+ALIKE = 1.1  # times as long: no longer, for what a sentence can tell
+CHEAPER = 0.8  # of the time its arithmetic would have cost: worth explaining
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run cost, in its longest stretch where rates are concerned."""
+
+    run: TrackedRun
+    seconds: float  # wall time of all stretches; networks of one stack share it
+    own_seconds: float  # each stretch's time divided by the networks that shared it
+    images_per_second: float  # of this network; NaN: not known
+    stack: int  # networks trained as one
+    threads: int
+    parameters: int
+    multiply_adds: int  # a picture, forwards
+    arithmetic: float  # share of the step the arithmetic would take at the peak, 1 where it beats it; NaN: not known
+    weight_traffic: float  # bytes/s of weights through the memory or the cache, at the least
+
+    @property
+    def picture_seconds(self) -> float:
+        """Of its process, for one picture through one network."""
+        return 1 / (self.images_per_second * self.stack)
+
+
+def step_flops(arch: Architecture) -> int:
+    """Floating-point operations a picture in a training step: a multiplication and an addition for each multiply-add
+    forwards, as many for the gradient of the weights, and as many for that of the input, which the first layer has none
+    of."""
+    return 2 * (3 * arch.multiply_adds - arch.weight_layers[0].multiply_adds)
+
+
+@cache
+def sgemm_peak(threads: int = 1, device: str = "cpu") -> float:
+    """FLOP/s of this machine's float32 matrix product, measured once, in about half a second.
+
+    What else runs meanwhile lowers it. It is the best of a plain product, which a well-vectorised convolution may beat.
+    """
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        square = torch.ones(PEAK_SIZE, PEAK_SIZE, device=device)
+        best, began = math.inf, time.perf_counter()
+        while time.perf_counter() - began < PEAK_SECONDS:
+            start = time.perf_counter()
+            float((square @ square)[0, 0])  # reading a value waits for the device
+            best = min(best, time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * PEAK_SIZE**3 / best
+
+
+def costs(runs: Sequence[TrackedRun], rates: pd.DataFrame | None = None, peak: float = math.nan) -> list[Cost]:
+    """What these runs cost, in the order given; runs that have not trained yet are left out.
+
+    rates: tracking.history of images_per_second, the rate of the steps alone; without it, a stretch's pictures over its
+    seconds, evaluation and compilation included. peak: FLOP/s of one thread of the machine that trained them, or of its
+    GPU (sgemm_peak).
+    """
+    return [_cost(run, rates, peak) for run in runs if run.epoch > 0 and run.seconds > 0]
+
+
+def _cost(run: TrackedRun, rates: pd.DataFrame | None, peak: float) -> Cost:
+    segment, first, last = _longest(run)
+    rate = (last - first) * run.config.train_size / segment.seconds if segment.seconds else math.nan
+    if rates is not None:
+        seen = rates[(rates.run_id == run.id) & (rates.epoch > first) & (rates.epoch <= last) & (rates.value > 0)]
+        rate = float(seen.value.median()) if len(seen) else rate
+    arch = run.architecture
+    power = peak * segment.threads if segment.device.startswith("cpu") else peak
+    pictures = rate * segment.stack
+    return Cost(
+        run,
+        run.seconds,
+        sum(each.seconds / each.stack for each in run.segments),
+        rate,
+        segment.stack,
+        segment.threads,
+        arch.parameters,
+        arch.multiply_adds,
+        min(pictures * step_flops(arch) / power, 1.0) if power > 0 else math.nan,
+        pictures / run.config.batch_size * WEIGHT_TRIPS * BYTES * arch.parameters,
+    )
+
+
+def _longest(run: TrackedRun) -> tuple[Segment, int, int]:
+    """The stretch with the most epochs, the epoch it set out from and its last."""
+    ends = [*(segment.start_epoch for segment in run.segments[1:]), run.epoch]
+    stretches = [(segment, max(segment.start_epoch, 0), end) for segment, end in zip(run.segments, ends, strict=True)]
+    return max(stretches, key=lambda each: each[2] - each[1])
+
+
+def table(found: Sequence[Cost]) -> pd.DataFrame:
+    """Costs side by side: a row a run."""
+    return pd.DataFrame(
+        {
+            "run_id": [cost.run.id for cost in found],
+            "run": [cost.run.name for cost in found],
+            "epochs": [cost.run.epoch for cost in found],
+            "wall time (s)": [cost.seconds for cost in found],
+            "networks at once": [cost.stack for cost in found],
+            "own share (s)": [cost.own_seconds for cost in found],
+            "images/s": [cost.images_per_second for cost in found],
+            "parameters": [cost.parameters for cost in found],
+            "multiply-adds": [cost.multiply_adds for cost in found],
+            "arithmetic (%)": [100 * cost.arithmetic for cost in found],
+            "weights moved (GB/s)": [cost.weight_traffic / 1e9 for cost in found],
+        }
+    )
+
+
+def explain(found: Sequence[Cost]) -> str:
+    """Why they took as long as they did, in a few sentences with their own figures."""
+    known = [cost for cost in found if cost.images_per_second > 0]
+    if not known:
+        return "No run has trained yet."
+    small = min(known, key=lambda cost: (cost.multiply_adds, cost.picture_seconds))
+    large = max(known, key=lambda cost: (cost.multiply_adds, -cost.picture_seconds))
+    if small.multiply_adds == large.multiply_adds:
+        return _one_network(known)
+    work = step_flops(large.run.architecture) / step_flops(small.run.architecture)
+    longer = large.picture_seconds / small.picture_seconds
+    names = large.run.config.model, small.run.config.model
+    words = [f"For each picture {names[0]} does {work:.2g} times the arithmetic of {names[1]}"]
+    words[0] += " and takes no longer." if longer <= ALIKE else f" and takes {longer:.2g} times as long."
+    if longer < CHEAPER * work:
+        words.append(
+            "Only the arithmetic grows with the network: launching a step's operations costs the same however large "
+            f"they are, and batches of {small.run.config.batch_size} leave each of them little to do."
+        )
+    elif longer > work / CHEAPER:
+        words.append("That is more than its arithmetic: it is moving feature maps and weights that takes the time.")
+    if not math.isnan(small.arithmetic + large.arithmetic):
+        words.append(
+            f"Arithmetic at the machine's peak would take {_share(small)} of {names[1]}'s step and {_share(large)} of "
+            f"{names[0]}'s; the rest is launching and memory."
+        )
+    words.append(
+        f"{names[0]}'s {large.parameters:,} weights are read twice and written once a step, "
+        f"{large.weight_traffic / 1e9:.2g} GB/s; {names[1]}'s {small.parameters:,} are "
+        f"{small.weight_traffic / 1e9:.2g} GB/s."
+    )
+    return " ".join([*words, *_sharing(known)])
+
+
+def _one_network(found: Sequence[Cost]) -> str:
+    cost = max(found, key=lambda cost: cost.stack)
+    words = [
+        f"They are one network: {cost.parameters:,} parameters and {cost.multiply_adds:,} multiply-adds a picture, so "
+        "the learning rate, loss and activation hardly change its time."
+    ]
+    if not math.isnan(cost.arithmetic):
+        words.append(
+            f"Arithmetic at the machine's peak would take {_share(cost)} of a step; the rest is launching and memory."
+        )
+    return " ".join([*words, *_sharing(found)])
+
+
+def _sharing(found: Sequence[Cost]) -> list[str]:
+    cost = max(found, key=lambda cost: (cost.stack, -len(cost.run.segments)))
+    if cost.stack == 1:
+        return []
+    words = (
+        f"{cost.stack} networks trained as one share a wall time: {cost.seconds:.0f} s for all of them, not for each"
+    )
+    alone = [each for each in found if each.stack == 1 and each.run.config.model == cost.run.config.model]
+    if not alone:
+        return [f"{words}."]
+    gain = cost.images_per_second * cost.stack / alone[0].images_per_second
+    return [f"{words}; together they pass {gain:.2g} times the pictures a second of one alone."]
+
+
+def _share(cost: Cost) -> str:
+    return f"{100 * cost.arithmetic:.0f} %"

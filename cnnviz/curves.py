@@ -1,0 +1,190 @@
+"""Recorded histories → the lines of a chart: forks joined to their parents, repeats as one line, ends and marks.
+
+A frame of lines is tidy: one row a line, split and epoch, with columns
+
+    run_id split epoch x value   value in the measure's unit, x on the chosen axis
+    low high repeats             of a line that stands for several seeds; for a single run low = high = value
+    name and every parameter     of the run
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cnnviz.comparison import PARAMETERS, differing
+from cnnviz.tracking import TrackedRun
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Measure:
+    metric: str  # without its split
+    title: str  # of the axis
+    factor: float
+    less_is_better: bool
+
+
+MEASURES = {
+    "Loss": Measure("loss", "loss (mean over pictures)", 1.0, True),
+    "Error": Measure("accuracy", "error (%)", 100.0, True),
+    "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False),
+}
+_PARAMS = ("name", *PARAMETERS)
+AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}
+
+
+def metrics(measure: str) -> list[str]:
+    """The stored metrics that lines() needs."""
+    return [*(f"{split}_{MEASURES[measure].metric}" for split in SPLITS), "epoch_seconds"]
+
+
+def params(runs: Sequence[TrackedRun]) -> pd.DataFrame:
+    """A row a run: run_id, name and every parameter but the number of epochs."""
+    rows = [{"run_id": run.id, "name": run.name} | vars(run.config) for run in runs]
+    frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *PARAMETERS])
+    return frame.drop(columns="epochs")
+
+
+def default_grouping(runs: Sequence[TrackedRun]) -> tuple[list[str], str]:
+    """Facets and colour that suit what differs: activation and loss side by side, the learning rate in colour."""
+    names = [name for name in differing(runs) if name != "seed"]
+    facets: list[str] = [name for name in ("activation", "loss") if name in names]
+    rest = [name for name in names if name not in facets]
+    if not rest and facets:
+        return facets[:-1], facets[-1]
+    return facets, "lr" if "lr" in rest or not rest else rest[0]
+
+
+def ancestors(runs: Sequence[TrackedRun], every: Mapping[str, TrackedRun]) -> list[TrackedRun]:
+    """The runs these were forked from, and those from which these were, that are not among them."""
+    found: dict[str, TrackedRun] = {}
+    for run in runs:
+        while run.parent in every and run.parent not in found:
+            run = every[run.parent]
+            found[run.id] = run
+    return [run for run in found.values() if run not in runs]
+
+
+def lines(
+    history: pd.DataFrame,
+    runs: Sequence[TrackedRun],
+    every: Mapping[str, TrackedRun],
+    measure: str = "Loss",
+    axis: str = "Epochs",
+    joined: bool = True,
+) -> pd.DataFrame:
+    """The lines of these runs.
+
+    history: columns run_id, metric, epoch, value, of the runs and of their ancestors(); every: all runs by id.
+    joined: a fork's line begins with its parent's (not its loss, where the fork measures another); else it is moved to
+    begin at 0.
+    """
+    wide = history.set_index(["run_id", "epoch", "metric"]).value.unstack("metric")
+    wide = wide.reindex(columns=metrics(measure)).reset_index().sort_values(["run_id", "epoch"])
+    parts = {str(run_id): part for run_id, part in wide.groupby("run_id")}
+    pieces = [_line(run, parts, every, measure, joined).assign(run_id=run.id) for run in runs if run.id in parts]
+    if not pieces:
+        return pd.DataFrame(columns=["run_id", "split", "epoch", "x", "value", "low", "high", "repeats", *_PARAMS])
+    chosen = MEASURES[measure]
+    splits = {f"{split}_{chosen.metric}": split for split in SPLITS}
+    frame = pd.concat(pieces).melt(["run_id", "epoch", "begin", "seconds", "images"], list(splits), "split")
+    frame["split"] = frame.split.map(splits)
+    frame["value"] = (1 - frame.value if measure == "Error" else frame.value) * chosen.factor
+    frame["x"] = {
+        "Epochs": frame.epoch - frame.begin,
+        "Seconds": frame.seconds,
+        "Images": frame.images / 1e6,
+    }[axis].astype(float)
+    frame = frame.drop(columns=["begin", "seconds", "images"]).assign(low=frame.value, high=frame.value, repeats=1)
+    return frame.merge(params(runs), on="run_id").sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
+
+
+def _line(
+    run: TrackedRun, parts: Mapping[str, pd.DataFrame], every: Mapping[str, TrackedRun], measure: str, joined: bool
+) -> pd.DataFrame:
+    """One run's row an epoch, with its training time and its pictures so far; begin: the epoch that lies at 0."""
+    own = parts.get(run.id, next(iter(parts.values())).iloc[:0])
+    own = own.assign(
+        begin=0 if joined else run.first_epoch,
+        seconds=own.epoch_seconds.fillna(0).cumsum(),
+        images=(own.epoch - run.first_epoch) * run.config.train_size,
+    )
+    parent = every.get(run.parent) if joined else None
+    if parent is None:
+        return own
+    before = _line(parent, parts, every, measure, joined)
+    before = before[before.epoch <= run.first_epoch]
+    if before.empty:
+        return own
+    own = own.assign(seconds=own.seconds + before.seconds.iloc[-1], images=own.images + before.images.iloc[-1])
+    if MEASURES[measure].metric == "loss" and parent.config.loss != run.config.loss:
+        return own
+    return pd.concat([before[before.epoch < run.first_epoch], own])
+
+
+def collapse(frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs that differ in nothing but their seed as one line: their mean, and the lowest and highest of them.
+
+    Such a line goes as far as all of them do. Its run_id is that of its first run, repeats how many there are.
+    """
+    if frame.empty:
+        return frame
+    alike = [name for name in PARAMETERS if name != "seed"]
+    first = frame.groupby(alike, dropna=False).run_id.transform("min")
+    repeats = frame.groupby(first).run_id.transform("nunique")
+    if (repeats == 1).all():
+        return frame
+    single, several = frame[repeats == 1], frame.assign(run_id=first, repeats=repeats)[repeats > 1]
+    rows = several.groupby(["run_id", "split", "epoch"])
+    mean = rows.agg(
+        x=("x", "mean"),
+        value=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        repeats=("repeats", "first"),
+        present=("value", "size"),
+        **{name: (name, "first") for name in ("name", *PARAMETERS)},
+    ).reset_index()
+    mean = mean[mean.present == mean.repeats].drop(columns="present")
+    mean["name"] = (
+        mean.name.str.replace(r" seed \d+", "", regex=True) + ", mean of " + mean.repeats.astype(str) + " seeds"
+    )
+    return pd.concat([single, mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
+
+
+def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
+    """The frame with each value the mean of the `window` epochs around it; what is not finite stays out."""
+    finite = frame[is_finite(frame.value)]
+    rolled = finite.groupby(["run_id", "split"]).value.rolling(window, center=True, min_periods=1).mean()
+    return finite.assign(value=rolled.reset_index([0, 1], drop=True))
+
+
+def best(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Each line's best test point after its training began."""
+    tested = frame[(frame.split == "test") & (frame.epoch > 0) & is_finite(frame.value)]
+    by_run = tested.groupby("run_id").value
+    return tested.loc[by_run.idxmin() if MEASURES[measure].less_is_better else by_run.idxmax()]
+
+
+def deaths(frame: pd.DataFrame) -> pd.DataFrame:
+    """The last finite point of each line that is not finite after it."""
+    ordered = frame.assign(finite=is_finite(frame.value)).sort_values("epoch").groupby(["run_id", "split"])
+    last, last_finite = ordered.tail(1), frame[is_finite(frame.value)].sort_values("epoch").groupby(["run_id", "split"])
+    dead = last[~last.finite].set_index(["run_id", "split"]).index
+    ends = last_finite.tail(1)
+    return ends[pd.MultiIndex.from_frame(ends[["run_id", "split"]]).isin(dead)]
+
+
+def stretches(frame: pd.DataFrame, runs: Sequence[TrackedRun]) -> pd.DataFrame:
+    """The test points at which a run was continued or left its parent."""
+    starts = {(run.id, part.start_epoch) for run in runs for part in run.segments if part.start_epoch}
+    starts |= {(run.id, run.first_epoch) for run in runs if run.parent}
+    tested = frame[(frame.split == "test") & is_finite(frame.value)]
+    return tested[[pair in starts for pair in zip(tested.run_id, tested.epoch, strict=True)]]
+
+
+def is_finite(values: pd.Series) -> pd.Series:
+    return values.abs() < math.inf

@@ -1,0 +1,200 @@
+"""What findings are made of: a run's lines, the levels and shares that several findings ask of them, the words.
+
+A recorded train figure is the mean over its epoch *as it trains*, about half an epoch behind the test figure beside it:
+the two are therefore never subtracted. Only their trends are compared, and levels only where train_*_exact is recorded.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from cnnviz import trends
+from cnnviz.config import RunConfig
+from cnnviz.models import CLASSES, architecture
+
+TEST_PICTURES = 10_000  # of CIFAR-10, and of the synthetic set
+CHANCE = 1 / CLASSES
+CHANCE_NOISE = math.sqrt(CHANCE * (1 - CHANCE) / TEST_PICTURES)  # 0.3 points: binomial, of guessing
+CHANCE_LOSS = {  # of a network that gives every class the same share: the best without looking at the picture
+    "cross_entropy": math.log(CLASSES),
+    "mse": CHANCE * (1 - CHANCE),
+}
+SIGMAS = 3.0  # times its noise a figure must be off to count: by chance once in several hundred
+ENOUGH = 3  # epochs, the fewest that a median is worth taking of
+
+LOUD_UPDATE = 0.01  # of a layer's weights a step: ten times the 0.001 that usually serves
+STALLED = 0.02  # of the train loss: it fell by less over the last third
+STALLED_FROM = 6  # epochs: ENOUGH to fall in, and ENOUGH behind them
+FITTED = 0.95  # train accuracy: a loss that stalls above it has simply arrived
+BOUNCE = 0.05  # of the train loss, up, in an epoch: a mean over the whole training set has no such noise of its own
+BOUNCES = 0.2  # share of the epochs that rise so, and at least ENOUGH of them: a spike or two do not count
+VANISHED = 100.0  # times smaller at the first layer than at the last: it learns while the first stands still
+
+PER_LAYER = ("grad_norm", "update_ratio", "saturation")
+OTHER_ACTIVATION = {"sigmoid": "tanh", "tanh": "relu"}  # with the steeper slope, or none that saturates
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The one change that would test a finding: `changes` make a new run, `epochs` continue the same one."""
+
+    label: str  # for a button: "Try lr 0.001"
+    changes: Mapping[str, Any] = field(default_factory=dict)  # fields of RunConfig → value
+    epochs: int = 0  # so many more epochs of the same run; 0: a new run from its start
+
+    def config(self, base: RunConfig) -> RunConfig:
+        """The new run to train."""
+        return replace(base, **self.changes)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the curves say."""
+
+    kind: str  # one of diagnosis.KINDS
+    severity: Literal["alarm", "note"]
+    title: str  # "Overfitting since epoch 12"
+    sentence: str  # in plain words, with its figures, epochs and thresholds
+    refutes: str  # what would show it to be wrong
+    epoch: int | None = None  # where on the chart; None: nowhere in particular
+    evidence: Mapping[str, float] = field(default_factory=dict)  # figure → value
+    test: Trial | None = None
+
+
+class RunLines:
+    """A run's lines by metric, and what several findings ask of them."""
+
+    def __init__(self, config: RunConfig, history: pd.DataFrame) -> None:
+        self.config = config
+        self.layers = [layer.name for layer in architecture(config.model).weight_layers]
+        self.guessing_loss = CHANCE_LOSS[config.loss]
+        latest = history.drop_duplicates(["metric", "epoch"], keep="last").sort_values("epoch")
+        epochs, values = latest.epoch.to_numpy(dtype=int), latest.value.to_numpy(dtype=float)
+        self._recorded = {
+            name: pd.Series(values[rows], index=epochs[rows]) for name, rows in latest.groupby("metric").indices.items()
+        }
+        self._finite: dict[str, pd.Series] = {}
+
+    def recorded(self, metric: str) -> pd.Series:
+        """Every value by epoch, epoch 0 and what is not finite included."""
+        return self._recorded.get(metric, pd.Series(dtype=float))
+
+    def line(self, metric: str) -> pd.Series:
+        """The finite values after training began."""
+        if metric not in self._finite:
+            line = finite(self.recorded(metric))
+            self._finite[metric] = line[line.index > 0]
+        return self._finite[metric]
+
+    def levels(self, kind: str) -> dict[str, float]:
+        """Where each layer's figure stands, by layer in order; layers without one left out."""
+        lines = {layer: self.line(f"{kind}/{layer}") for layer in self.layers}
+        return {layer: trends.level(line) for layer, line in lines.items() if len(line)}
+
+    @cached_property
+    def updates(self) -> dict[str, float]:
+        """Each layer's usual change a step, as a share of its weights, over the latter half of the run."""
+        lines = {layer: self.line(f"update_ratio/{layer}") for layer in self.layers}
+        return {
+            layer: float(np.median(line.to_numpy()[len(line) // 2 :])) for layer, line in lines.items() if len(line)
+        }
+
+    @property
+    def loudest(self) -> tuple[str, float]:
+        """The layer that changes most a step, and by how much of its weights; ("", 0) where it is not recorded."""
+        updates = self.updates
+        return max(updates.items(), key=lambda each: each[1]) if updates else ("", 0.0)
+
+    @cached_property
+    def fold(self) -> float:
+        """How many times smaller the gradient is at the first layer than at the last; 0: not recorded."""
+        norms = list(self.levels("grad_norm").values())
+        return norms[-1] / norms[0] if len(norms) > 1 and norms[0] > 0 else 0.0
+
+    @cached_property
+    def guessing(self) -> pd.Series:
+        """By epoch, whether the test accuracy is within the noise of chance."""
+        return trends.smooth(self.line("test_accuracy"), trends.WINDOW) <= CHANCE + SIGMAS * CHANCE_NOISE
+
+    @cached_property
+    def at_chance(self) -> bool:
+        """Whether it guesses still: usually of late, and now."""
+        line = self.line("test_accuracy")
+        return len(line) > 0 and max(trends.level(line), line.iloc[-1]) <= CHANCE + SIGMAS * CHANCE_NOISE
+
+    @cached_property
+    def descent(self) -> float:
+        """How far the test loss has come down from the loss of guessing; not above 0: nowhere."""
+        line = self.line("test_loss")
+        return self.guessing_loss - trends.level(line) if len(line) else 0.0
+
+    @property
+    def rises(self) -> pd.Series:
+        """By epoch, whether the train loss rose by more than BOUNCE."""
+        return self.line("train_loss").pct_change(fill_method=None).iloc[1:] > BOUNCE
+
+    @property
+    def bouncing(self) -> bool:
+        rises = self.rises
+        return int(rises.sum()) >= max(ENOUGH, BOUNCES * len(rises))
+
+    @cached_property
+    def overstepping(self) -> bool:
+        """Whether the train loss no longer falls, short of its end, while the steps are long."""
+        line, accuracy = self.line("train_loss"), self.line("train_accuracy")
+        if len(line) < STALLED_FROM or (len(accuracy) and trends.level(accuracy) > FITTED):
+            return False
+        return self.loudest[1] >= LOUD_UPDATE and -trends.moved(line) < STALLED * trends.level(line)
+
+    def try_rate(self, factor: float) -> Trial | None:
+        """The same run with its learning rate times that; None where it would be no sensible one."""
+        lr = float(f"{self.config.lr * factor:.6g}")
+        return Trial(f"Try lr {lr:g}", {"lr": lr}) if 1e-7 <= lr <= 1 else None
+
+    def try_activation(self) -> Trial | None:
+        other = OTHER_ACTIVATION.get(self.config.activation)
+        return Trial(f"Try {other}", {"activation": other}) if other else None
+
+
+def try_more(line: pd.Series) -> Trial:
+    """As many epochs again, so that a trend has room to show."""
+    epochs = int(line.index[-1])
+    return Trial(f"Train {epochs} more epochs" if epochs > 1 else "Train 1 more epoch", epochs=epochs)
+
+
+def finite(line: pd.Series) -> pd.Series:
+    good = np.isfinite(line.to_numpy())
+    return line if good.all() else line[good]
+
+
+def first_epoch(where: pd.Series) -> int:
+    """The first epoch at which that holds. It must hold somewhere."""
+    return int(where.index[where.to_numpy(dtype=bool).argmax()])
+
+
+def last_stretch(where: pd.Series) -> int:
+    """The first epoch of the stretch, up to the end, in which that holds."""
+    broken = where.index[~where.to_numpy(dtype=bool)]
+    return int(where.index[0] if broken.empty else where.index[where.index > broken[-1]].min())
+
+
+def figure(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def accuracy(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def of_weights(share: float) -> str:
+    """A step's share of a layer's weights, which may be too small to be read as a percentage."""
+    return f"{100 * share:.2g} %" if share >= 1e-4 else f"{share:.1e}".replace("e-0", "e-")

@@ -1,0 +1,60 @@
+"""Robust statistics of one line: levels by medians, noise by absolute deviations, slopes by Theil and Sen.
+
+A line is a series of finite values by epoch, in order. One spike moves none of these figures far.
+"""
+
+import numpy as np
+import pandas as pd
+
+WINDOW = 3  # epochs behind a level: the fewest of which a median passes over a spike
+WINDOW_SHARE = 0.05  # of a long line: 25 of 500 epochs
+NOISE_FROM = 5  # epochs behind an estimate of noise
+_SIGMA = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
+
+
+def smooth(line: pd.Series, width: int = 0) -> pd.Series:
+    """Median over so many neighbouring epochs, at the ends over those there are; 0: as many as suit the line."""
+    width = width or max(WINDOW, int(len(line) * WINDOW_SHARE) // 2 * 2 + 1)
+    # Two are no median: an end takes its neighbour's, or a spike there would pass.
+    return line.rolling(width, center=True, min_periods=min(WINDOW, len(line))).median().bfill().ffill()
+
+
+def level(line: pd.Series) -> float:
+    """Where the line stands: the median of its last epochs."""
+    return float(np.median(line.to_numpy()[-WINDOW:]))
+
+
+def noise(line: pd.Series) -> float:
+    """Standard deviation of one epoch about its neighbours' trend; 0 where there are too few to tell."""
+    if len(line) < NOISE_FROM:
+        return 0.0
+    values = line.to_numpy()
+    aside = values[1:-1] - (values[:-2] + values[2:]) / 2
+    return float(_SIGMA * np.median(np.abs(aside)) / np.sqrt(1.5))  # a middle and half of two: variance 1.5
+
+
+def slope(line: pd.Series, spread: float | None = None) -> tuple[float, float]:
+    """Change an epoch, as the median of the slopes between all pairs (Sen, 1968), and its standard error.
+
+    spread: the noise of one epoch; by default, that about the slope itself, which a curved line overstates.
+    """
+    if len(line) < 2:
+        return 0.0, 0.0
+    epochs, values = line.index.to_numpy(dtype=float), line.to_numpy()
+    first, second = np.triu_indices(len(line), 1)
+    middle = float(np.median((values[second] - values[first]) / (epochs[second] - epochs[first])))
+    if spread is None:
+        rest = values - middle * epochs
+        spread = _SIGMA * float(np.median(np.abs(rest - np.median(rest))))
+    return middle, spread / float(np.sqrt(((epochs - epochs.mean()) ** 2).sum()))
+
+
+def last_third(line: pd.Series) -> pd.Series:
+    """Its latest third, at least WINDOW epochs."""
+    return line.iloc[-max(WINDOW, len(line) // 3) :]
+
+
+def moved(line: pd.Series) -> float:
+    """What the last third gained or lost along its slope."""
+    third = last_third(line)
+    return slope(third)[0] * float(third.index[-1] - third.index[0]) if len(third) else 0.0

@@ -1,0 +1,138 @@
+"""Below the curves: why they look as they do."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from cnnviz import charts, comparison, costs, diagnosis, forms, ui
+from cnnviz.diagnosis import Finding
+from cnnviz.tracking import TrackedRun
+
+SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
+FLOW_WIDTH = 290  # pixels; three heat maps side by side
+MANY_PAIRS = 8  # from which they are folded
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _findings(run_id: str, epochs: int, _run: TrackedRun) -> list[Finding]:
+    return diagnosis.diagnose(_run.config, ui.history([_run], diagnosis.metric_names(_run.config)))
+
+
+def diagnose(run: TrackedRun) -> list[Finding]:
+    return _findings(run.id, run.epoch, run)
+
+
+def section(chosen: Sequence[TrackedRun]) -> None:
+    """One of the explanations below the curves."""
+    st.divider()
+    name = st.segmented_control(
+        "Why",
+        SECTIONS,
+        default=SECTIONS[0],
+        required=True,
+        key="why",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    with ui.readable_errors():
+        if name == "Findings":
+            findings(chosen)
+        elif name == "Gradient flow":
+            gradient_flow(chosen)
+        elif name == "What differs":
+            differences(chosen)
+        else:
+            time_taken(chosen)
+
+
+def findings(chosen: Sequence[TrackedRun]) -> None:
+    runs, found = {run.id: run for run in chosen}, {run.id: diagnose(run) for run in chosen}
+    alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
+    for run_id in alarmed:
+        st.markdown(f"**{ui.plain(runs[run_id].name)}**")
+        if not found[run_id]:
+            st.caption("Nothing to remark: too few epochs to judge, or nothing out of the ordinary.")
+        for index, each in enumerate(found[run_id]):
+            forms.finding(runs[run_id], each, f"{run_id} {index}")
+
+
+def gradient_flow(chosen: Sequence[TrackedRun]) -> None:
+    by_id = {run.id: run for run in chosen}
+    keys = st.multiselect(
+        "Of which runs", list(by_id), list(by_id)[:2], format_func=lambda key: ui.label(by_id[key]), key="flow_runs"
+    )
+    runs = [by_id[key] for key in keys]
+    layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
+    wanted = [f"{kind}/{name}" for kind in charts.FLOWS for name in sorted(set().union(*layers.values()))]
+    if not runs:
+        return
+    history = ui.history(runs, wanted)
+    flows = {kind: charts.flow(history, kind, layers) for kind in charts.FLOWS}
+    for run in runs:
+        st.markdown(f"**{ui.plain(ui.label(run))}**")
+        row = st.container(horizontal=True)
+        for kind, made in flows.items():
+            with row.container(width=FLOW_WIDTH):
+                st.caption(charts.FLOWS[kind][1])
+                if run.id in made:
+                    st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}")
+                else:
+                    st.caption("not recorded yet")
+
+
+def differences(chosen: Sequence[TrackedRun]) -> None:
+    """The parameter table, and which comparisons it allows."""
+    st.dataframe(
+        comparison.differences(chosen), hide_index=True, alt="Parameters of the chosen runs, differences first"
+    )
+    whole = [run for run in chosen if not run.parent]
+    if len(whole) < len(chosen):
+        st.caption("Forks are left out of the comparisons: their first epochs are their parent's.")
+    pairs = comparison.controlled_pairs(whole)
+    st.markdown("**Controlled comparisons**: runs that differ in one parameter alone")
+    if not pairs:
+        st.caption("There is none among these runs.")
+    for parameter in dict.fromkeys(pair.parameter for pair in pairs):
+        with st.expander(parameter.replace("_", " "), expanded=len(pairs) < MANY_PAIRS):
+            for index, pair in enumerate(each for each in pairs if each.parameter == parameter):
+                row = st.container(horizontal=True, vertical_alignment="center")
+                row.markdown(ui.plain(pair.sentence))
+                ids = [run.id[:8] for run in (*pair.first.runs, *pair.second.runs)]
+                row.button(
+                    "Show", key=f"pair {parameter} {index}", on_click=take, args=(ids,), help="These curves alone"
+                )
+    for index, case in enumerate(comparison.uncontrolled(whole)):
+        st.warning(ui.plain(case.sentence), icon=":material/join_inner:")
+        if case.missing and st.button(f"Train the {len(case.missing)} missing", key=f"missing {index}"):
+            forms.launch(case.missing, case.first.device)
+
+
+def take(ids: list[str]) -> None:
+    st.session_state.curve_runs = ids
+
+
+def time_taken(chosen: Sequence[TrackedRun]) -> None:
+    """Why they took that long."""
+    if not any(run.epoch > 0 for run in chosen):
+        st.caption("None of these runs has been trained so far.")
+        return
+    on_cpu = all(run.device == "cpu" for run in chosen)
+    peak = costs.sgemm_peak() if on_cpu else math.nan
+    found = costs.costs(chosen, ui.history(chosen, ["images_per_second"]), peak)
+    st.markdown(ui.plain(costs.explain(found)))
+    whole = st.column_config.NumberColumn(format="localized")
+    names = ("wall time (s)", "own share (s)", "images/s", "parameters", "multiply-adds", "arithmetic (%)")
+    config: dict[str, Any] = dict.fromkeys(names, whole)
+    config["weights moved (GB/s)"] = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        costs.table(found).drop(columns="run_id").round(dict.fromkeys(names, 0)),
+        hide_index=True,
+        column_config=config,
+        alt="Time, size and speed of the chosen runs",
+    )
+    st.caption(
+        "Networks trained at once share a wall time; own share: that time divided by their number. Multiply-adds are "
+        "for one picture forwards. Arithmetic: the share of a step it would take at this machine's matrix rate."
+    )

@@ -1,0 +1,121 @@
+import math
+from dataclasses import replace
+from datetime import datetime
+
+import pandas as pd
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cnnviz import costs
+from cnnviz.config import RunConfig
+from cnnviz.models import ARCHITECTURES, build
+from cnnviz.tracking import Segment, TrackedRun
+
+PEAK = 100e9
+
+
+def run(seconds: float, epochs: int = 20, model: str = "lenet5x5", stack: int = 1, threads: int = 1) -> TrackedRun:
+    segment = Segment(0, 0.0, seconds, "cpu", threads, stack)
+    config = RunConfig(model=model)
+    return TrackedRun(
+        f"{model}{stack}",
+        config.name,
+        "FINISHED",
+        config,
+        epochs,
+        "cpu",
+        datetime(2026, 1, 1),
+        0.0,
+        segments=(segment,),
+    )
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_steps_operations_are_those_that_pytorch_counts(name: str) -> None:
+    arch = ARCHITECTURES[name]
+    module = build(arch, "relu", "max")
+    with FlopCounterMode(display=False) as counter:
+        module(torch.zeros(2, 3, 32, 32)).sum().backward()
+    assert costs.step_flops(arch) == counter.get_total_flops() / 2
+
+
+def test_rates_and_shares() -> None:
+    (cost,) = costs.costs([run(200.0, stack=6)], peak=PEAK)
+    rate = 20 * 50_000 / 200
+    assert cost.images_per_second == rate
+    assert cost.arithmetic == pytest.approx(6 * rate * costs.step_flops(ARCHITECTURES["lenet5x5"]) / PEAK)
+    assert cost.weight_traffic == pytest.approx(6 * rate / 10 * 3 * 4 * 62_006)
+    assert cost.picture_seconds == pytest.approx(1 / (6 * rate))
+    assert (cost.seconds, cost.own_seconds) == (200.0, pytest.approx(200 / 6))
+    (twice,) = costs.costs([run(200.0, stack=6, threads=2)], peak=PEAK)
+    assert twice.arithmetic == pytest.approx(cost.arithmetic / 2)
+
+
+def test_the_rate_of_the_steps_is_used_where_it_is_recorded() -> None:
+    one = run(200.0)
+    rows = [
+        (one.id, "images_per_second", epoch, rate) for epoch, rate in enumerate([0.0, 10.0, *[7000.0] * 18, 8000.0])
+    ]
+    rates = pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+    assert costs.costs([one], rates)[0].images_per_second == 7000
+    assert costs.costs([one], rates.iloc[:0])[0].images_per_second == 5000
+
+
+def test_a_continued_run_has_its_own_share_of_each_stretch() -> None:
+    stretches = (Segment(0, 0.0, 240.0, "cpu", 1, 6), Segment(20, 9e9, 90.0, "cpu", 1, 1))
+    (cost,) = costs.costs([replace(run(1.0, epochs=50), segments=stretches)])
+    assert (cost.seconds, cost.own_seconds) == (330.0, pytest.approx(240 / 6 + 90))
+    assert (cost.stack, cost.images_per_second) == (1, pytest.approx(30 * 50_000 / 90))  # the longer stretch's
+
+
+def test_runs_that_have_not_trained_cost_nothing_yet() -> None:
+    waiting = replace(run(1.0), epoch=-1, segments=())
+    assert costs.costs([waiting, replace(waiting, epoch=0, segments=(Segment(0, 0.0, 0.0, "cpu", 1, 1),))]) == []
+    assert costs.explain([]) == "No run has trained yet."
+    assert costs.table([]).empty
+
+
+def test_a_share_cannot_exceed_the_whole_and_an_unknown_peak_has_none() -> None:
+    assert costs.costs([run(0.1)], peak=PEAK)[0].arithmetic == 1
+    (cost,) = costs.costs([run(100.0)])
+    assert math.isnan(cost.arithmetic)
+    assert "nan" not in costs.explain([cost])
+
+
+def test_a_larger_network_that_takes_no_longer_is_explained() -> None:
+    found = costs.costs([run(1000.0), run(1000.0, model="conv5")], peak=PEAK)
+    text = costs.explain(found)
+    work = costs.step_flops(ARCHITECTURES["conv5"]) / costs.step_flops(ARCHITECTURES["lenet5x5"])
+    assert f"conv5 does {work:.2g} times the arithmetic of lenet5x5 and takes no longer" in text
+    assert "launching a step's operations costs the same" in text
+    assert f"{100 * found[0].arithmetic:.0f} % of lenet5x5's step" in text
+    assert "8,528,000" in text or f"{ARCHITECTURES['conv5'].parameters:,}" in text
+
+
+def test_a_network_that_takes_longer_than_its_arithmetic_is_bound_by_memory() -> None:
+    text = costs.explain(costs.costs([run(100.0), run(30_000.0, model="conv5")], peak=PEAK))
+    assert "3e+02 times as long" in text or "300 times as long" in text
+    assert "moving feature maps and weights" in text
+
+
+def test_one_network_in_stacks_and_alone() -> None:
+    text = costs.explain(costs.costs([run(240.0, stack=6), run(80.0)], peak=PEAK))
+    assert "They are one network: 62,006 parameters" in text
+    assert "6 networks trained as one share a wall time: 240 s for all of them" in text
+    assert "2 times the pictures a second of one alone" in text
+
+
+def test_the_table_has_a_row_a_run() -> None:
+    table = costs.table(costs.costs([run(240.0, stack=6), run(900.0, model="conv5")], peak=PEAK))
+    assert table["parameters"].tolist() == [62_006, ARCHITECTURES["conv5"].parameters]
+    assert table["wall time (s)"].tolist() == [240, 900]
+    assert table["own share (s)"].tolist() == [40, 900]
+
+
+def test_the_peak_is_measured_once_and_leaves_the_threads_alone() -> None:
+    before = torch.get_num_threads()
+    first = costs.sgemm_peak()
+    assert first > 1e8
+    assert costs.sgemm_peak() is first
+    assert torch.get_num_threads() == before

@@ -1,0 +1,132 @@
+import math
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cnnviz import curves
+from cnnviz.config import RunConfig
+from cnnviz.tracking import Segment, TrackedRun
+
+
+def run(name: str, parent: str = "", first_epoch: int = 0, starts: tuple[int, ...] = (), **settings: Any) -> TrackedRun:
+    config = RunConfig(**settings)
+    segments = tuple(Segment(start, 0.0, 1.0, "cpu", 1) for start in starts)
+    return TrackedRun(
+        name, name, "FINISHED", config, 3, "cpu", datetime.now(), 0.0, "", False, segments, (), parent, first_epoch
+    )
+
+
+def history(values: dict[str, list[float]], first_epoch: int = 0, seconds: float = 2.0) -> pd.DataFrame:
+    """Of runs with these test losses; train losses are twice as large, accuracies a tenth."""
+    factors = {"test_loss": 1.0, "train_loss": 2.0, "test_accuracy": 0.1, "train_accuracy": 0.1}
+    rows = [
+        (name, metric, epoch, value * factor)
+        for name, line in values.items()
+        for epoch, value in enumerate(line, first_epoch)
+        for metric, factor in factors.items()
+    ]
+    rows += [
+        (name, "epoch_seconds", epoch, seconds if epoch > first_epoch else 0.0)
+        for name, line in values.items()
+        for epoch in range(first_epoch, first_epoch + len(line))
+    ]
+    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+
+
+def lines(values: dict[str, list[float]], runs: list[TrackedRun] | None = None, **how: Any) -> pd.DataFrame:
+    runs = runs or [run(name) for name in values]
+    return curves.lines(history(values), runs, {each.id: each for each in runs}, **how)
+
+
+def test_units_and_axes() -> None:
+    assert lines({"a": [2.0, 1.0]}).value.tolist() == [2, 1, 4, 2]  # test, then train
+    assert lines({"a": [2.0]}, measure="Accuracy").value.tolist() == pytest.approx([20, 20])
+    assert lines({"a": [2.0]}, measure="Error").value.tolist() == pytest.approx([80, 80])
+    three = {"a": [3.0, 2.0, 1.0]}
+    tested = lines(three, axis="Seconds").query("split == 'test'")
+    assert tested.x.tolist() == [0, 2, 4]
+    tested = lines(three, [run("a", limit_train=10_000)], axis="Images").query("split == 'test'")
+    assert tested.x.tolist() == pytest.approx([0, 0.01, 0.02])
+
+
+def test_a_fork_begins_with_its_parents_line() -> None:
+    parent, fork = run("p"), run("f", "p", 2, lr=0.5)
+    recorded = pd.concat([history({"p": [9.0, 8.0, 7.0, 6.0]}), history({"f": [7.0, 3.0]}, first_epoch=2)])
+    every = {"p": parent, "f": fork}
+    assert curves.ancestors([fork], every) == [parent]
+    assert curves.ancestors([fork, parent], every) == []
+    joined = curves.lines(recorded, [fork], every, axis="Seconds").query("split == 'test'")
+    assert joined.epoch.tolist() == [0, 1, 2, 3]
+    assert joined.value.tolist() == [9, 8, 7, 3]
+    assert joined.x.tolist() == [0, 2, 4, 6]
+    assert set(joined.lr) == {0.5}
+    aligned = curves.lines(recorded, [fork], every, joined=False).query("split == 'test'")
+    assert (aligned.epoch.tolist(), aligned.x.tolist(), aligned.value.tolist()) == ([2, 3], [0, 1], [7, 3])
+
+
+def test_a_fork_with_another_loss_is_joined_by_its_accuracy_alone() -> None:
+    every = {"p": run("p"), "f": run("f", "p", 1, loss="mse")}
+    recorded = pd.concat([history({"p": [9.0, 8.0]}), history({"f": [0.4, 0.3]}, first_epoch=1)])
+    assert curves.lines(recorded, [every["f"]], every).query("split == 'test'").epoch.tolist() == [1, 2]
+    accuracy = curves.lines(recorded, [every["f"]], every, "Accuracy").query("split == 'test'")
+    assert accuracy.epoch.tolist() == [0, 1, 2]
+
+
+def test_runs_that_differ_in_their_seed_alone_become_one_line() -> None:
+    values = {"a": [4.0, 2.0, 1.0], "b": [6.0, 4.0], "other": [1.0, 1.0]}
+    frame = curves.collapse(lines(values, [run("a", seed=1), run("b", seed=2), run("other", lr=0.5)]))
+    mean = frame.query("run_id == 'a' and split == 'test'")
+    assert mean.epoch.tolist() == [0, 1]  # as far as both go
+    assert (mean.value.tolist(), mean.low.tolist(), mean.high.tolist()) == ([5, 3], [4, 2], [6, 4])
+    assert set(mean.repeats) == {2}
+    assert set(frame.run_id) == {"a", "other"}
+    apart = lines({"a": [1.0], "b": [2.0]}, [run("a", lr=0.1), run("b", lr=0.2)])
+    assert curves.collapse(apart).equals(apart)
+
+
+def test_smoothing_is_the_mean_of_the_epochs_around_and_lags_behind_nothing() -> None:
+    frame = lines({"a": [4.0, 1.0, 4.0, math.nan]}).query("split == 'test'")
+    assert curves.smoothed(frame, 3).value.tolist() == pytest.approx([2.5, 3.0, 2.5])
+
+
+def test_the_best_is_the_lowest_loss_and_the_highest_accuracy_after_training_began() -> None:
+    values = {"a": [1.0, 5.0, 2.0, 3.0, 6.0, math.inf]}
+    assert curves.best(lines(values), "Loss").epoch.tolist() == [2]
+    assert curves.best(lines(values, measure="Accuracy"), "Accuracy").epoch.tolist() == [4]
+
+
+def test_deaths() -> None:
+    frame = lines(
+        {"good": [2.0, 1.0], "dead": [2.0, 9e30, math.nan], "gone": [2.0, math.inf, math.inf], "no": [math.nan]}
+    )
+    found = curves.deaths(frame)
+    assert set(zip(found.run_id, found.epoch, strict=True)) == {("dead", 1), ("gone", 0)}
+
+
+def test_stretches() -> None:
+    runs = [run("a", starts=(0, 2)), run("b", "gone", 1)]
+    found = curves.stretches(lines({"a": [1.0] * 4, "b": [1.0] * 4}, runs), runs)
+    assert set(zip(found.run_id, found.epoch, found.split, strict=True)) == {("a", 2, "test"), ("b", 1, "test")}
+
+
+def test_nothing_recorded_draws_nothing() -> None:
+    assert curves.lines(history({}), [run("a")], {}).empty
+    assert curves.collapse(curves.lines(history({}), [run("a")], {})).empty
+
+
+def test_groups_follow_what_differs() -> None:
+    def grouping(*settings: dict[str, Any]) -> tuple[list[str], str]:
+        return curves.default_grouping([run(str(index), **each) for index, each in enumerate(settings)])
+
+    grid = [
+        {"activation": a, "loss": loss, "lr": lr}
+        for a in ("tanh", "relu")
+        for loss in ("mse", "cross_entropy")
+        for lr in (0.1, 0.01)
+    ]
+    assert grouping(*grid) == (["activation", "loss"], "lr")
+    assert grouping(grid[0]) == ([], "lr")
+    assert grouping(*grid[::2]) == (["activation"], "loss")
+    assert grouping({"seed": 1}, {"seed": 2}) == ([], "lr")
