@@ -1,11 +1,12 @@
-"""Inside one trained network: the maps of every layer, predictions, and what happens without a channel.
+"""Inside one trained network: the maps of every layer, predictions, and what becomes of them without a channel.
 
 Pictures go in as a data set holds them: uint8 (N, 32, 32, 3), RGB. Nothing here hooks into a module or changes
 one, so any number of threads may look into the same network at once.
 """
 
+import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,6 +52,13 @@ class LayerMaps:
     def high(self) -> float:
         """Largest finite value; 0 where there is none."""
         return max(self._finite().tolist(), default=0.0)
+
+    @property
+    def spread(self) -> float:
+        """How much a map varies from cell to cell: the standard deviation within each map, as root mean square over the
+        maps; for units the standard deviation over them. NaN where a value is not finite."""
+        by_map = self.values.flatten(2) if self.values.ndim == 4 else self.values[:, None]
+        return float(by_map.double().var(-1, correction=0).mean().sqrt())
 
     def _finite(self) -> Tensor:
         finite = self.values[self.values.isfinite()]
@@ -128,12 +136,45 @@ def activations(network: Network, images: Tensor) -> dict[str, LayerMaps]:
 
     All of them stay in memory: 1.8 MB a picture for conv5. The last ones are the logits.
     """
-    maps, x = {}, _normalised(network, images)
+    return {maps.name: maps for maps in each_step(network, images)}
+
+
+@torch.no_grad()
+def layer_maps(network: Network, images: Tensor, name: str) -> LayerMaps:
+    """The maps of one step alone ("c3_activation") of uint8 (N, 32, 32, 3) pictures; what follows it is not computed.
+
+    Raises ConfigError for a step that is not there.
+    """
+    steps = step_names(network.arch)
+    if name not in steps:
+        raise ConfigError(f"{network.arch.name} has no step {name!r}: choose one of {', '.join(steps)}")
+    return next(maps for maps in each_step(network, images) if maps.name == name)
+
+
+def step_names(arch: Architecture) -> tuple[str, ...]:
+    """Names of all steps in order, each activation after its layer: ("c1", "c1_activation", "s2", …)."""
+    last = arch.layers[-1].name
+    return tuple(
+        name
+        for layer in arch.layers
+        for name in (layer.name, layer.name + _SUFFIX)
+        if name == layer.name or (layer.kind != "pooling" and layer.name != last)
+    )
+
+
+def layer_name(step: str) -> str:
+    """The layer a step belongs to: "c3" of "c3_activation"."""
+    return step.removesuffix(_SUFFIX)
+
+
+@torch.no_grad()
+def each_step(network: Network, images: Tensor) -> Iterator[LayerMaps]:
+    """What activations returns, step by step: of many pictures it then keeps one step in memory at a time."""
+    x = _normalised(network, images)
     for name, step in network.module.named_children():
         x = step(x)
         if name != "flatten":
-            maps[name] = LayerMaps(name, network.arch.layer(name.removesuffix(_SUFFIX)), x)
-    return maps
+            yield LayerMaps(name, network.arch.layer(layer_name(name)), x)
 
 
 @torch.no_grad()
@@ -193,10 +234,37 @@ def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
     name = layer if found.kind == "pooling" else layer + _SUFFIX
     if name not in steps:
         raise ConfigError(f"{layer} holds the logits, which cannot be switched off: choose a layer before it")
-    if wrong := [channel for channel in silent if not 0 <= channel < found.output[0]]:
-        raise ConfigError(f"{layer} has no channel {wrong[0]}: choose from 0 to {found.output[0] - 1}")
+    _check_channels(found, silent)
     steps[name] = nn.Sequential(steps[name], _Silence(silent))
     return replace(network, module=nn.Sequential(steps).eval())
+
+
+@torch.no_grad()
+def transplanted(network: Network, donor: Network, layer: str, channels: Iterable[int]) -> Network:
+    """The network with the donor's kernels and biases in these channels of the layer.
+
+    It shares all other weights with the one it came from. Raises ConfigError for a channel that is not there, and where
+    the donor's kernels have another shape.
+    """
+    found, moved = network.arch.layer(layer), sorted(set(channels))
+    key = f"{layer}.weight"
+    mine, theirs = network.arch.weight_shapes.get(key), donor.arch.weight_shapes.get(key)
+    if mine is None:
+        raise ConfigError(f"{layer} has no weights to put another's in place of: choose a layer with weights")
+    if mine[1:] != theirs[1:] if theirs else True:
+        raise ConfigError(f"{layer} of {donor.arch.name} does not fit {network.arch.name}: choose a network like it")
+    for arch in (network.arch, donor.arch):
+        _check_channels(arch.layer(layer), moved)
+    steps = OrderedDict(network.module.named_children())
+    steps[layer] = copy.deepcopy(steps[layer])
+    for name in ("weight", "bias"):
+        steps[layer].get_parameter(name)[moved] = donor.module.get_parameter(f"{found.name}.{name}")[moved]
+    return replace(network, module=nn.Sequential(steps).eval())
+
+
+def _check_channels(layer: Layer, channels: Iterable[int]) -> None:
+    if wrong := [channel for channel in channels if not 0 <= channel < layer.output[0]]:
+        raise ConfigError(f"{layer.name} has no channel {wrong[0]}: choose from 0 to {layer.output[0] - 1}")
 
 
 class _Silence(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor
 from cnnviz import data
 from cnnviz.errors import ConfigError
 from cnnviz.features import LayerMaps, Network, Prediction, activations
+from cnnviz.units import Box
 
 # viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, read by the colour-blind, sampled at 17 places.
 _VIRIDIS = (
@@ -27,6 +28,7 @@ _VIRIDIS = (
 _BLUE_WHITE_RED = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f"
 _NOT_FINITE = (255, 0, 255)  # in neither table
 _STEPS = 256
+ATLAS_COLUMNS = 32  # few enough that the widest picture stays within what a browser can draw
 
 MAP_SIDE = 56  # pixels a side a map is enlarged to, about
 UNIT_SIDE = 14  # pixels a side of a fully connected layer's unit
@@ -49,8 +51,14 @@ class Scale:
     def of(cls, maps: Iterable[LayerMaps]) -> "Scale":
         """The one scale on which all these maps lie: those of one layer, or of the two networks that are compared."""
         every = list(maps)
-        low, high = min(x.low for x in every), max(x.high for x in every)
         finite = all(bool(x.values.isfinite().all()) for x in every)
+        return cls.spanning(((x.low, x.high) for x in every), finite)
+
+    @classmethod
+    def spanning(cls, ranges: Iterable[tuple[float, float]], finite: bool = True) -> "Scale":
+        """The one scale that reaches over all these ranges: of the other network, and of the other epochs."""
+        lows, highs = zip(*ranges, strict=True)
+        low, high = min(lows), max(highs)
         if low >= 0:
             return cls(low, high, False, finite)
         limit = max(-low, high)
@@ -59,6 +67,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Theme:
+    """Colours of the paper and of what is written on it."""
+
     paper: tuple[int, int, int]
     ink: tuple[int, int, int]
     faint: tuple[int, int, int]
@@ -80,6 +90,43 @@ def colour(values: Tensor, scale: Scale) -> np.ndarray:
     share = (np.where(finite, x, 0) - scale.low) / span
     steps = np.rint(share.clip(0, 1) * (_STEPS - 1)).astype(np.intp)
     return _table(scale.signed)[np.where(finite, steps, _STEPS)]
+
+
+def by_channel(values: Tensor) -> list[Scale]:
+    """A scale for each channel of (channels, height, width), or one for all of (units,); all of one kind."""
+    parts = values.flatten(1) if values.ndim == 3 else values[None]
+    finite = [part[part.isfinite()] for part in parts]
+    ranges = [(float(x.min()), float(x.max())) if len(x) else (0.0, 0.0) for x in finite]
+    signed = min(low for low, _ in ranges) < 0
+    scales = []
+    for (low, high), some, every in zip(ranges, finite, parts, strict=True):
+        limit = max(-low, high)
+        scales.append(Scale(-limit if signed else low, limit if signed else high, signed, len(some) == len(every)))
+    return scales
+
+
+def atlas(values: Tensor, scale: Scale | Sequence[Scale]) -> Image.Image:
+    """Maps (channels, height, width) or units (units,) as they are, a pixel a cell, ATLAS_COLUMNS to a row.
+
+    scale: one for all of them, or one for each.
+    """
+    maps = values.view(-1, 1, 1) if values.ndim == 1 else values
+    if isinstance(scale, Scale):
+        colours = colour(maps, scale)
+    else:
+        each = scale if len(scale) == len(maps) else list(scale) * len(maps)
+        colours = np.stack([colour(one, its) for one, its in zip(maps, each, strict=True)])
+    return mosaic(colours)
+
+
+def mosaic(pictures: np.ndarray) -> Image.Image:
+    """uint8 (N, height, width, 3) pictures in one, ATLAS_COLUMNS to a row, without any space between."""
+    count, tall, wide = pictures.shape[:3]
+    columns = min(count, ATLAS_COLUMNS)
+    rows = math.ceil(count / columns)
+    paper = np.zeros((rows * columns, tall, wide, 3), np.uint8)
+    paper[:count] = pictures
+    return Image.fromarray(paper.reshape(rows, columns, tall, wide, 3).swapaxes(1, 2).reshape(rows * tall, -1, 3))
 
 
 def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = LIGHT) -> Image.Image:
@@ -165,10 +212,70 @@ def sheet(
     return _stacked([_header(_title(network, maps), scale, theme), *rows], theme)
 
 
-def png(image: Image.Image) -> bytes:
-    """The picture as the bytes of a PNG file."""
+@dataclass(frozen=True)
+class Panel:
+    """One network's part of a view: what a page shows of it."""
+
+    title: str
+    picture: Tensor  # uint8 (32, 32, 3)
+    text: str  # such as caption() makes
+    layers: Sequence[tuple[LayerMaps, Scale | Sequence[Scale]]]  # of one picture each
+
+
+def view(network_panels: Sequence[tuple[Network, Panel]], theme: Theme = LIGHT) -> Image.Image:
+    """What a page shows of one picture in one or two networks, side by side, as one picture with its captions."""
+    columns = []
+    for network, panel in network_panels:
+        heading = Image.new("RGB", (math.ceil(_font(16).getlength(panel.title)), 20), theme.paper)
+        ImageDraw.Draw(heading).text((0, 0), panel.title, theme.ink, _font(16))
+        parts = [heading, _row(panel.picture, panel.text, Image.new("RGB", (1, 1), theme.paper), theme)]
+        for maps, scale in panel.layers:
+            one = scale if isinstance(scale, Scale) else Scale.of([maps])
+            grid = _tile_by_channel(maps.values[0], scale, theme)
+            title = _title(network, maps) + ("" if isinstance(scale, Scale) else ", each map on its own scale")
+            parts.append(_stacked([_header(title, one, theme), grid], theme, margin=4))
+        columns.append(_stacked(parts, theme))
+    paper = Image.new("RGB", (sum(x.width for x in columns), max(x.height for x in columns)), theme.paper)
+    left = 0
+    for column in columns:
+        paper.paste(column, (left, 0))
+        left += column.width
+    return paper
+
+
+def _tile_by_channel(values: Tensor, scale: Scale | Sequence[Scale], theme: Theme) -> Image.Image:
+    if isinstance(scale, Scale):
+        return tile(values, scale, SHEET_WIDTH // 2, theme)
+    # Each on its own scale, brought to a common one on which they can be drawn together.
+    spans = torch.tensor([[each.low, max(each.high - each.low, 1e-30)] for each in scale])
+    shape = (-1, 1, 1) if values.ndim == 3 else (-1,)
+    own = (values - spans[:, 0].view(shape)) / spans[:, 1].view(shape)
+    signed = scale[0].signed
+    return tile(2 * own - 1 if signed else own, Scale(-1.0 if signed else 0.0, 1.0, signed), SHEET_WIDTH // 2, theme)
+
+
+def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Image.Image:
+    """A grey picture, uint8 (32, 32, 3), under a colour map of (height, width) values, half transparent."""
+    grey = Image.fromarray(picture.cpu().numpy()).convert("L").convert("RGB").resize((side, side))
+    colours = Image.fromarray(colour(values, scale)).resize((side, side), Image.Resampling.BICUBIC)
+    return Image.blend(grey, colours, 0.6)
+
+
+def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
+    """The picture, uint8 (32, 32, 3), enlarged, with a frame around these of its pixels."""
+    enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
+    left, top = (max(0, side) * zoom for side in (box.left, box.top))
+    right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))
+    draw = ImageDraw.Draw(enlarged)
+    draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
+    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)
+    return enlarged
+
+
+def png(image: Image.Image, fast: bool = False) -> bytes:
+    """The picture as the bytes of a PNG file; fast: a few times quicker, a little larger."""
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", compress_level=1 if fast else 6)
     return file.getvalue()
 
 

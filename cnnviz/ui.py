@@ -38,6 +38,7 @@ def navigation() -> Any:
 def guard() -> None:
     """Streamlit runs a page without app.py when a fresh server is asked for its address: begin again with the app."""
     if not st.session_state.pop("app_ran", False):
+        st.set_page_config(page_icon="🔍")  # else the page's own icon is fetched from the network
         navigation()
         st.rerun()
 

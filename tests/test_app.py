@@ -115,9 +115,10 @@ def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     opened = app("pages/feature_maps.py")
     assert "predicted" in said(opened)
     assert "fc7" in said(opened)
-    opened.number_input(key="picture_number").set_value(7).run()
+    opened.number_input(key="picture").set_value(7).run()
     assert not opened.error
-    opened.segmented_control(key="source").set_value("Upload").run()
+    assert opened.query_params["picture"] == "7"
+    opened.segmented_control(key="source").set_value("upload").run()
     content = io.BytesIO()
     Image.new("RGB", (60, 40), "green").save(content, "PNG")
     opened.file_uploader(key="upload").upload("mine.png", content.getvalue(), "image/png").run()

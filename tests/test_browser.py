@@ -109,7 +109,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
     page.get_by_text("predicted").first.wait_for()
     assert "epoch=1" in page.url
-    page.get_by_role("button", name="7", exact=True).click()
+    page.get_by_role("button", name="test picture 7,").click()
     page.get_by_text("test picture 7").wait_for()
     page.get_by_text("81,302 parameters").wait_for(state="attached")
 

@@ -10,7 +10,18 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cnnviz.errors import CheckpointError, ConfigError
-from cnnviz.features import Network, ablated, accuracy, activations, channel_facts, load_network, predict
+from cnnviz.features import (
+    LayerMaps,
+    Network,
+    ablated,
+    accuracy,
+    activations,
+    channel_facts,
+    layer_maps,
+    load_network,
+    predict,
+    step_names,
+)
 from cnnviz.models import ACTIVATIONS, ARCHITECTURES, POOLINGS, initial_weights
 
 FUNCTIONS = {
@@ -119,6 +130,28 @@ def test_threads_on_one_network_each_get_their_own_maps() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_one_step_alone_is_that_step_and_its_name_must_be_right() -> None:
+    net = network("lenet3x3", "relu")
+    every = activations(net, IMAGES)
+    for step in step_names(net.arch):
+        assert torch.equal(layer_maps(net, IMAGES, step).values, every[step].values)
+    with pytest.raises(ConfigError, match="no step 'c9': choose one of c1, c1_activation, s2"):
+        layer_maps(net, IMAGES, "c9")
+
+
+def test_spread_is_what_varies_within_a_map() -> None:
+    layer = ARCHITECTURES["lenet5x5"].layers[0]
+    flat = torch.tensor([0.1, 0.9]).view(1, 2, 1, 1).expand(1, 2, 4, 4)  # two maps, each of one value
+    assert LayerMaps("c1", layer, flat).spread == 0
+    stripes = torch.tensor([-1.0, 1.0]).expand(1, 2, 3, 2)
+    assert LayerMaps("c1", layer, stripes).spread == pytest.approx(1)
+    assert LayerMaps("c1", layer, torch.cat([flat[..., :2], stripes[..., :1, :].expand(1, 2, 4, 2)], 1)).spread == (
+        pytest.approx(math.sqrt(0.5))
+    )
+    assert LayerMaps("fc7", layer, torch.tensor([[1.0, 3.0]])).spread == pytest.approx(1)
+    assert math.isnan(LayerMaps("c1", layer, torch.full((1, 2, 3, 3), math.nan)).spread)
 
 
 def test_looking_leaves_nothing_behind() -> None:

@@ -13,7 +13,25 @@ from cnnviz.data import CLASSES
 from cnnviz.errors import ConfigError
 from cnnviz.features import LayerMaps, Network, Prediction, activations, load_network, predict
 from cnnviz.models import ACTIVATIONS, ARCHITECTURES, initial_weights
-from cnnviz.sheet import DARK, LIGHT, Scale, Theme, caption, colour, legend, png, tile
+from cnnviz.sheet import (
+    DARK,
+    LIGHT,
+    Panel,
+    Scale,
+    Theme,
+    atlas,
+    boxed,
+    by_channel,
+    caption,
+    colour,
+    heat,
+    legend,
+    mosaic,
+    png,
+    tile,
+    view,
+)
+from cnnviz.units import Box
 
 IMAGES = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 WHITE, MAGENTA = (247, 247, 247), (255, 0, 255)
@@ -192,3 +210,100 @@ def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
 def test_a_layer_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         sheet.sheet(network(), IMAGES, None, name)
+
+
+def test_a_locked_scale_spans_every_range() -> None:
+    assert Scale.spanning([(0.1, 0.4), (0.2, 0.9)]) == Scale(0.1, 0.9, signed=False)
+    assert Scale.spanning([(0.1, 0.4), (-0.2, 0.3)], finite=False) == Scale(-0.4, 0.4, signed=True, finite=False)
+
+
+def test_scales_by_channel_are_of_one_kind() -> None:
+    values = torch.tensor([[[0.0, 2.0]], [[-1.0, 0.5]], [[math.nan, math.nan]]])
+    assert by_channel(values[:1]) == [Scale(0.0, 2.0, signed=False)]
+    assert by_channel(values) == [Scale(-2, 2, True), Scale(-1, 1, True), Scale(0, 0, True, finite=False)]
+    assert by_channel(torch.tensor([0.5, 3.0])) == [Scale(0.5, 3.0, signed=False)]
+
+
+@pytest.mark.parametrize("count", [1, 6, 32, 70])
+def test_an_atlas_holds_every_map_where_it_is_looked_for(count: int) -> None:
+    values = torch.randn(count, 3, 5, generator=torch.Generator().manual_seed(0))
+    scale = Scale(-2, 2, signed=True)
+    pixels = np.asarray(atlas(values, scale))
+    own = [Scale(-1 - index, 1 + index, signed=True) for index in range(count)]
+    each = np.asarray(atlas(values, own))
+    columns = min(count, 32)
+    for index in range(count):
+        row, column = divmod(index, columns)
+        place = slice(3 * row, 3 * row + 3), slice(5 * column, 5 * column + 5)
+        assert np.array_equal(pixels[place], colour(values[index], scale))
+        assert np.array_equal(each[place], colour(values[index], own[index]))
+
+
+def test_an_atlas_of_units_is_a_pixel_each() -> None:
+    values = torch.linspace(0, 1, 40)
+    assert atlas(values, Scale(0, 1, False)).size == (32, 2)
+    assert np.array_equal(np.asarray(atlas(values, by_channel(values)))[0], colour(values[:32], Scale(0, 1, False)))
+
+
+def test_a_mosaic_is_made_of_its_pictures() -> None:
+    pixels = np.asarray(mosaic(IMAGES.numpy()))
+    assert np.array_equal(pixels[:, 32:64], IMAGES[1].numpy())
+
+
+def test_a_frame_is_drawn_around_the_pixels_and_cut_at_the_edge() -> None:
+    plain = np.asarray(boxed(IMAGES[0], Box(4, 8, 12, 16), zoom=4)).astype(int)
+    enlarged = IMAGES[0].numpy().repeat(4, 0).repeat(4, 1)
+    changed = np.argwhere((plain != enlarged).any(-1))
+    assert changed.min(0).tolist() == [32, 16]
+    assert changed.max(0).tolist() == [63, 47]
+    assert np.array_equal(plain[40:56, 24:40], enlarged[40:56, 24:40])
+    assert boxed(IMAGES[0], Box(-3, -3, 2, 40)).size == (224, 224)
+
+
+def test_heat_lies_over_the_picture_in_the_scale_s_colours() -> None:
+    black = torch.zeros(32, 32, 3, dtype=torch.uint8)
+    drawn = np.asarray(heat(black, torch.tensor([[-1.0, 1.0]]), Scale(-1, 1, True), side=64)).astype(int)
+    assert drawn.shape == (64, 64, 3)
+    assert drawn[32, 4, 2] > drawn[32, 4, 0] + 20  # blue on the left
+    assert drawn[32, -4, 0] > drawn[32, -4, 2] + 20
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("own_scales", [False, True])
+def test_a_view_holds_both_networks_pictures_and_maps(texts: list[str], theme: Theme, own_scales: bool) -> None:
+    nets = [network("lenet5x5"), network("lenet3x3", "relu")]
+    panels = []
+    for net in nets:
+        every = activations(net, IMAGES[:1])
+        layers = [
+            (maps, by_channel(maps.values[0]) if own_scales else Scale.of([maps]))
+            for name, maps in every.items()
+            if name in ("c3_activation", "fc7")
+        ]
+        text = caption(predict(net, IMAGES[:1]), 0, 3, CLASSES)
+        panels.append((net, Panel(net.arch.name, IMAGES[0], text, layers)))
+    drawn = view(panels, theme)
+    assert sum("true 3 cat" in text for text in texts) == 2
+    assert {"lenet5x5", "lenet3x3"} <= set(texts)
+    assert has(drawn, IMAGES[0].numpy().repeat(3, 0).repeat(3, 1))
+    maps = panels[0][1].layers[0][0]
+    zoom = round(56 / 10)
+    scale = by_channel(maps.values[0])[5] if own_scales else Scale.of([maps])
+    expected = colour(maps.values[0, 5], scale).repeat(zoom, 0).repeat(zoom, 1)
+    shown = np.asarray(drawn)
+    if own_scales:  # brought to a common scale: the same but for rounding
+        assert any(np.abs(block.astype(int) - expected).max() <= 6 for block in blocks_near(shown, expected))
+    else:
+        assert has(drawn, expected)
+
+
+def blocks_near(shown: np.ndarray, expected: np.ndarray) -> list[np.ndarray]:
+    """Parts of the picture whose top left pixel is about that of the expected part."""
+    tall, wide = expected.shape[:2]
+    corner = np.abs(shown[: 1 - tall, : 1 - wide].astype(int) - expected[0, 0]).max(-1) <= 6
+    return [shown[y : y + tall, x : x + wide] for y, x in np.argwhere(corner)]
+
+
+def test_a_fast_png_holds_the_same_pixels() -> None:
+    drawn = tile(torch.randn(6, 9, 9), Scale(-2, 2, True))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(drawn, fast=True)))), np.asarray(drawn))

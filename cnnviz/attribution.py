@@ -1,0 +1,72 @@
+"""Which parts of a picture speak for a class: Grad-CAM and occlusion, both Captum's."""
+
+import copy
+
+import torch
+from captum.attr import LayerGradCam, Occlusion
+from torch import Tensor, nn
+
+from cnnviz import data
+from cnnviz.errors import ConfigError
+from cnnviz.features import Network, layer_name, step_names
+from cnnviz.models import CLASSES, IMAGE_SIZE
+
+PATCH = 6  # pixels a side of what occlusion greys out
+STRIDE = 2  # pixels between two such patches
+AT_ONCE = 64  # occluded pictures in one batch
+
+
+def grad_cam(network: Network, image: Tensor, target: int, step: str = "") -> Tensor:
+    """How much each cell of a convolution's maps speaks for the class: (height, width) of the maps, at least 0.
+
+    Selvaraju et al., "Grad-CAM", ICCV 2017, on the logit. image: uint8 (32, 32, 3); step: the last convolution behind
+    its activation where it is not given. Raises ConfigError for a network without maps.
+    """
+    steps = [name for name in step_names(network.arch) if len(network.arch.layer(layer_name(name)).output) == 3]
+    if not steps:
+        raise ConfigError(f"{network.arch.name} has no convolution, so Grad-CAM has no maps: choose another network")
+    step = step or f"{network.arch.conv_layers[-1].name}_activation"
+    if step not in steps:
+        raise ConfigError(f"{step} has no maps: choose one of {', '.join(steps)}")
+    _check_target(target)
+    module = _own_modules(network)
+    pixels = _input(network, image).requires_grad_()
+    cam = LayerGradCam(module, module.get_submodule(step)).attribute(pixels, target, relu_attributions=True)
+    return cam[0, 0].detach()
+
+
+@torch.no_grad()
+def occlusion(network: Network, image: Tensor, target: int) -> Tensor:
+    """What covering a pixel with grey takes from the class's probability: (32, 32), negative where it adds.
+
+    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. Every pixel has the mean over the
+    patches that cover it. image: uint8 (32, 32, 3).
+    """
+    _check_target(target)
+    probabilities = nn.Sequential(network.module, nn.Softmax(1))
+    drop = Occlusion(probabilities).attribute(
+        _input(network, image),
+        sliding_window_shapes=(3, PATCH, PATCH),
+        strides=(3, STRIDE, STRIDE),
+        baselines=0.0,  # once normalised, middle grey
+        target=target,
+        perturbations_per_eval=AT_ONCE,
+    )
+    return drop[0, 0].detach()
+
+
+def _own_modules(network: Network) -> nn.Module:
+    """Modules of this call alone, on the network's weights: Captum's hooks are on them, and go with them."""
+    shared = {id(weight): weight for weight in network.module.parameters()}
+    return copy.deepcopy(network.module, shared)
+
+
+def _input(network: Network, image: Tensor) -> Tensor:
+    if image.dtype != torch.uint8 or image.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):
+        raise ConfigError(f"the picture must be uint8 (32, 32, 3), not {str(image.dtype)[6:]} {tuple(image.shape)}")
+    return data.normalise(image[None].to(next(network.module.parameters()).device))
+
+
+def _check_target(target: int) -> None:
+    if not 0 <= target < CLASSES:
+        raise ConfigError(f"class {target} is not there: choose from 0 to {CLASSES - 1}")

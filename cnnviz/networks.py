@@ -1,0 +1,39 @@
+"""Recorded networks, by run and epoch; the ones looked at last stay in memory, within bounds."""
+
+from collections import OrderedDict
+from threading import Lock
+
+from cnnviz import tracking
+from cnnviz.features import Network, load_network
+from cnnviz.tracking import TrackedRun
+
+MOST_BYTES = 600_000_000  # of weights: every epoch of some hundreds of LeNets, or some seventeen of conv5's
+
+_Key = tuple[str, str, str, int]
+_kept: OrderedDict[_Key, Network] = OrderedDict()
+_lock = Lock()
+
+
+def load(run: TrackedRun, epoch: int) -> Network:
+    """The run's network after that epoch, which any number of threads may look into. Raises CheckpointError."""
+    key = (tracking.tracking_uri(), str(tracking.home()), run.id, epoch)
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    weights = tracking.load_checkpoint(run, epoch)
+    network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
+    with _lock:
+        _kept[key] = network
+        while len(_kept) > 1 and sum(_bytes(each) for each in _kept.values()) > MOST_BYTES:
+            _kept.popitem(last=False)
+    return network
+
+
+def nearest_epoch(kept: list[int], wanted: int) -> int:
+    """The last kept epoch that is not after the wanted one, else the first."""
+    return max((epoch for epoch in kept if epoch <= wanted), default=min(kept))
+
+
+def _bytes(network: Network) -> int:
+    return 4 * network.arch.parameters

@@ -1,0 +1,205 @@
+"""One channel on the page: its map, its kernel, a cell's arithmetic, its top pictures, and what it is good for."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import torch
+from torch import Tensor
+
+from cnnviz import charts, features, sheet, surgery, tracking, ui, units
+from cnnviz.data import Dataset
+from cnnviz.features import LayerMaps, layer_name
+from cnnviz.sheet import Scale
+from cnnviz.ui_grids import cells, theme, tiles
+from cnnviz.ui_networks import Looked, scan
+from cnnviz.ui_pictures import Choice
+
+AS_TRAINED = "as trained"
+
+
+def detail(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, pictures: Dataset) -> None:
+    """Everything about one channel of the maps of one picture."""
+    with st.container(border=True, key="channel_detail"):
+        head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+        kind = "unit" if maps.values.ndim == 2 else "channel"
+        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {ui.plain(one.title)}")
+        head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
+        _cause(one, maps.layer.name, channel)
+        _made_of(one, maps, channel, scale, choice)
+        _over_the_test_set(one, maps, channel, pictures)
+
+
+def close() -> None:
+    st.session_state.update(channel=None, cell=None)
+
+
+# -- cause ---------------------------------------------------------------------------------------
+
+
+def _cause(one: Looked, layer: str, channel: int) -> None:
+    arch = one.run.architecture
+    if layer not in {each.name for each in arch.weight_layers[:-1]}:
+        return
+    if one.side != "run":
+        st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
+        return
+    others = [f"epoch-{epoch}" for epoch in tracking.checkpoint_epochs(one.run.id) if epoch != one.epoch]
+    if st.query_params.get("other", "none") != "none" or st.session_state.get("other", "none") != "none":
+        others.insert(0, surgery.OTHER)
+    now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
+    options = [AS_TRAINED, surgery.OFF, *others]
+    key = f"state of {layer} {channel}"
+    st.session_state[key] = now.source if now and now.source in options else AS_TRAINED
+    words = {AS_TRAINED: AS_TRAINED, surgery.OFF: "switched off", surgery.OTHER: "from the network beside it"}
+
+    def change() -> None:
+        kept = [text for text in st.session_state.change if not text.startswith(f"{layer}.{channel}:")]
+        source = st.session_state[key]
+        st.session_state.change = kept + ([] if source == AS_TRAINED else [f"{layer}.{channel}:{source}"])
+
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.selectbox(
+        "This channel is",
+        options,
+        format_func=lambda source: words.get(source, source.replace("epoch-", "that of epoch ")),
+        key=key,
+        on_change=change,
+        width=240,
+    )
+
+    def toggle() -> None:
+        st.session_state[key] = AS_TRAINED if now else surgery.OFF
+        change()
+
+    row.button("Restore" if now else "Switch off", key="switch", on_click=toggle, icon=":material/power_settings_new:")
+    row.caption("Probabilities and accuracy above, and every map behind it, follow.")
+
+
+# -- one cell ------------------------------------------------------------------------------------
+
+
+def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice) -> None:
+    off = any(
+        (each.layer, each.channel, each.source) == (maps.layer.name, channel, surgery.OFF) for each in one.changes
+    )
+    # Nothing is to be seen of a channel that is switched off, so it is shown as it was.
+    network = one.trained if off else one.network
+    values = features.layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
+    row, column = _cell(values)
+    cell = units.explain(network, choice.pixels, maps.name, channel, row, column)
+    if values.ndim == 2:
+        large, patch, kernels = st.columns([5, 3, 4])
+        with large:
+            st.caption(f"Its map{' before it was switched off' if off else ''}: hover for values, click a cell")
+            cells(
+                f"Channel {channel} of {maps.name}: arrow keys move, Enter chooses a cell",
+                values,
+                scale,
+                (row, column),
+                key="large_map",
+                on_pick=lambda row, column: st.session_state.update(cell=f"{row}.{column}"),
+            )
+        box = units.receptive_field(maps.layer, row, column)
+        patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
+        patch.image(sheet.boxed(choice.pixels, box, 6), alt=f"The picture, framed: {box}")
+    else:
+        kernels = st.container()
+    if cell.weights is not None:
+        with kernels:
+            _kernel(cell)
+    st.code(cell.written_out(), language=None, wrap_lines=True)
+    if cell.weights is not None:
+        with st.expander(f"All {cell.inputs.numel():,} products"):
+            st.dataframe(_products(cell), hide_index=True, height=260, alt="Every product that the cell adds up")
+
+
+def _cell(values: Tensor) -> tuple[int, int]:
+    """The chosen cell, else the one with the largest magnitude."""
+    if values.ndim == 0:
+        return 0, 0
+    rows, columns = values.shape
+    row, _, column = str(st.session_state.get("cell") or "").partition(".")
+    if row.isdigit() and column.isdigit() and int(row) < rows and int(column) < columns:
+        return int(row), int(column)
+    row_and_column = divmod(int(values.abs().nan_to_num(0).argmax()), columns)
+    st.session_state.cell = "{}.{}".format(*row_and_column)
+    return row_and_column
+
+
+def _kernel(cell: units.Cell) -> None:
+    assert cell.weights is not None
+    weights = cell.weights
+    size = f"{weights.shape[1]}×{weights.shape[2]}"
+    if cell.operation == "convolution":
+        of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
+        st.caption(f"Its kernel: {size} for each of {of}; bias {cell.bias:.3g}")
+    else:
+        st.caption(f"Its {len(weights):,} weights; bias {cell.bias:.3g}")
+    values = weights if cell.operation == "convolution" else weights.flatten()
+    scale = Scale(-_largest(values), _largest(values), True, bool(values.isfinite().all()))
+    colours = theme()
+    st.image(sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours), alt="Its weights")
+    st.image(sheet.legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
+
+
+def _largest(values: Tensor) -> float:
+    return max(values[values.isfinite()].abs().tolist(), default=0.0)
+
+
+def _products(cell: units.Cell) -> pd.DataFrame:
+    assert cell.weights is not None
+    place = torch.cartesian_prod(*(torch.arange(size) for size in cell.weights.shape)).tolist()
+    frame = pd.DataFrame(
+        {
+            "input": [cell.sources[source] for source, _, _ in place],
+            "row": [row for _, row, _ in place],
+            "column": [column for _, _, column in place],
+            "value": cell.inputs.flatten().tolist(),
+            "weight": cell.weights.flatten().tolist(),
+        }
+    )
+    frame["product"] = frame.value * frame.weight
+    return frame if cell.operation == "convolution" else frame.drop(columns=["row", "column"])
+
+
+# -- over the test set ---------------------------------------------------------------------------
+
+
+def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> None:
+    found = scan(one, pictures, maps.name)
+    top, histogram = st.columns([5, 4])
+    every = f"{found.pictures:,} test pictures"
+    with top:
+        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained; the frame is what its strongest cell saw")
+        indices = found.top[channel].tolist()
+        framed = [
+            _framed(pictures.test_images[index], maps, place)
+            for index, place in zip(indices, found.places[channel].tolist(), strict=True)
+        ]
+        tiles(
+            "Top pictures",
+            sheet.mosaic(np.stack(framed)),
+            (64, 64),
+            1,
+            [
+                {
+                    "name": f"{peak:.3g}",
+                    "title": f"test picture {index}, {pictures.classes[int(pictures.test_labels[index])]}: {peak:.4g}",
+                }
+                for index, peak in zip(indices, found.peaks[channel].tolist(), strict=True)
+            ],
+            key="top_pictures",
+            on_pick=lambda place: st.session_state.update(picture=indices[place], source="test"),
+        )
+        if found.is_dead(channel):
+            st.warning(f"Dead: zero in every cell of {every}.")
+    with histogram:
+        st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
+        drawn = charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
+        st.altair_chart(drawn, width="stretch", key="distribution")
+
+
+def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
+    if maps.values.ndim == 2:
+        return image.numpy().repeat(2, 0).repeat(2, 1)
+    return np.asarray(sheet.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))

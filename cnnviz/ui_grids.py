@@ -1,0 +1,124 @@
+"""Pictures that can be clicked, and what a page remembers in its address."""
+
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+from torch import Tensor
+
+from cnnviz import sheet, ui
+from cnnviz.sheet import Scale, Theme
+
+T = TypeVar("T")
+_FOLDER = Path(__file__).with_name("components")
+
+
+def _component(name: str, html: str) -> Any:
+    css, js = ((_FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return st.components.v2.component(f"cnnviz_{name}", html=html, css=css, js=js)
+
+
+_tiles = _component("tiles", '<div class="grid" role="group"></div>')
+_cells = _component(
+    "cells",
+    '<div class="map" tabindex="0" role="application"><div class="chosen"></div><div class="mark"></div></div>'
+    '<div class="readout" aria-live="polite"></div>',
+)
+
+
+def tiles(
+    label: str,
+    pictures: Image.Image,
+    size: tuple[int, int],
+    zoom: int,
+    items: Sequence[dict[str, str]],
+    key: str,
+    on_pick: Callable[[int], None],
+    selected: int | None = None,
+    dense: bool = False,
+) -> None:
+    """A grid of clickable pictures.
+
+    pictures: as sheet.mosaic lays them out; size: width and height of each, pixels; zoom: screen pixels for each;
+    items: for each a "name" beneath it, a "title" to read on hover or aloud and perhaps a "note"; dense: without names.
+    """
+
+    def picked() -> None:
+        index = st.session_state[key].picked
+        if index is not None:
+            on_pick(int(index))
+
+    data = {
+        "label": label,
+        "src": _address(pictures),
+        "columns": sheet.ATLAS_COLUMNS,
+        "width": size[0],
+        "height": size[1],
+        "zoom": zoom,
+        "items": list(items),
+        "selected": selected,
+        "dense": dense,
+    }
+    _tiles(key=key, data=data, on_picked_change=picked)
+
+
+def cells(
+    label: str, values: Tensor, scale: Scale, cell: tuple[int, int], key: str, on_pick: Callable[[int, int], None]
+) -> None:
+    """One map (height, width), large, with the value under the pointer; a click picks a cell."""
+    rows, columns = values.shape
+
+    def picked() -> None:
+        at = st.session_state[key].picked
+        if at is not None:
+            on_pick(int(at[0]), int(at[1]))
+
+    data = {
+        "label": label,
+        "src": _address(sheet.atlas(values[None], scale)),
+        "rows": rows,
+        "columns": columns,
+        "zoom": max(2, round(320 / max(rows, columns))),
+        "values": [f"{value:.5g}" for value in values.flatten().tolist()],
+        "row": cell[0],
+        "column": cell[1],
+    }
+    _cells(key=key, data=data, on_picked_change=picked)
+
+
+def thumbnails(pixels: Tensor) -> Image.Image:
+    """uint8 (N, 32, 32, 3) pictures as tiles() takes them."""
+    return sheet.mosaic(pixels.cpu().numpy())
+
+
+def enlarge(pixels: Tensor, zoom: int) -> np.ndarray:
+    """uint8 (32, 32, 3) with every pixel a square of zoom × zoom."""
+    return pixels.cpu().numpy().repeat(zoom, 0).repeat(zoom, 1)
+
+
+def theme() -> Theme:
+    """The colours that suit what the browser shows."""
+    return sheet.DARK if ui.is_dark() else sheet.LIGHT
+
+
+def _address(image: Image.Image) -> str:
+    return "data:image/png;base64," + base64.b64encode(sheet.png(image, fast=True)).decode()
+
+
+def remembered(name: str, options: Sequence[T], default: T) -> T:
+    """What is chosen under that name: in this session, else in the page's address, else the default.
+
+    It is put in the session's state, so that a widget with this key shows it.
+    """
+    value = st.session_state.get(name, default)
+    if name not in st.session_state and name in st.query_params:
+        said = st.query_params[name]
+        value = next((option for option in options if str(option) == said), default)
+    if value not in options:
+        value = default
+    st.session_state[name] = value
+    return value

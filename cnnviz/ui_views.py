@@ -1,0 +1,229 @@
+"""The other views of a network: why a class, two networks compared, ten pictures; and what can be saved of them."""
+
+import io
+from functools import partial
+
+import numpy as np
+import streamlit as st
+import torch
+from torch import Tensor
+
+from cnnviz import attribution, charts, features, matching, sheet, ui
+from cnnviz.data import Dataset
+from cnnviz.features import step_names
+from cnnviz.models import Architecture
+from cnnviz.sheet import Panel, Scale
+from cnnviz.ui_grids import enlarge, remembered, theme, tiles
+from cnnviz.ui_layers import pairs_of
+from cnnviz.ui_networks import Looked
+from cnnviz.ui_pictures import Choice
+
+PREDICTED = "predicted"
+SHEET = 10  # pictures of the study's sheet
+
+
+def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+    """Grad-CAM and occlusion for a class."""
+    options = [PREDICTED, *map(str, range(len(pictures.classes)))]
+    remembered("target", options, PREDICTED)
+    target = st.selectbox(
+        "Class",
+        options,
+        format_func=lambda each: "the predicted one" if each == PREDICTED else f"{each} {pictures.classes[int(each)]}",
+        key="target",
+        width=220,
+    )
+    for one, column in zip(looked, st.columns(len(looked)), strict=True):
+        with column, ui.readable_errors():
+            own = features.predict(one.network, choice.pixels[None]).classes
+            index = int(own[0]) if target == PREDICTED else int(target)
+            st.markdown(f"**{ui.plain(one.title)}**: {pictures.classes[index]}")
+            _attributed(one, choice, index)
+    st.caption(
+        "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
+        "the class. Occlusion (Zeiler, Fergus, 2014) covers a patch with grey: red is what takes from the class's "
+        "probability when it is covered, blue what adds to it. Both by Captum."
+    )
+
+
+def _attributed(one: Looked, choice: Choice, target: int) -> None:
+    row = st.container(horizontal=True)
+    row.image(enlarge(choice.pixels, 5), caption=choice.name)
+    results: dict[str, Tensor] = {}
+    if one.run.architecture.conv_layers:
+        results["Grad-CAM"] = attribution.grad_cam(one.network, choice.pixels, target)
+    with st.spinner("Covering the picture patch by patch …"):
+        results["Occlusion"] = attribution.occlusion(one.network, choice.pixels, target)
+    for what, values in results.items():
+        largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
+        scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
+        drawn = sheet.heat(choice.pixels, values, scale, 160)
+        row.image(drawn, caption=f"{what}: up to {_most(values):.3g}")
+    if not one.run.architecture.conv_layers:
+        st.caption("This network has no convolution, so there is no Grad-CAM of it.")
+
+
+def _most(values: Tensor) -> float:
+    return max((x for x in values.flatten().tolist() if x == x), default=float("nan"))
+
+
+# -- two networks --------------------------------------------------------------------------------
+
+
+def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+    """Matched channels of a layer, and the similarity of every layer."""
+    first, second = looked
+    images = pictures.test_images[: matching.PICTURES]
+    pairs = [pair for pair in pairs_of([one.run.architecture for one in looked], False) if None not in pair]
+    steps = [str(pair[0]) for pair in pairs]
+    last = (
+        f"{first.run.architecture.conv_layers[-1].name}_activation" if first.run.architecture.conv_layers else steps[0]
+    )
+    remembered("matched", steps, last if last in steps else steps[0])
+    step = st.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="matched", width=220)
+    other = str(dict(pairs)[step])
+    found = matching.matched_channels(first.network, second.network, images, (step, other))
+    _matches(looked, (step, other), found, choice)
+    st.subheader("Similarity of the layers")
+    names = [[name for name in column if name] for column in zip(*pairs, strict=True)]
+    with st.spinner("Comparing the layers …"):
+        table = matching.cka_table(first.network, second.network, images, (names[0], names[1]))
+    words = [[name.replace("_activation", "") for name in column] for column in names]
+    each = ", ".join(f"{word} {table[index, index]:.2f}" for index, word in enumerate(words[0]))
+    st.caption(
+        ui.plain(
+            f"Linear CKA (Kornblith et al., 2019) on {len(images)} test pictures; 1: the same up to rotation and size. "
+            f"Layer by layer: {each}."
+        )
+    )
+    drawn = charts.similarity(words[0], words[1], table.tolist(), ("left", "right"))
+    st.altair_chart(drawn, width="content", key="cka")
+
+
+def _matches(looked: list[Looked], steps: tuple[str, str], found: tuple[matching.Match, ...], choice: Choice) -> None:
+    values = [
+        features.layer_maps(one.network, choice.pixels[None], step).values[0]
+        for one, step in zip(looked, steps, strict=True)
+    ]
+    values = [x[:, None, None] if x.ndim == 1 else x for x in values]
+    scale = Scale.spanning([(float(x.min()), float(x.max())) for x in values if bool(x.isfinite().all())] or [(0, 0)])
+    side = max(max(x.shape[1:]) for x in values)
+    drawn = [
+        torch.nn.functional.interpolate(torch.from_numpy(sheet.colour(x, scale)).permute(0, 3, 1, 2), (side, side))
+        for x in values
+    ]
+    pairs, items = [], []
+    for match in found:
+        right = torch.full_like(drawn[0][0], 128) if match.second is None else drawn[1][match.second]
+        gap = torch.full((3, side, max(1, side // 14)), 255, dtype=torch.uint8)
+        pairs.append(torch.cat([drawn[0][match.first], gap, right], 2))
+        if match.second is None:
+            items.append({"name": f"{match.first} ↔ none", "title": f"channel {match.first} has no counterpart"})
+        else:
+            items.append(
+                {
+                    "name": f"{match.first} ↔ {match.second}",
+                    "note": f"r {match.correlation:.2f}",
+                    "title": f"channel {match.first} answers like {match.second}: r = {match.correlation:.3f}",
+                }
+            )
+    taken = {match.second for match in found}
+    left = [str(channel) for channel in range(len(values[1])) if channel not in taken]
+    matched = sum(match.second is not None for match in found)
+    st.caption(
+        ui.plain(
+            f"{matched} of {len(found)} channels on the left answer like one on the right "
+            f"(|r| of at least {matching.ALIKE} over {matching.PICTURES} test pictures; each is used once; with a "
+            f"negative r the sign is turned). Unmatched on the right: {', '.join(left) or 'none'}."
+        )
+    )
+    pixels = torch.stack(pairs).permute(0, 2, 3, 1).numpy()
+    tiles(
+        "Matched channels: left network, right network",
+        sheet.mosaic(pixels),
+        (pixels.shape[2], side),
+        max(1, round(64 / side)),
+        items,
+        key="matches",
+        on_pick=partial(_open, looked[0].side, steps[0], [match.first for match in found]),
+    )
+    st.image(sheet.legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
+
+
+def _open(side: str, step: str, channels: list[int], place: int) -> None:
+    st.session_state.update({"of": side, "layer": step, "channel": channels[place], "cell": None, "view": "maps"})
+
+
+# -- ten pictures and exports --------------------------------------------------------------------
+
+
+def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+    """The study's sheet of the pictures on show."""
+    arch = looked[0].run.architecture
+    steps = list(step_names(arch))
+    remembered("sheet_layer", steps, _last_maps(arch))
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    step = row.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="sheet_layer", width=220)
+    some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
+    for one, column in zip(looked, st.columns(len(looked)), strict=True):
+        with column, ui.readable_errors():
+            name = _counterpart(arch, one.run.architecture, step)
+            drawn = sheet.sheet(one.network, some, labels, name, pictures.classes, theme())
+            st.markdown(f"**{ui.plain(one.title)}**")
+            st.image(drawn, width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
+            st.download_button(
+                "Save as PNG",
+                partial(_sheet_png, one, some, labels, name, pictures.classes),
+                f"{_stem(one)}-{name}.png",
+                "image/png",
+                on_click="ignore",
+                key=f"sheet {one.side}",
+            )
+    st.caption("The first ten of the pictures chosen from above: of the test set or uploaded.")
+
+
+def _last_maps(arch: Architecture) -> str:
+    """The last convolution's step behind its activation, else the logits."""
+    return f"{arch.conv_layers[-1].name}_activation" if arch.conv_layers else step_names(arch)[-1]
+
+
+def _counterpart(arch: Architecture, other: Architecture, step: str) -> str:
+    found = dict(matching.paired_steps(arch, other))[step]
+    return found or _last_maps(other)
+
+
+def _sheet_png(one: Looked, some: Tensor, labels: Tensor | None, name: str, classes: tuple[str, ...]) -> bytes:
+    return sheet.png(sheet.sheet(one.network, some, labels, name, classes))
+
+
+def exports(shown: list[tuple[Looked, Panel]], choice: Choice) -> None:
+    """What is on show as a picture with its captions, and the maps as numbers."""
+    row = st.container(horizontal=True)
+    stem = " ".join(_stem(one) for one, _ in shown).replace(" ", "-beside-")
+    networks = [(one.network, panel) for one, panel in shown]
+    names = {"run": "first", "other": "second"}
+    row.download_button(
+        "This view (PNG)", lambda: sheet.png(sheet.view(networks)), f"{stem}.png", "image/png", on_click="ignore"
+    )
+    for one, _ in shown:
+        row.download_button(
+            "All maps (NPZ)" if len(shown) == 1 else f"Maps of the {names[one.side]} (NPZ)",
+            partial(_arrays, one, choice.pixels),
+            f"{_stem(one)}-maps.npz",
+            "application/octet-stream",
+            on_click="ignore",
+            key=f"npz {one.side}",
+        )
+
+
+def _arrays(one: Looked, pixels: Tensor) -> bytes:
+    """Every step's maps by name, and the picture, as NumPy reads them."""
+    file = io.BytesIO()
+    every = features.activations(one.network, pixels[None])
+    arrays = {name: maps.values[0].numpy() for name, maps in every.items()}
+    np.savez_compressed(file, allow_pickle=False, picture=pixels.numpy(), **arrays)
+    return file.getvalue()
+
+
+def _stem(one: Looked) -> str:
+    return f"{one.run.id[:8]}-epoch-{one.epoch}"

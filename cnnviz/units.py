@@ -1,0 +1,260 @@
+"""One channel in detail: its receptive field, the arithmetic of a cell, and what it answers to over many pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cnnviz import data
+from cnnviz.errors import ConfigError
+from cnnviz.features import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
+from cnnviz.models import ACTIVATION_MODULES, Layer
+
+TOP = 9  # pictures that excite a channel most
+BINS = 128  # of a histogram; a power of two, so that its range can double
+SCAN_CELLS = 100_000_000  # values of one layer that a scan looks at: seconds; all of the test set for a LeNet
+
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Box:
+    """Pixels of the picture, the right and bottom ones excluded; beyond 0 to 32 where padding is seen."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a map and everything it was made of."""
+
+    step: str  # "c3_activation"
+    channel: int
+    row: int
+    column: int
+    operation: str  # "convolution", "fully connected", "max pooling" or "average pooling"
+    sources: tuple[str, ...]  # a name for each channel of the inputs: ("red", "green", "blue")
+    inputs: Tensor  # (in_channels, k, k) that the kernel lay on; (1, 2, 2) that were pooled; (inputs, 1, 1) of a unit
+    weights: Tensor | None  # as the inputs; None for pooling
+    bias: float
+    summed: float  # before the activation, as the network computed it
+    activation: str  # "" where the step is before it, or has none
+    value: float  # the cell, as the network computed it
+
+    @property
+    def terms(self) -> tuple[tuple[str, float], ...]:
+        """What each input channel adds to the sum, and the bias: they add up to `summed`. Empty for pooling."""
+        if self.weights is None:
+            return ()
+        sums = (self.inputs.double() * self.weights.double()).sum((1, 2)).tolist()
+        return (*zip(self.sources, sums, strict=True), ("bias", self.bias))
+
+    def written_out(self, most: int = 12) -> str:
+        """The arithmetic in one or two lines of plain text; beyond `most` terms the smallest are added up."""
+        where = f"{layer_name(self.step)}[{self.channel}]"
+        if self.operation != "fully connected":
+            where += f" at row {self.row}, column {self.column}"
+        if self.weights is None:
+            values = ", ".join(_number(x) for x in self.inputs.flatten().tolist())
+            return f"{where} = {'max' if self.operation == 'max pooling' else 'mean'}({values}) = {_number(self.value)}"
+        inputs, bias = self.terms[:-1], self.terms[-1][1]
+        shown = sorted(sorted(inputs, key=lambda term: -abs(term[1]))[:most], key=inputs.index)
+        parts = [f"{_number(term)} [{name}]" for name, term in shown]
+        if rest := [term for term in inputs if term not in shown]:
+            parts.append(f"{_number(sum(term for _, term in rest))} [{len(rest)} smaller]")
+        text = f"{where}: {' + '.join([*parts, f'{_number(bias)} [bias]'])} = {_number(self.summed)}"
+        if not self.activation:
+            return text
+        after = f"{self.activation}({_number(self.summed)}) = {_number(self.value)}"
+        return f"{text}\n{after}" if self.intact else f"{text}\nswitched off: {_number(self.value)}"
+
+    @property
+    def intact(self) -> bool:
+        """False where the channel was switched off behind its activation."""
+        return not (self.value == 0 and self.activation and self.expected != 0)
+
+    @property
+    def expected(self) -> float:
+        """The activation of `summed`."""
+        return (
+            float(ACTIVATION_MODULES[self.activation]()(torch.tensor(self.summed))) if self.activation else self.summed
+        )
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def receptive_field(layer: Layer, row: int = 0, column: int = 0) -> Box:
+    """The patch of the picture that one cell of the layer depends on."""
+    left, top = layer.offset + column * layer.jump, layer.offset + row * layer.jump
+    return Box(left, top, left + layer.receptive_field, top + layer.receptive_field)
+
+
+def kernel(network: Network, layer: str, channel: int) -> Tensor:
+    """What makes the channel: (in_channels, k, k) of a convolution, (inputs,) of a unit. Raises ConfigError."""
+    if f"{layer}.weight" not in network.arch.weight_shapes:
+        raise ConfigError(f"{layer} has no kernel: choose a convolution or a fully connected layer")
+    return network.module.get_parameter(f"{layer}.weight")[channel]
+
+
+def explain(network: Network, image: Tensor, step: str, channel: int, row: int = 0, column: int = 0) -> Cell:
+    """One cell of a step's map of one uint8 (32, 32, 3) picture, with what it was made of. Raises ConfigError."""
+    every = activations(network, image[None])
+    name = layer_name(step)
+    names = list(every)
+    if step not in every:
+        raise ConfigError(f"{network.arch.name} has no step {step!r}: choose one of {', '.join(names)}")
+    before = names.index(name) - 1
+    entering = every[names[before]].values[0] if before >= 0 else _pixels(network, image)
+    layer, made = every[name].layer, every[name].values[0]
+    _inside(layer, channel, row, column)
+    at = (channel, row, column) if made.ndim == 3 else (channel,)
+    weights: Tensor | None = None
+    bias, operation = 0.0, layer.kind
+    if layer.kind == "pooling":
+        stride = 1 if entering.shape[1] - made.shape[1] == 1 else 2
+        inputs = entering[channel : channel + 1, row * stride : row * stride + 2, column * stride : column * stride + 2]
+        sources: tuple[str, ...] = (f"map {channel}",)
+        operation = "max pooling" if network.pooling == "max" else "average pooling"
+    elif layer.kind == "convolution":
+        weights = kernel(network, name, channel)
+        side = weights.shape[-1]
+        padding = (made.shape[1] - 1 + side - entering.shape[1]) // 2
+        padded = torch.nn.functional.pad(entering, (padding,) * 4)
+        inputs = padded[:, row : row + side, column : column + side]
+        sources = _COLOURS if before < 0 else tuple(f"map {index}" for index in range(len(inputs)))
+    else:
+        weights = kernel(network, name, channel).view(-1, 1, 1)
+        inputs = entering.reshape(-1, 1, 1)
+        sources = _input_names(entering, before < 0)
+    if weights is not None:
+        bias = float(network.module.get_parameter(f"{name}.bias")[channel])
+    return Cell(
+        step,
+        channel,
+        row,
+        column,
+        operation,
+        sources,
+        inputs,
+        weights,
+        bias,
+        summed=float(made[at]),
+        activation=network.activation if step != name else "",
+        value=float(every[step].values[0][at]),
+    )
+
+
+def _pixels(network: Network, image: Tensor) -> Tensor:
+    device = next(network.module.parameters()).device
+    return data.normalise(image[None].to(device))[0]
+
+
+def _input_names(entering: Tensor, pixels: bool) -> tuple[str, ...]:
+    """Of a fully connected layer's inputs, in the order in which they are flattened."""
+    if entering.ndim == 1:
+        return tuple(f"unit {index}" for index in range(len(entering)))
+    channels, rows, columns = entering.shape
+    kinds = _COLOURS if pixels else [f"map {index}" for index in range(channels)]
+    return tuple(f"{kind} ({row}, {column})" for kind in kinds for row in range(rows) for column in range(columns))
+
+
+def _inside(layer: Layer, channel: int, row: int, column: int) -> None:
+    if not all(0 <= index < size for index, size in zip((channel, row, column), layer.output, strict=False)):
+        shape = "×".join(map(str, layer.output))
+        raise ConfigError(f"{layer.name} has no cell {channel}, {row}, {column}: its maps are {shape}")
+
+
+# -- over many pictures --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What every channel of one step did over many pictures."""
+
+    step: str
+    pictures: int
+    top: Tensor  # int64 (channels, up to 9): the pictures with the highest activations, the highest first
+    peaks: Tensor  # (channels, up to 9): those activations
+    places: Tensor  # int64 (channels, up to 9, 2): their row and column
+    counts: Tensor  # int64 (channels, BINS): histogram of all finite cells
+    edges: Tensor  # (BINS + 1): of the histogram, the same for all channels
+    low: Tensor  # (channels,): lowest finite activation
+    high: Tensor  # (channels,)
+
+    def is_dead(self, channel: int) -> bool:
+        """Nothing but zero on all the pictures."""
+        return bool(self.low[channel] == 0) and bool(self.high[channel] == 0)
+
+
+@torch.no_grad()
+def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[float], object] | None = None) -> Scan:
+    """Top pictures and activation histograms of all channels of a step, over uint8 (N, 32, 32, 3) pictures.
+
+    It reads as many of them, from the first on, as make SCAN_CELLS values. on_progress hears the share that is done.
+    """
+    cells = layer_maps(network, images[:1], step).values[0].numel()
+    images = images[: max(BATCH, SCAN_CELLS // cells)]
+    histogram, done = _Histogram(), 0
+    peaks = places = pictures = torch.empty(0)  # (up to TOP, channels) each
+    for batch in images.split(BATCH):
+        maps = layer_maps(network, batch, step)
+        values = _cells(maps)  # (N, channels, cells)
+        histogram.add(values)
+        peak, place = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).max(2)
+        index = torch.arange(done, done + len(batch), device=peak.device)[:, None].expand_as(peak)
+        if done:
+            peak, place, index = (torch.cat(pair) for pair in ((peaks, peak), (places, place), (pictures, index)))
+        peaks, order = peak.topk(min(TOP, len(peak)), 0)
+        places, pictures = place.gather(0, order), index.gather(0, order)
+        done += len(batch)
+        if on_progress:
+            on_progress(done / len(images))
+    width = maps.values.shape[-1] if maps.values.ndim == 4 else 1
+    return Scan(
+        step,
+        done,
+        top=pictures.T.cpu(),
+        peaks=peaks.T.cpu(),
+        places=torch.stack([places.T // width, places.T % width], 2).cpu(),
+        counts=histogram.counts.cpu(),
+        edges=torch.linspace(-histogram.reach, histogram.reach, BINS + 1),
+        low=histogram.low.cpu(),
+        high=histogram.high.cpu(),
+    )
+
+
+def _cells(maps: LayerMaps) -> Tensor:
+    return maps.values.flatten(2) if maps.values.ndim == 4 else maps.values[:, :, None]
+
+
+class _Histogram:
+    """Counts over [-reach, reach], whose reach doubles, and bins merge, when a larger value comes."""
+
+    def __init__(self) -> None:
+        self.reach = 2.0**-20
+        self.counts = self.low = self.high = torch.empty(0)
+
+    def add(self, values: Tensor) -> None:
+        """values: (N, channels, cells)."""
+        channels, finite = values.shape[1], values.isfinite()
+        low = torch.where(finite, values, torch.inf).amin((0, 2))
+        high = torch.where(finite, values, -torch.inf).amax((0, 2))
+        if not len(self.counts):
+            self.counts = torch.zeros(channels, BINS, dtype=torch.long, device=values.device)
+            self.low, self.high = low, high
+        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        ends = torch.cat([self.low, self.high]).abs()
+        largest = max(ends[ends.isfinite()].tolist(), default=0.0)
+        while self.reach < largest:
+            merged = torch.zeros_like(self.counts)
+            merged[:, BINS // 4 : 3 * BINS // 4] = self.counts.unflatten(1, (-1, 2)).sum(2)
+            self.counts, self.reach = merged, 2 * self.reach
+        bins = ((values.nan_to_num(0, 0, 0) / self.reach + 1) * (BINS // 2)).long().clamp_(0, BINS - 1)
+        bins += torch.arange(channels, device=values.device)[:, None] * BINS
+        self.counts += torch.bincount(bins[finite], minlength=channels * BINS).view(channels, BINS)

@@ -1,0 +1,49 @@
+"""Recorded networks come back, and no more of them stay than may."""
+
+import pytest
+import torch
+
+from cnnviz import networks, tracking
+from cnnviz.config import RunConfig
+from cnnviz.errors import CheckpointError
+from cnnviz.models import architecture, initial_weights
+from cnnviz.tracking import TrackedRun
+
+
+def recorded(epochs: int) -> TrackedRun:
+    (run_id,) = tracking.schedule([RunConfig(model="lenet3x3", activation="relu")], "cpu")
+    for epoch in range(epochs):
+        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet3x3"), epoch), {})
+    return tracking.run(run_id)
+
+
+def test_a_network_comes_back_and_stays() -> None:
+    run = recorded(2)
+    network = networks.load(run, 1)
+    assert (network.arch.name, network.activation) == ("lenet3x3", "relu")
+    expected = initial_weights(architecture("lenet3x3"), 1)["c3.weight"]
+    assert torch.equal(network.module.get_parameter("c3.weight"), expected)
+    assert networks.load(run, 1) is network
+    assert networks.load(run, 0) is not network
+
+
+def test_the_least_recently_used_networks_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = recorded(3)
+    monkeypatch.setattr(networks, "MOST_BYTES", 2 * 4 * run.architecture.parameters)
+    first, second = networks.load(run, 0), networks.load(run, 1)
+    assert networks.load(run, 0) is first
+    networks.load(run, 2)
+    assert networks.load(run, 0) is first
+    assert networks.load(run, 1) is not second
+    monkeypatch.setattr(networks, "MOST_BYTES", 0)
+    assert networks.load(run, 2) is networks.load(run, 2)
+
+
+def test_an_epoch_that_was_not_kept_is_one_line() -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint of epoch 7; kept are: 0, 1"):
+        networks.load(recorded(2), 7)
+
+
+@pytest.mark.parametrize(("wanted", "nearest"), [(0, 2), (2, 2), (5, 4), (99, 9)])
+def test_the_nearest_epoch_is_the_last_one_before(wanted: int, nearest: int) -> None:
+    assert networks.nearest_epoch([2, 4, 9], wanted) == nearest

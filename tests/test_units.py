@@ -1,0 +1,163 @@
+"""Cells, receptive fields and scans against arithmetic done again, slowly."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cnnviz import units
+from cnnviz.errors import ConfigError
+from cnnviz.features import Network, ablated, activations, load_network, step_names
+from cnnviz.models import architecture, initial_weights
+from cnnviz.units import Box, explain, kernel, receptive_field, scan
+
+IMAGES = torch.randint(0, 256, (40, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def network(model: str = "lenet5x5", activation: str = "tanh", pooling: str = "max", gain: float = 2) -> Network:
+    arch = architecture(model)
+    weights = {name: gain * weight for name, weight in initial_weights(arch, seed=0).items()}
+    return load_network(arch, activation, pooling, weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "activation", "pooling"),
+    [("lenet5x5", "tanh", "max"), ("lenet3x3", "relu", "avg"), ("conv5", "sigmoid", "avg"), ("f30", "gelu", "max")],
+)
+def test_what_a_cell_was_made_of_adds_up_to_the_cell(model: str, activation: str, pooling: str) -> None:
+    net = network(model, activation, pooling)
+    for step, maps in activations(net, IMAGES[:1]).items():
+        shape = maps.layer.output
+        corners = [(0, 0), (shape[1] - 1, shape[2] - 1), (shape[1] // 2, 1)] if len(shape) == 3 else [(0, 0)]
+        for row, column in corners:
+            channel = shape[0] - 1
+            cell = explain(net, IMAGES[0], step, channel, row, column)
+            shown = maps.values[0][(channel, row, column)[: len(shape)]].item()
+            assert cell.value == shown
+            if cell.operation == "max pooling":
+                assert cell.inputs.max().item() == shown
+            elif cell.operation == "average pooling":
+                assert cell.inputs.mean().item() == pytest.approx(shown, abs=1e-6)
+            else:
+                assert sum(term for _, term in cell.terms) == pytest.approx(cell.summed, abs=1e-5)
+                assert cell.expected == pytest.approx(shown, abs=1e-6)
+
+
+def test_a_cell_is_written_out_in_numbers_that_can_be_added_up() -> None:
+    net = network()
+    text = explain(net, IMAGES[0], "c1_activation", 2, 5, 7).written_out().replace("−", "-")
+    line, after = text.splitlines()
+    where, arithmetic = line.split(": ")
+    assert where == "c1[2] at row 5, column 7"
+    left, right = arithmetic.split(" = ")
+    numbers = [float(part.split(" [")[0]) for part in left.split(" + ")]
+    assert [part.split("[")[1] for part in left.split(" + ")] == ["red]", "green]", "blue]", "bias]"]
+    assert sum(numbers) == pytest.approx(float(right), rel=1e-3, abs=1e-3)
+    assert after.startswith(f"tanh({right}) = ")
+    assert float(after.split(" = ")[1]) == pytest.approx(math.tanh(float(right)), abs=1e-3)
+
+
+def test_a_long_sum_names_its_largest_terms_and_adds_up_the_rest() -> None:
+    text = explain(network(), IMAGES[0], "fc5", 3).written_out(most=4).replace("−", "-")
+    left, right = text.split(": ")[1].split(" = ")
+    assert "396 smaller" in left
+    assert sum(float(part.split(" [")[0]) for part in left.split(" + ")) == pytest.approx(float(right), abs=2e-3)
+
+
+def test_a_pooled_cell_is_written_out() -> None:
+    text = explain(network(), IMAGES[0], "s2", 0, 1, 1).written_out()
+    assert text.startswith("s2[0] at row 1, column 1 = max(")
+
+
+def test_a_channel_switched_off_says_so() -> None:
+    cell = explain(ablated(network(), "c1", [2]), IMAGES[0], "c1_activation", 2, 5, 7)
+    assert not cell.intact
+    assert cell.written_out().endswith("switched off: 0")
+    assert explain(network(), IMAGES[0], "c1_activation", 2, 5, 7).intact
+
+
+@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "conv5"])
+def test_a_receptive_field_is_what_moves_the_cell_and_nothing_else(model: str) -> None:
+    net = network(model, pooling="avg", gain=1)
+    for layer in net.arch.conv_layers:
+        row, column = layer.output[1] // 2, layer.output[2] - 1
+        box = receptive_field(layer, row, column)
+        pixels = torch.zeros(32, 32, dtype=torch.bool)
+        pixels[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right] = True
+        image = IMAGES[0].float().div(127.5).sub(1).permute(2, 0, 1)[None].requires_grad_()
+        x = image
+        for name, step in net.module.named_children():
+            x = step(x)
+            if name == layer.name:
+                break
+        (gradient,) = torch.autograd.grad(x[0, :, row, column].sum(), image)
+        assert torch.equal(gradient[0].abs().sum(0) > 0, pixels)
+
+
+def test_receptive_fields_reach_into_the_padding() -> None:
+    assert receptive_field(architecture("conv5").layer("c1"), 0, 0) == Box(-1, -1, 2, 2)
+    assert receptive_field(architecture("lenet5x5").layer("c3"), 0, 9) == Box(18, 0, 32, 14)
+
+
+def test_kernels_are_the_weights_and_pooling_has_none() -> None:
+    net = network()
+    assert torch.equal(kernel(net, "c3", 4), net.module.get_parameter("c3.weight")[4])
+    with pytest.raises(ConfigError, match="s2 has no kernel"):
+        kernel(net, "s2", 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "at"), [("c1", (6, 0, 0)), ("c1", (0, 28, 0)), ("fc5", (120, 0, 0)), ("c9", (0, 0, 0))]
+)
+def test_a_cell_that_is_not_there_is_one_line(step: str, at: tuple[int, int, int]) -> None:
+    with pytest.raises(ConfigError, match="has no"):
+        explain(network(), IMAGES[0], step, *at)
+
+
+@pytest.mark.parametrize("step", ["c1_activation", "s4", "fc6_activation", "fc7"])
+def test_a_scan_finds_the_top_pictures_and_counts_every_cell(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "BATCH", 16)  # three batches, the last one smaller
+    net = network(activation="tanh")
+    values = activations(net, IMAGES)[step].values
+    flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
+    heard: list[float] = []
+    found = scan(net, IMAGES, step, heard.append)
+    assert found.pictures == len(IMAGES)
+    assert heard[-1] == 1
+    peaks, order = flat.amax(2).T.topk(9)
+    torch.testing.assert_close(found.peaks, peaks)
+    for channel in range(flat.shape[1]):
+        assert found.top[channel].tolist() == order[channel].tolist()
+        picture, (row, column) = int(found.top[channel, 0]), found.places[channel, 0].tolist()
+        cell = values[picture, channel, row, column] if values.ndim == 4 else values[picture, channel]
+        assert cell == found.peaks[channel, 0]
+        counted = torch.histogram(flat[:, channel].flatten(), found.edges).hist
+        # a value on an edge may fall to either side of it
+        assert (counted.long().cumsum(0) - found.counts[channel].cumsum(0)).abs().max() <= 2
+        assert found.counts[channel].sum() == flat[:, channel].numel()
+    assert torch.equal(found.low, flat.amin((0, 2)))
+
+
+def test_a_scan_of_few_pictures_of_a_dead_and_a_diverged_channel() -> None:
+    net = network(activation="relu")
+    weights: dict[str, Tensor] = {name: weight.clone() for name, weight in net.module.state_dict().items()}
+    weights["c1.bias"][0] = -1e3
+    weights["c1.bias"][1] = math.nan
+    found = scan(load_network(net.arch, "relu", "max", weights), IMAGES[:4], "c1_activation")
+    assert found.top.shape == (6, 4)
+    assert [found.is_dead(channel) for channel in range(3)] == [True, False, False]
+    assert found.counts[1].sum() == 0
+    assert found.counts[0].sum() == 4 * 28 * 28
+
+
+def test_a_scan_reads_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "BATCH", 8)
+    monkeypatch.setattr(units, "SCAN_CELLS", 20 * 6 * 28 * 28)
+    assert scan(network(), IMAGES, "c1").pictures == 20
+
+
+def test_every_step_has_a_name() -> None:
+    net = network("conv5")
+    assert step_names(net.arch) == tuple(activations(net, IMAGES[:1]))
+    assert step_names(architecture("f30")) == ("fc1", "fc1_activation", "fc2")
