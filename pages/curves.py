@@ -168,27 +168,27 @@ def picked(key: str) -> None:
     """A click on a panel: its epoch is the one to look at below."""
     points = st.session_state[key].selection.get("pick") or []
     if points:
-        st.session_state.epoch = int(points[0]["epoch"])
+        st.session_state.curve_epoch = int(points[0]["epoch"])
 
 
 def at_an_epoch(chosen: Sequence[TrackedRun]) -> None:
     """From an epoch of a run to its feature maps, or to a fork."""
     last = max(run.epoch for run in chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    st.session_state.setdefault("epoch", last)
-    st.session_state.epoch = min(st.session_state.epoch, last)
-    epoch = row.number_input(
-        "Epoch (or click one in a chart)", 0, max(last, 1), key="epoch", width=230, bind="query-params"
-    )
+    asked = st.query_params.get("epoch", "")
+    st.session_state.setdefault("curve_epoch", int(asked) if asked.isdigit() else last)
+    st.session_state.curve_epoch = max(min(st.session_state.curve_epoch, last), 0)
+    epoch = int(row.number_input("Epoch (or click one in a chart)", 0, max(last, 1), key="curve_epoch", width=230))
+    st.query_params["epoch"] = str(epoch)  # not bound: the feature maps have an epoch of their own
     by_id = {run.id: run for run in chosen if run.first_epoch <= epoch <= run.epoch}
     if not by_id:
         row.caption("None of these runs has been trained so far.")
         return
     run = by_id[row.selectbox("of", list(by_id), format_func=lambda key: ui.label(by_id[key]), key="epoch_run")]
     if row.button("Feature maps", icon=":material/grid_view:", key="maps"):
-        st.switch_page("pages/feature_maps.py", query_params={"run": run.id[:8], "epoch": str(int(epoch))})
+        st.switch_page("pages/feature_maps.py", query_params={"run": run.id[:8], "epoch": str(epoch)})
     with row.popover("Fork here", icon=":material/call_split:"):
-        forms.fork(run, int(epoch), f"{run.id} {epoch}")
+        forms.fork(run, epoch, f"{run.id} {epoch}")
     with row.popover(f"Continue all {len(chosen)}" if len(chosen) > 1 else "Continue", icon=":material/resume:"):
         forms.more_epochs(chosen, "curves")
 

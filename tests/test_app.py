@@ -173,7 +173,7 @@ def test_a_findings_trial_is_launched_by_its_button() -> None:
 def test_a_fork_from_the_curves() -> None:
     (run_id,) = seed([0.1, 0.4, 0.5])
     opened = app("pages/curves.py")
-    opened.number_input(key="epoch").set_value(1).run()
+    opened.number_input(key="curve_epoch").set_value(1).run()
     fork = f"{run_id} 1"
     assert opened.button(key=f"fork {fork}").disabled
     opened.text_input(key=f"fork lr {fork}").set_value("fast").run()
@@ -224,5 +224,5 @@ def test_the_address_says_what_is_shown() -> None:
         "Images",
     )
     assert opened.multiselect(key="facets").value == ["lr"]
-    assert opened.number_input(key="epoch").value == 1
+    assert opened.number_input(key="curve_epoch").value == 1
     assert "gone from the address" in said(opened)
