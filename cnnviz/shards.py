@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ class Failed:
 
     shard: Shard
     message: str
+    died: bool = False  # its process was killed: nothing says that the runs are to blame
 
 
 def cores() -> int:
@@ -91,19 +93,21 @@ def train(
     starts: Sequence[Start] | None = None,
     device: str = "cpu",
     stopped: Callable[[], Collection[int]] = tuple,
+    shards: Sequence[Shard] | None = None,
 ) -> Generator[EpochResult | Told | Failed | None]:
     """Train the runs, each to its config.epochs. Yields what happens, and None at least twice a second.
 
-    stopped() names runs (by index) to leave out from now on. A script that calls this needs the usual
-    `if __name__ == "__main__":`, as its processes are spawned.
+    stopped() names runs (by index) to leave out from now on. shards=None plans them. A script that calls this needs the
+    usual `if __name__ == "__main__":`, as its processes are spawned.
     """
     starts = starts or [fresh_start(config) for config in configs]
-    shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
+    if shards is None:
+        shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
     waiting, working = deque(shards), dict[Connection, tuple[Shard, Any]]()
     at_once = cores() if device == "cpu" else 1
     try:
         while waiting or working:
-            while waiting and len(working) < at_once:
+            while waiting and (not working or _threads(working) + waiting[0].threads <= at_once):
                 shard = waiting.popleft()
                 pipe, process = _launch(
                     shard, [configs[run] for run in shard.runs], [starts[run] for run in shard.runs], device
@@ -119,11 +123,12 @@ def train(
                     pipe.close()
                     process.join()
                     if isinstance(message, str):
-                        yield Failed(shard, message)
+                        yield Failed(shard, message, died=(process.exitcode or 0) < 0)
                     continue
                 _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
                 if isinstance(message, EpochResult):
-                    yield replace(message, run=shard.runs[message.run])
+                    seats = tuple(shard.runs[seat] for seat in message.seats)
+                    yield replace(message, run=shard.runs[message.run], seats=seats)
                 elif isinstance(message, Progress):
                     yield Told(shard, message)
             yield None
@@ -131,6 +136,10 @@ def train(
         for _, process in working.values():
             process.kill()
             process.join()
+
+
+def _threads(working: Mapping[Connection, tuple[Shard, Any]]) -> int:
+    return sum(shard.threads for shard, _ in working.values())
 
 
 def _is_large(config: RunConfig) -> bool:
@@ -167,7 +176,9 @@ def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _
         message = pipe.recv()
     except (EOFError, OSError):
         process.join()
-        return f"the training process ended unexpectedly (exit status {process.exitcode}): perhaps memory ran out"
+        code = process.exitcode or 0
+        how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (exit status {code})"
+        return f"the training process {how}: perhaps memory ran out, then launch fewer runs together"
     if isinstance(message, EpochResult):
         return replace(message, weights=_unpack(message.weights), slots=_unpack(message.slots))
     return message
@@ -186,6 +197,7 @@ def _shard_main(
     threads: int,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     left_out: set[int] = set()
 
     def stopped() -> set[int]:
@@ -213,6 +225,14 @@ def _shard_main(
 
         traceback.print_exc()  # into the worker's log
         pipe.send(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
+def _leave_with_parent() -> None:
+    """A killed worker leaves nobody behind, not even one that is compiling or hangs."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 # Arrays, as tensors would travel through shared memory, of which containers often have little.

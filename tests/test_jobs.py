@@ -14,9 +14,10 @@ import psutil
 import pytest
 import torch
 
-from cnnviz import jobs, tracking
+from cnnviz import jobs, resume, shards, tracking
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
+from cnnviz.training import fresh_start
 
 PROJECT = Path(__file__).parents[1]
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
@@ -75,7 +76,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
         assert steps_of(run_id) == [0, 1, 2, 3]
         (segment,) = run.segments
         assert segment.start_epoch == 0
-        assert segment.stack == max(1, 4 // jobs.shards.cores())
+        assert segment.stack == max(1, 4 // shards.cores())
         frame = tracking.history([run_id], ["epoch_seconds"])
         assert run.seconds == pytest.approx(frame.value.sum())
     wait_for(lambda: not jobs.workers()[0].alive)
@@ -113,7 +114,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
     content = bytearray(damaged.read_bytes())
     content[-5] ^= 1
     damaged.write_bytes(content)
-    start, message = jobs._start_of(tracking.run(run_id))
+    start, message = resume.start_of(tracking.run(run_id))
     assert start.epoch == last - 1
     assert damaged.name in message
 
@@ -171,7 +172,7 @@ def test_estimates_learn_from_what_was_measured() -> None:
     guess = jobs.estimate([TINY], "cpu")
     assert not guess.measured
     assert guess.sentence.startswith("1 run, one stack, about ")
-    jobs._note_speed("cpu", TINY, 1, 0.010)
+    jobs.note_speed("cpu", TINY, 1, 0.010)
     measured = jobs.estimate([TINY], "cpu")
     assert measured.measured
     assert measured.seconds == pytest.approx(10 + 1.1 * 0.010 * 900)
@@ -212,7 +213,7 @@ def test_an_mlflow_ui_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
     before = dict(os.environ)
-    pipe, process = jobs.shards._launch(jobs.shards.Shard((0,), 1), [TINY], [jobs.fresh_start(TINY)], "cpu")
+    pipe, process = shards._launch(shards.Shard((0,), 1), [TINY], [fresh_start(TINY)], "cpu")
     assert dict(os.environ) == before
     process.kill()
     pipe.close()
