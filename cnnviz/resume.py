@@ -166,9 +166,10 @@ def start_at(run: TrackedRun, epoch: int) -> Start:
 
 
 def mended_segments(run: TrackedRun) -> tuple[Segment, ...]:
-    """The run's stretches; the last one's time from the epochs, as a kill may fall between these and that."""
+    """The run's stretches, the last one's time from its epochs: a kill may have fallen between noting it and them."""
     if not run.segments:
         return ()
     *earlier, last = run.segments
     frame = tracking.history([run.id], ["epoch_seconds"])
-    return *earlier, replace(last, seconds=float(frame[frame.epoch > last.start_epoch].value.sum()))
+    seconds = frame[frame.epoch > last.start_epoch].value
+    return (*earlier, replace(last, seconds=float(seconds.sum()))) if len(seconds) else tuple(earlier)

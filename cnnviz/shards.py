@@ -104,20 +104,22 @@ def train(
     if shards is None:
         shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
     waiting, working = deque(shards), dict[Connection, tuple[Shard, Any]]()
-    at_once = cores() if device == "cpu" else 1
+    at_once, ready_shards = cores() if device == "cpu" else 1, set[Shard]()
     try:
         while waiting or working:
             while waiting and (not working or _threads(working) + waiting[0].threads <= at_once):
                 shard = waiting.popleft()
-                pipe, process = _launch(
-                    shard, [configs[run] for run in shard.runs], [starts[run] for run in shard.runs], device
-                )
+                pipe, process = _launch(shard, configs[shard.runs[0]], device)
                 working[pipe] = (shard, process)
             ready = wait(list(working), timeout=0.5)
             left_out = frozenset(stopped())
             for pipe in list(working):
                 shard, process = working[pipe]
                 message = _receive(pipe, process) if pipe in ready else None
+                if isinstance(message, _Ready):
+                    _tell(pipe, ([configs[run] for run in shard.runs], [_packed(starts[run]) for run in shard.runs]))
+                    ready_shards.add(shard)
+                    continue
                 if message is not None and not isinstance(message, Progress | EpochResult):
                     del working[pipe]
                     pipe.close()
@@ -125,7 +127,8 @@ def train(
                     if isinstance(message, str):
                         yield Failed(shard, message, died=(process.exitcode or 0) < 0)
                     continue
-                _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
+                if shard in ready_shards:
+                    _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
                 if isinstance(message, EpochResult):
                     seats = tuple(shard.runs[seat] for seat in message.seats)
                     yield replace(message, run=shard.runs[message.run], seats=seats)
@@ -146,22 +149,25 @@ def _is_large(config: RunConfig) -> bool:
     return architecture(config.model).multiply_adds > LARGE
 
 
+class _Ready:
+    """The process listens: now it is told what to train. As its arguments, this would leave whoever started it waiting
+    for good where the process is killed before it has read them all."""
+
+
 class _Done:
     pass
 
 
-def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], device: str) -> tuple[Connection, Any]:
+def _launch(shard: Shard, config: RunConfig, device: str) -> tuple[Connection, Any]:
+    """Start the shard's process; its first message is _Ready."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
-    packed = [(start.epoch, _pack(start.weights), _pack(start.slots)) for start in starts]
     environment = {"OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
-    environment |= _KEEP_MEMORY if _is_large(configs[0]) else _GIVE_BACK
+    environment |= _KEEP_MEMORY if _is_large(config) else _GIVE_BACK
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
     try:
-        process = context.Process(
-            target=_shard_main, args=(theirs, configs, packed, device, shard.threads), daemon=True
-        )
+        process = context.Process(target=_shard_main, args=(theirs, device, shard.threads), daemon=True)
         process.start()
     finally:
         for name, value in before.items():
@@ -170,7 +176,7 @@ def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start],
     return pipe, process
 
 
-def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Done:
+def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Ready | _Done:
     """The next message; a string where the shard failed."""
     try:
         message = pipe.recv()
@@ -184,21 +190,20 @@ def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _
     return message
 
 
-def _tell(pipe: Connection, left_out: set[int]) -> None:
+def _tell(pipe: Connection, message: object) -> None:
     with contextlib.suppress(OSError):  # its end is read at the next turn
-        pipe.send(left_out)
+        pipe.send(message)
 
 
-def _shard_main(
-    pipe: Connection,
-    configs: Sequence[RunConfig],
-    packed: Sequence[tuple[int, Mapping[str, Any], Mapping[str, Any]]],
-    device: str,
-    threads: int,
-) -> None:
+def _packed(start: Start) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    return start.epoch, _pack(start.weights), _pack(start.slots)
+
+
+def _shard_main(pipe: Connection, device: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     left_out: set[int] = set()
+    configs: list[RunConfig] = []
 
     def stopped() -> set[int]:
         nonlocal left_out
@@ -208,6 +213,8 @@ def _shard_main(
 
     try:
         torch.set_num_threads(threads)
+        pipe.send(_Ready())
+        configs, packed = pipe.recv()
         starts = [Start(epoch, _unpack(weights), _unpack(slots)) for epoch, weights, slots in packed]
         pipe.send(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
         dataset = data.load(configs[0].dataset)

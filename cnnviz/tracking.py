@@ -546,14 +546,14 @@ def _noted(neighbours: Neighbours | None) -> str:
 
 
 def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> None:
-    """Write one epoch, at step = epoch: all of its metrics in one transaction, the segments in another."""
+    """Write one epoch: all of its metrics in one transaction, at step = epoch.
+
+    The segments go before, in one of their own: killed in between, they are mended from the epochs that are there.
+    """
     now = int(time.time() * 1000)
     with _plainly():
-        _client().log_batch(
-            run_id,
-            metrics=[Metric(name, float(value), now, epoch) for name, value in metrics.items()],
-            tags=[RunTag("cnnviz.segments", json.dumps([asdict(segment) for segment in segments]))],
-        )
+        _tag(run_id, {"segments": json.dumps([asdict(segment) for segment in segments])})
+        _client().log_batch(run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()])
 
 
 def finish(run_id: str, status: str, message: str | None = None) -> None:

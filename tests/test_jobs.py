@@ -17,7 +17,6 @@ import torch
 from cnnviz import jobs, resume, shards, tracking
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
-from cnnviz.training import fresh_start
 
 PROJECT = Path(__file__).parents[1]
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
@@ -213,7 +212,7 @@ def test_an_mlflow_ui_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
     before = dict(os.environ)
-    pipe, process = shards._launch(shards.Shard((0,), 1), [TINY], [fresh_start(TINY)], "cpu")
+    pipe, process = shards._launch(shards.Shard((0,), 1), TINY, "cpu")
     assert dict(os.environ) == before
     process.kill()
     pipe.close()
