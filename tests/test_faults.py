@@ -26,6 +26,7 @@ from cnnviz import checkpoints, jobs, tracking, worker
 from cnnviz.config import RunConfig
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "12"))
+BY_HAND = KILLS > 12  # longer than anybody waits for the tests
 SEED = int(os.environ.get("CNNVIZ_SEED", "0")) or random.randrange(1, 10**6)
 BASE = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, lr=0.05, momentum=0.5)
 # Their stack shrinks on the way: three of the five are done at half time.
@@ -161,6 +162,7 @@ def whole(run_ids: list[str]) -> tuple[int, int]:
 
 
 State = list[list[dict[str, torch.Tensor]]]
+took = 5.0  # seconds that a worker needs when nothing happens
 
 
 def state(run_ids: list[str]) -> State:
@@ -188,8 +190,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, _drawn: Path) -> State
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setenv("CNNVIZ_DATA", str(_drawn))
-        run_ids = schedule()
+        run_ids, began = schedule(), time.monotonic()
         go_on()
+        global took
+        took = time.monotonic() - began
         return state(run_ids)
 
 
@@ -233,24 +237,35 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     run_ids = schedule()
     for fault, message in [
         ("the disk fills at a checkpoint", "free some space"),
+        ("a shard is killed", "was killed (signal 9)"),
+        ("terminated", ""),
         ("the clock goes back a day", ""),
+        *[("the disk fills at the metrics", "No space left"), ("Ctrl-C", ""), ("the clock goes on a day", "")]
+        * BY_HAND,
     ]:
+        before, _ = whole(run_ids)
         go_on(fault)
-        told = " ".join(tracking.run(run_id).message for run_id in run_ids)
-        print(f"{fault}: {told}")
-        assert message in told
+        told = {tracking.run(run_id).message for run_id in run_ids}
+        after, twice = whole(run_ids)
+        print(f"{fault}: {before} epochs before, {after} after, {twice} steps twice: {max(told)}")
+        assert any(message in each for each in told)
+        assert all("\n" not in each for each in told)
+        if not any(tracking.run(run_id).active for run_id in run_ids):
+            assert equal(state(run_ids), undisturbed)
+            run_ids = schedule()
+    go_on()
     assert whole(run_ids)[1] == 0
     assert equal(state(run_ids), undisturbed)
 
 
 def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State) -> None:
-    print(f"CNNVIZ_SEED={SEED} CNNVIZ_KILLS={KILLS}")
+    print(f"CNNVIZ_SEED={SEED} CNNVIZ_KILLS={KILLS}, within {took:.1f} s of a start")
     draw, kills, finished, lost, twice = random.Random(SEED), Counter[str](), 0, 0, 0
     run_ids = schedule()
     while kills.total() < KILLS or any(tracking.run(run_id).active for run_id in run_ids):
         process = start()
         before, _ = whole(run_ids)
-        process.join(draw.uniform(0, 5) if kills.total() < KILLS else None)
+        process.join(draw.uniform(0, took) if kills.total() < KILLS else None)
         with contextlib.suppress(psutil.NoSuchProcess):
             family = psutil.Process(process.pid).children(recursive=True)
             victim = draw.choice(["worker", "shard", "all"]) if family else "worker"

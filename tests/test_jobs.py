@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from cnnviz import jobs, resume, shards, tracking
+from cnnviz import jobs, resume, shards, tracking, worker
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
 
@@ -85,13 +85,13 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
 
 def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
     (through,) = tracking.schedule([TINY], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(through).status == "FINISHED")
-    worker.wait()
+    started.wait()
     (broken,) = tracking.schedule([TINY], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(broken).epoch >= 1)
-    kill_all(worker)
+    kill_all(started)
     assert tracking.run(broken).status == "RUNNING"
     assert not jobs.workers()[0].alive
     jobs.ensure_worker()
@@ -104,9 +104,9 @@ def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
 
 def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 2)
-    kill_all(worker)
+    kill_all(started)
     folder = tracking.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
     last = tracking.run(run_id).epoch
     damaged = folder / f"epoch-{last:04d}.safetensors"
@@ -120,11 +120,11 @@ def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
 
 def test_stopping_keeps_the_complete_epochs() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 1)
     jobs.stop([run_id])
     wait_for(lambda: tracking.run(run_id).status == "KILLED", 30)
-    assert worker.wait(30) == 0
+    assert started.wait(30) == 0
     epoch = tracking.run(run_id).epoch
     assert tracking.checkpoint_epochs(run_id)[-1] == epoch
     jobs.continue_runs([run_id], 1)
@@ -134,10 +134,10 @@ def test_stopping_keeps_the_complete_epochs() -> None:
 
 def test_sigterm_leaves_the_runs_waiting() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 1)
-    worker.send_signal(signal.SIGTERM)
-    worker.wait(20)
+    started.send_signal(signal.SIGTERM)
+    started.wait(20)
     assert tracking.run(run_id).status == "SCHEDULED"
     assert "Traceback" not in (tracking.home() / "test.log").read_text()
 
@@ -222,9 +222,9 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
 def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
     parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
     (run_id,) = tracking.schedule([parent], "cpu")
-    assert jobs.work("cpu")
+    assert worker.work("cpu")
     fork = tracking.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
-    assert jobs.work("cpu")
+    assert worker.work("cpu")
     run = tracking.run(fork)
     assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
     assert steps_of(fork) == [1, 2, 3]
