@@ -522,7 +522,8 @@ def start(run_id: str, message: str = "", neighbours: Neighbours | None = None) 
     with _turn():
         if not is_wanted(run_id):
             return False
-        _tag(run_id, {"message": message, "stack": _noted(neighbours)})
+        said = {"message": message} if message else {}  # what happened to it before stays said
+        _tag(run_id, said | {"stack": _noted(neighbours)})
         _client().update_run(run_id, status="RUNNING")
     return True
 

@@ -89,7 +89,7 @@ class _Training:
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, CnnvizError) else f"{type(error).__name__}: {error}"
-            self._release(" ".join(f"it waits, as its worker had to stop: {reason}".split()))
+            self._release(" ".join(f"its worker had to stop: {reason}".split()))
             self._say("failed", " ".join(reason.split()))
             raise
 

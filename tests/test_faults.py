@@ -55,14 +55,16 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def at_call(number: int, owner: Any, name: str, then: Callable[[], None] = die) -> Callable[[], None]:
-    """At the number-th call of owner.name, something happens instead."""
+def at_call(number: int, owner: Any, name: str, then: Callable[[], object] = die) -> Callable[[], None]:
+    """Just before the number-th call of owner.name, something happens."""
 
     def put_in_place() -> None:
         plain, calls = getattr(owner, name), iter(range(1, 10**9))
 
         def called(*arguments: Any, **options: Any) -> Any:
-            return then() if next(calls) == number else plain(*arguments, **options)
+            if next(calls) == number:
+                then()
+            return plain(*arguments, **options)
 
         setattr(owner, name, called)
 
@@ -105,10 +107,8 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def step_clock(seconds: float) -> float:
-    plain = time.time_ns
-    time.time = lambda: plain() / 1e9 + seconds
-    return time.time()
+def step_clock(seconds: float) -> None:
+    time.time = lambda: time.time_ns() / 1e9 + seconds
 
 
 def worker_main(environment: dict[str, str], fault: str) -> None:
