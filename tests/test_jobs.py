@@ -1,13 +1,14 @@
 """The worker for real: its own process, real signals, the synthetic data."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -231,3 +232,75 @@ def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
     assert tracking.checkpoint_epochs(fork) == [1, 2, 3]
     assert [segment.start_epoch for segment in run.segments] == [1]
     assert tracking.run(run_id).epoch == 1
+
+
+def test_a_worker_that_hangs_is_seen_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run_id,) = tracking.schedule([replace(TINY, epochs=40)], "cpu")
+    hanging = start_worker()
+    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    monkeypatch.setattr(jobs, "SHARD_SILENT_SECONDS", 6)
+    assert jobs.workers()[0].hangs_for is None
+    for shard in psutil.Process(hanging.pid).children():
+        shard.suspend()
+    wait_for(lambda: jobs.workers()[0].hangs_for is not None)
+    assert (jobs.workers()[0].hangs_for or 0) >= 6
+    jobs.replace_worker("cpu")
+    hanging.wait(20)
+    epoch = tracking.run(run_id).epoch
+    wait_for(lambda: tracking.run(run_id).epoch > epoch)
+    assert steps_of(run_id) == list(range(tracking.run(run_id).epoch + 1))
+
+
+def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = jobs.WorkerStatus("cpu", 1, "training", time.time() - 100, silent_seconds=2.0)
+    assert (status.hangs_for or 0) >= 100
+    assert replace(status, alive=False).hangs_for is None
+    assert replace(status, updated_at=time.time() + 3600).hangs_for is None  # the clock was set back
+    assert replace(status, updated_at=time.time(), silent_seconds=500.0).hangs_for is None  # compiling
+
+
+def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -> None:
+    configs = [replace(TINY, epochs=500, loss="mse"), replace(TINY, epochs=4)]
+    gone, stays = tracking.schedule(configs, "cpu")
+    started = start_worker()
+    wait_for(lambda: tracking.run(gone).epoch >= 1)
+    with pytest.raises(StoreError, match="stop it first"):
+        tracking.delete([gone])
+    with pytest.raises(StoreError, match="still training"):
+        jobs.continue_runs([gone], 3)
+    tracking._client().delete_run(gone)  # as MLflow's own UI does
+    assert started.wait(120) == 0
+    assert tracking.run(stays).status == "FINISHED"
+    assert steps_of(stays) == [0, 1, 2, 3, 4]
+
+
+def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.schedule([TINY], "cpu")
+    started: list[object] = []
+    monkeypatch.setattr(jobs, "_detached", lambda command, log: started.append(command))
+    failed = jobs.WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")
+    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(failed)))
+    jobs.ensure_worker()
+    assert not started
+    assert ["no room: free some space" in line for line in jobs.troubles(jobs.workers())] == [True]
+    monkeypatch.setattr(jobs, "_free_bytes", lambda: 1_000)
+    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(replace(failed, updated_at=time.time() - 60))))
+    jobs.ensure_worker()
+    assert not started
+    assert "0.0 MB left" in jobs.troubles([])[0]
+    monkeypatch.setattr(jobs, "_free_bytes", lambda: 10**9)
+    jobs.ensure_worker()
+    assert len(started) == 1
+    jobs._started.clear()
+
+
+def test_a_log_is_begun_again_where_it_grew_too_long() -> None:
+    log = jobs.file_of("cpu", "log")
+    log.write_bytes(bytes(jobs.LOG_BYTES + 1))
+    jobs.bound_log("cpu")
+    assert log.stat().st_size == 0
+
+
+def test_no_zombie_is_left() -> None:
+    process = jobs._detached([sys.executable, "-c", ""], jobs.file_of("cpu", "log"))
+    wait_for(lambda: not psutil.pid_exists(process.pid), 20)
