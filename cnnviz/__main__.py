@@ -1,6 +1,7 @@
 """python -m cnnviz: the same path as the app's, without a screen."""
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -129,7 +130,7 @@ def _watch(run_ids: Sequence[str]) -> None:
     """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
     from tqdm import tqdm
 
-    from cnnviz import jobs, tracking
+    from cnnviz import jobs, tracking, worker
 
     devices = sorted({tracking.run(run_id).device for run_id in run_ids})
     stops = 0
@@ -137,16 +138,16 @@ def _watch(run_ids: Sequence[str]) -> None:
         shown = _Bar(bar, run_ids)
         try:
             for device in devices:
-                if not jobs.work(device, run_ids, shown):
+                if not worker.work(device, run_ids, shown):
                     bar.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
             while any(tracking.run(run_id).active for run_id in run_ids):
                 for status in jobs.workers():
                     shown(status)
                 jobs.ensure_worker()
                 time.sleep(1)
-        except (KeyboardInterrupt, jobs.Stopped):
+        except (KeyboardInterrupt, worker.Stopped):
             active = [run_id for run_id in run_ids if tracking.run(run_id).active]
-            tracking.request_stop(active)
+            tracking.request_stop(active, ended_ok=True)
             stops = len(active)
     jobs.ensure_worker()  # for what others scheduled meanwhile
     _print_table([tracking.run(run_id) for run_id in run_ids])
@@ -186,18 +187,19 @@ class _Bar:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from cnnviz import jobs
+    from cnnviz import jobs, worker
 
     def say(status: "WorkerStatus", said: list[str] = []) -> None:  # noqa: B006 — remembers the last line
         line = f"{status.phase} {status.message}".strip()
         if said[-1:] != [line]:
             said[:] = [line]
-            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}: {len(status.runs)} runs", flush=True)
+            with contextlib.suppress(OSError):  # a full disk takes no log
+                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}: {len(status.runs)} runs", flush=True)
 
     try:
-        if not jobs.work(options.device, on_status=say):
+        if not worker.work(options.device, on_status=say):
             print(f"a worker for {jobs.resolve(options.device)} is there already")
-    except jobs.Stopped:
+    except worker.Stopped:
         print("asked to leave: the runs wait for the next worker", flush=True)
 
 

@@ -74,11 +74,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
                 file.flush()
                 os.fsync(file.fileno())
             half.replace(path)
+            _sync_folder(path.parent)
         finally:
             half.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"{path} cannot be written ({reason}): free some space or allow writing there") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A power cut must not undo the renaming either. Systems that cannot open folders do without."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Tensor]:

@@ -19,7 +19,13 @@ from cnnviz.models import IMAGE_SIZE
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # every decoder more is one more to attack
 MAX_BYTES = 20_000_000
-MAX_PIXELS = 50_000_000  # 150 MB decoded
+# Decoding takes up to 13 bytes a pixel with all the copies on the way, WebP's 20: what is opened stays below 300 MB. A
+# camera's larger JPEGs are decoded at a half or a quarter of their size, which costs no more.
+MAX_PIXELS = 20_000_000
+MAX_JPEG_PIXELS = 200_000_000
+MAX_WEBP_PIXELS = 12_000_000
+MAX_SLOW_PIXELS = 1_000_000  # of run-length coded BMP, which Pillow decodes in Python
+MAX_SCANS = 100  # of a progressive JPEG: encoders write about ten, an attacker thousands
 SHOWN = 512  # pixels a side of the square that is shown, at most
 HOWS = ("crop", "fit")
 GREY = (128, 128, 128)  # around a picture that does not fill its square: 0 once normalised
@@ -69,7 +75,7 @@ def open_picture(data: bytes | Path, name: str) -> Picture:
         except UnidentifiedImageError as error:
             raise ImageError(f"{name} is not a JPEG, PNG, WebP, GIF or BMP picture: save it as PNG or JPEG") from error
         except Image.DecompressionBombError as error:
-            raise _too_large(name) from error
+            raise _too_large(name, MAX_PIXELS) from error
         except Exception as error:  # damaged files make Pillow raise nearly anything: SyntaxError, struct.error, …
             reason = " ".join(str(error).split())[:100] or type(error).__name__
             raise ImageError(f"{name} is damaged or cut short ({reason}): download or export it again") from error
@@ -112,9 +118,7 @@ def _read(path: Path, name: str) -> bytes:
 
 def _decode(content: bytes, name: str) -> Picture:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(name)
-        notes = []
+        notes = _check_size(image, content, name)
         if getattr(image, "is_animated", False):
             notes.append("first frame")
         image.load()
@@ -127,16 +131,39 @@ def _decode(content: bytes, name: str) -> Picture:
         return Picture(name, rgb, shown_format.replace("WEBP", "WebP"), (*notes, *how))
 
 
+def _check_size(image: Image.Image, content: bytes, name: str) -> list[str]:
+    """Refuse what would take too much memory or time; where a smaller decoding avoids it, ask for that and say so."""
+    pixels = image.width * image.height
+    if image.format in ("JPEG", "MPO"):
+        if content.count(b"\xff\xda") > MAX_SCANS:  # no such bytes occur in coded data
+            raise ImageError(f"{name} is a JPEG of more than {MAX_SCANS} scans: save it as PNG")
+        baseline = "progressive" not in image.info  # else all of it is held at once
+        if MAX_PIXELS < pixels <= MAX_JPEG_PIXELS and baseline:
+            halves = 2 if pixels <= 4 * MAX_PIXELS else 4
+            was = image.size
+            image.draft(image.mode, (image.width // halves, image.height // halves))
+            if image.width * image.height <= MAX_PIXELS:
+                return [f"decoded at {image.width}×{image.height} instead of {was[0]}×{was[1]}"]
+    most = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
+    if image.format == "BMP" and image.info.get("compression") in (1, 2):
+        most = MAX_SLOW_PIXELS
+    if pixels > most:
+        raise _too_large(name, most)
+    return []
+
+
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """The picture in RGB on white, and what that took."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip at 255
-        values = np.asarray(image).astype(np.uint32)
-        grey = Image.fromarray(((values.clip(max=65535) + 128) // 257).astype(np.uint8))
-        if "transparency" in image.info:
-            alpha = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-            grey.putalpha(alpha)
-        rgb, how = _to_rgb(grey)
-        return rgb, ["16 bits scaled to 8", *how]
+        values, how = np.asarray(image), ["16 bits scaled to 8"]
+        grey = np.empty(values.shape, np.uint8)
+        clear = image.info.get("transparency")
+        for rows in range(0, len(values), 64):  # a band at a time: the steps between would take twelve bytes a pixel
+            band = values[rows : rows + 64].astype(np.int64)
+            grey[rows : rows + 64] = (band.clip(0, 65535) + 128) // 257
+            if clear is not None:
+                grey[rows : rows + 64][band == clear] = 255
+        return Image.fromarray(grey).convert("RGB"), [*how, *["transparency on white"] * (clear is not None)]
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
@@ -148,8 +175,8 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     return image.convert("RGB"), how
 
 
-def _too_large(name: str) -> ImageError:
-    return ImageError(f"{name} has more than the {MAX_PIXELS // 10**6} megapixels cnnviz opens: shrink it first")
+def _too_large(name: str, most: int) -> ImageError:
+    return ImageError(f"{name} has more than the {most // 10**6} megapixels cnnviz opens: shrink it first")
 
 
 def _on_square(image: Image.Image, side: int) -> Image.Image:

@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ class Failed:
 
     shard: Shard
     message: str
+    died: bool = False  # its process was killed: nothing says that the runs are to blame
 
 
 def cores() -> int:
@@ -91,39 +93,45 @@ def train(
     starts: Sequence[Start] | None = None,
     device: str = "cpu",
     stopped: Callable[[], Collection[int]] = tuple,
+    shards: Sequence[Shard] | None = None,
 ) -> Generator[EpochResult | Told | Failed | None]:
     """Train the runs, each to its config.epochs. Yields what happens, and None at least twice a second.
 
-    stopped() names runs (by index) to leave out from now on. A script that calls this needs the usual
-    `if __name__ == "__main__":`, as its processes are spawned.
+    stopped() names runs (by index) to leave out from now on. shards=None plans them. A script that calls this needs the
+    usual `if __name__ == "__main__":`, as its processes are spawned.
     """
     starts = starts or [fresh_start(config) for config in configs]
-    shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
+    if shards is None:
+        shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
     waiting, working = deque(shards), dict[Connection, tuple[Shard, Any]]()
-    at_once = cores() if device == "cpu" else 1
+    at_once, ready_shards = cores() if device == "cpu" else 1, set[Shard]()
     try:
         while waiting or working:
-            while waiting and len(working) < at_once:
+            while waiting and (not working or _threads(working) + waiting[0].threads <= at_once):
                 shard = waiting.popleft()
-                pipe, process = _launch(
-                    shard, [configs[run] for run in shard.runs], [starts[run] for run in shard.runs], device
-                )
+                pipe, process = _launch(shard, configs[shard.runs[0]], device)
                 working[pipe] = (shard, process)
             ready = wait(list(working), timeout=0.5)
             left_out = frozenset(stopped())
             for pipe in list(working):
                 shard, process = working[pipe]
                 message = _receive(pipe, process) if pipe in ready else None
+                if isinstance(message, _Ready):
+                    _tell(pipe, ([configs[run] for run in shard.runs], [_packed(starts[run]) for run in shard.runs]))
+                    ready_shards.add(shard)
+                    continue
                 if message is not None and not isinstance(message, Progress | EpochResult):
                     del working[pipe]
                     pipe.close()
                     process.join()
                     if isinstance(message, str):
-                        yield Failed(shard, message)
+                        yield Failed(shard, message, died=(process.exitcode or 0) < 0)
                     continue
-                _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
+                if shard in ready_shards:
+                    _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
                 if isinstance(message, EpochResult):
-                    yield replace(message, run=shard.runs[message.run])
+                    seats = tuple(shard.runs[seat] for seat in message.seats)
+                    yield replace(message, run=shard.runs[message.run], seats=seats)
                 elif isinstance(message, Progress):
                     yield Told(shard, message)
             yield None
@@ -133,26 +141,33 @@ def train(
             process.join()
 
 
+def _threads(working: Mapping[Connection, tuple[Shard, Any]]) -> int:
+    return sum(shard.threads for shard, _ in working.values())
+
+
 def _is_large(config: RunConfig) -> bool:
     return architecture(config.model).multiply_adds > LARGE
+
+
+class _Ready:
+    """The process listens: now it is told what to train. As its arguments, this would leave whoever started it waiting
+    for good where the process is killed before it has read them all."""
 
 
 class _Done:
     pass
 
 
-def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], device: str) -> tuple[Connection, Any]:
+def _launch(shard: Shard, config: RunConfig, device: str) -> tuple[Connection, Any]:
+    """Start the shard's process; its first message is _Ready."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
-    packed = [(start.epoch, _pack(start.weights), _pack(start.slots)) for start in starts]
     environment = {"OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
-    environment |= _KEEP_MEMORY if _is_large(configs[0]) else _GIVE_BACK
+    environment |= _KEEP_MEMORY if _is_large(config) else _GIVE_BACK
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
     try:
-        process = context.Process(
-            target=_shard_main, args=(theirs, configs, packed, device, shard.threads), daemon=True
-        )
+        process = context.Process(target=_shard_main, args=(theirs, device, shard.threads), daemon=True)
         process.start()
     finally:
         for name, value in before.items():
@@ -161,32 +176,34 @@ def _launch(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start],
     return pipe, process
 
 
-def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Done:
+def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Ready | _Done:
     """The next message; a string where the shard failed."""
     try:
         message = pipe.recv()
     except (EOFError, OSError):
         process.join()
-        return f"the training process ended unexpectedly (exit status {process.exitcode}): perhaps memory ran out"
+        code = process.exitcode or 0
+        how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (exit status {code})"
+        return f"the training process {how}: perhaps memory ran out, then launch fewer runs together"
     if isinstance(message, EpochResult):
         return replace(message, weights=_unpack(message.weights), slots=_unpack(message.slots))
     return message
 
 
-def _tell(pipe: Connection, left_out: set[int]) -> None:
+def _tell(pipe: Connection, message: object) -> None:
     with contextlib.suppress(OSError):  # its end is read at the next turn
-        pipe.send(left_out)
+        pipe.send(message)
 
 
-def _shard_main(
-    pipe: Connection,
-    configs: Sequence[RunConfig],
-    packed: Sequence[tuple[int, Mapping[str, Any], Mapping[str, Any]]],
-    device: str,
-    threads: int,
-) -> None:
+def _packed(start: Start) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    return start.epoch, _pack(start.weights), _pack(start.slots)
+
+
+def _shard_main(pipe: Connection, device: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     left_out: set[int] = set()
+    configs: list[RunConfig] = []
 
     def stopped() -> set[int]:
         nonlocal left_out
@@ -196,6 +213,8 @@ def _shard_main(
 
     try:
         torch.set_num_threads(threads)
+        pipe.send(_Ready())
+        configs, packed = pipe.recv()
         starts = [Start(epoch, _unpack(weights), _unpack(slots)) for epoch, weights, slots in packed]
         pipe.send(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
         dataset = data.load(configs[0].dataset)
@@ -213,6 +232,14 @@ def _shard_main(
 
         traceback.print_exc()  # into the worker's log
         pipe.send(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
+def _leave_with_parent() -> None:
+    """A killed worker leaves nobody behind, not even one that is compiling or hangs."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 # Arrays, as tensors would travel through shared memory, of which containers often have little.

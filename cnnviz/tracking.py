@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -41,6 +41,8 @@ FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_si
 _OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
 PAGE = 1000  # runs a search returns at once
 _MANY = 10**9
+_LONGEST_TAG = 8000  # characters, MLflow's limit
+SHORT = 12  # letters of a run's id where a stack's seats are noted
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -59,6 +61,22 @@ class Segment:
     stack: int = 1  # networks trained together as one
 
 
+SEGMENT = tuple(each.name for each in fields(Segment))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The stack a run is trained in. Its last bits depend on it, so an interrupted run goes on in the same one."""
+
+    begun: str  # id of the run that was marked last: while it is not, nothing of the batch has been trained
+    threads: int
+    seats: tuple[tuple[int, tuple[str, ...]], ...]  # first epoch → ids of the runs side by side, shortened
+
+    def at(self, epoch: int) -> tuple[str, ...]:
+        """The seats in which that epoch is trained."""
+        return next(ids for first, ids in reversed(self.seats) if first <= max(epoch, self.seats[0][0]))
+
+
 @dataclass(frozen=True)
 class TrackedRun:
     """A run as the store knows it."""
@@ -74,6 +92,7 @@ class TrackedRun:
     message: str = ""  # why it failed, or what it recovered from
     stopping: bool = False  # the user asked to stop it and the worker has not yet
     segments: tuple[Segment, ...] = ()
+    neighbours: Neighbours | None = None  # None: not begun, or begun before cnnviz noted them
     accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
     parent: str = ""  # id of the run this one was forked from
     first_epoch: int = 0  # 0, or the epoch at which it left its parent
@@ -120,23 +139,51 @@ def _embedded() -> bool:
     return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
+_REMEDIES = {
+    "disk is full": "free some space",
+    "no space left": "free some space",
+    "disk i/o error": "free some space, or check the disk",
+    "readonly": "allow writing there, or set CNNVIZ_HOME to another folder",
+    "permission denied": "allow writing there, or set CNNVIZ_HOME to another folder",
+    "locked": "another program holds it; try again",
+    "can't locate revision": "a newer MLflow made it; install that one, or set CNNVIZ_HOME to another folder",
+}
+
+
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
-    """MLflow's and SQLite's exceptions as one line."""
+    """MLflow's, SQLite's and the file system's exceptions as one line with its remedy."""
     try:
         yield
     except CnnvizError:
         raise
-    except MlflowException as error:
-        raise StoreError(f"the store at {tracking_uri()} refused: {_first_line(error)}") from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("sqlalchemy", "sqlite3", "alembic", "requests", "urllib3"):
+        known = ("mlflow", "sqlalchemy", "sqlite3", "alembic", "requests", "urllib3")
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in known:
             raise
-        raise StoreError(f"the store at {tracking_uri()} cannot be used: {_first_line(error)}") from error
+        reason = _first_line(error)
+        remedy = next((each for sign, each in _REMEDIES.items() if sign in reason.lower()), "")
+        raise StoreError(
+            f"the store at {tracking_uri()} cannot be used: {reason}" + f": {remedy}" * bool(remedy)
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """One at a time through what looks at a run's status and then changes it: no stop or deletion is overtaken."""
+    with _plainly():
+        _client()
+        try:
+            with FileLock(home() / "queue.lock").acquire(timeout=30):
+                yield
+        except Timeout as error:
+            raise StoreError(
+                f"another process holds {home() / 'queue.lock'} for long: end it, then try again"
+            ) from error
 
 
 @cache
@@ -158,7 +205,8 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
                         leftover.unlink()
                 with contextlib.closing(sqlite3.connect(database)) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
-            client = MlflowClient(uri)
+            # Eight sessions at once may keep a writer waiting for longer than SQLite's five seconds.
+            client = MlflowClient(f"{uri}?timeout=60" if uri.startswith("sqlite:///") and "?" not in uri else uri)
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 location = (folder / "artifacts").as_uri() if _embedded() else None
@@ -167,9 +215,25 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
                 raise StoreError(f"the experiment {EXPERIMENT!r} was deleted in MLflow: restore it there first")
             else:
                 number = experiment.experiment_id
+                if _embedded():
+                    _follow_a_move(database, experiment.artifact_location, (folder / "artifacts").as_uri(), number)
             if fresh:
                 marker.unlink()
     return client, number
+
+
+def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> None:
+    """MLflow notes absolute addresses; where the store's folder was moved, its own UI would look in the old place."""
+    if noted == actual:
+        return
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?)"
+            " WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+            (actual, len(noted) + 1, experiment, len(noted) + 1, f"{noted}/"),
+        )
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (actual, experiment))
+        connection.commit()
 
 
 def _client() -> MlflowClient:
@@ -289,7 +353,11 @@ def _describe(found: Run, accuracy: list[tuple[int, float]]) -> TrackedRun | Non
             epochs=int(tags["cnnviz.target_epochs"]),
             **{name: params[name] for name in ("model", "activation", "pooling", "loss", "optimizer", "dataset")},
         )
-        segments = tuple(Segment(**each) for each in json.loads(tags.get("cnnviz.segments", "[]")))
+        segments = tuple(
+            Segment(**{name: each[name] for name in SEGMENT if name in each})  # a newer cnnviz may note more
+            for each in json.loads(tags.get("cnnviz.segments") or "[]")
+        )
+        neighbours = _neighbours(tags.get("cnnviz.stack", ""))
     except (KeyError, ValueError, TypeError, ConfigError):
         return None  # another program's, or edited by hand: not ours to show
     return TrackedRun(
@@ -304,10 +372,19 @@ def _describe(found: Run, accuracy: list[tuple[int, float]]) -> TrackedRun | Non
         message=tags.get("cnnviz.message", ""),
         stopping=tags.get("cnnviz.stop") == "true",
         segments=segments,
+        neighbours=neighbours,
         accuracy=tuple(value for _, value in accuracy),
         parent=tags.get("cnnviz.parent", ""),
         first_epoch=int(tags.get("cnnviz.fork_epoch", 0)),
     )
+
+
+def _neighbours(text: str) -> Neighbours | None:
+    if not text:
+        return None
+    noted = json.loads(text)
+    seats = tuple((int(first), tuple(ids)) for first, ids in noted["seats"])
+    return Neighbours(noted["begun"], int(noted["threads"]), seats) if seats else None
 
 
 # -- the user's hand -------------------------------------------------------------------------------
@@ -316,7 +393,7 @@ def _describe(found: Run, accuracy: list[tuple[int, float]]) -> TrackedRun | Non
 def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
     """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
     with _plainly():
-        return [_release(_create(config, device)) for config in configs]
+        return [_release(_create(config, device), config) for config in configs]
 
 
 def _create(config: RunConfig, device: str, origin: str = "") -> str:
@@ -324,7 +401,6 @@ def _create(config: RunConfig, device: str, origin: str = "") -> str:
     client = _client()
     values = asdict(config)
     tags = {
-        "cnnviz.target_epochs": str(config.epochs),
         "cnnviz.device": device,
         "cnnviz.queued_at": repr(time.time()),
         "cnnviz.train_loss": "train_*: mean over the epoch as it trains; train_*_exact: with the test figures' weights",
@@ -340,8 +416,10 @@ def _create(config: RunConfig, device: str, origin: str = "") -> str:
     return run_id
 
 
-def _release(run_id: str) -> str:
-    _client().update_run(run_id, status="SCHEDULED")  # last: a worker must not find half a run
+def _release(run_id: str, config: RunConfig) -> str:
+    _client().update_run(run_id, status="SCHEDULED")
+    # Last, as runs without it are passed over: neither a worker nor a page must find half a run.
+    _client().set_tag(run_id, "cnnviz.target_epochs", str(config.epochs))
     return run_id
 
 
@@ -373,18 +451,21 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
         _tag(forked, {"parent": parent.id, "fork_epoch": epoch})
         save_checkpoint(forked, epoch, weights, {})
         record(forked, epoch, figures, [])
-        return _release(forked)
+        return _release(forked, config)
 
 
-def request_stop(run_ids: Sequence[str]) -> None:
-    """Waiting runs are stopped at once; training ones by their worker, which keeps the last complete epoch."""
-    with _plainly():
+def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
+    """Waiting runs are stopped at once; training ones by their worker, which keeps the last complete epoch.
+
+    Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
+    """
+    with _turn():
         for each in [run(run_id) for run_id in run_ids]:
             if each.status == "SCHEDULED":
                 _client().set_terminated(each.id, "KILLED")
             elif each.status == "RUNNING":
                 _client().set_tag(each.id, "cnnviz.stop", "true")
-            else:
+            elif not ended_ok:
                 raise StoreError(f"{each.name} is not training: there is nothing to stop")
 
 
@@ -392,21 +473,24 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
     if not 1 <= epochs <= 10_000:
         raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
-    with _plainly():
+    with _turn():
         chosen = [run(run_id) for run_id in run_ids]
         for each in chosen:
             if each.active:
                 raise StoreError(f"{each.name} ({each.id[:8]}) is still training or waiting: let it finish or stop it")
         for each in chosen:
-            _tag(each.id, {"target_epochs": max(each.epoch, 0) + epochs, "queued_at": time.time(), "message": ""})
+            target = max(each.epoch, 0) + epochs
+            fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
+            _tag(each.id, {"target_epochs": target} | fresh)
             _client().update_run(each.id, status="SCHEDULED")
     return [each.id for each in chosen]
 
 
 def delete(run_ids: Sequence[str]) -> None:
-    """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Not while they train."""
-    with _plainly():
-        chosen = [run(run_id) for run_id in run_ids]
+    """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Raises StoreError for one that
+    is training; one that somebody has deleted already is no error."""
+    with _turn():
+        chosen = [run(run_id) for run_id in run_ids if not _is_deleted(run_id)]
         for each in chosen:
             if each.status == "RUNNING":
                 raise StoreError(f"{each.name} ({each.id[:8]}) is training: stop it first")
@@ -417,40 +501,75 @@ def delete(run_ids: Sequence[str]) -> None:
 
 
 def restore(run_ids: Sequence[str]) -> None:
-    with _plainly():
-        for run_id in run_ids:
+    """Bring deleted runs back; one that is back already is no error."""
+    with _turn():
+        for run_id in filter(_is_deleted, run_ids):
             _client().restore_run(run_id)
+
+
+def _is_deleted(run_id: str) -> bool:
+    return bool(_client().get_run(run_id).info.lifecycle_stage == "deleted")
 
 
 # -- the worker's hand -----------------------------------------------------------------------------
 
 
-def start(run_id: str, message: str = "") -> None:
-    """Mark a run as training, and say what it recovered from."""
-    with _plainly():
-        _tag(run_id, {"message": message})
+def start(run_id: str, message: str = "", neighbours: Neighbours | None = None) -> bool:
+    """Mark a run as training, beside those neighbours, and say what it recovered from.
+
+    False, and nothing is marked, where somebody stopped or deleted it since it was read from the queue.
+    """
+    with _turn():
+        if not is_wanted(run_id):
+            return False
+        said = {"message": message} if message else {}  # what happened to it before stays said
+        _tag(run_id, said | {"stack": _noted(neighbours)})
         _client().update_run(run_id, status="RUNNING")
+    return True
+
+
+def is_wanted(run_id: str) -> bool:
+    """Whether the run is still there to be trained: it may have been deleted elsewhere."""
+    with _plainly():
+        info = _client().get_run(run_id).info
+    return info.lifecycle_stage == "active" and info.status in ("SCHEDULED", "RUNNING")
+
+
+def note_neighbours(run_id: str, neighbours: Neighbours) -> None:
+    """The stack has become another one. To be called before the epoch is recorded after which it has."""
+    with _plainly():
+        _tag(run_id, {"stack": _noted(neighbours)})
+
+
+def _noted(neighbours: Neighbours | None) -> str:
+    text = json.dumps(asdict(neighbours), separators=(",", ":")) if neighbours else ""
+    return text if len(text) <= _LONGEST_TAG else ""
 
 
 def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> None:
-    """Write one epoch: all of its metrics in one transaction, at step = epoch."""
+    """Write one epoch: all of its metrics in one transaction, at step = epoch.
+
+    The segments go before, in one of their own: killed in between, they are mended from the epochs that are there.
+    """
     now = int(time.time() * 1000)
     with _plainly():
-        _client().log_batch(
-            run_id,
-            metrics=[Metric(name, float(value), now, epoch) for name, value in metrics.items()],
-            tags=[RunTag("cnnviz.segments", json.dumps([asdict(segment) for segment in segments]))],
-        )
+        _tag(run_id, {"segments": json.dumps([asdict(segment) for segment in segments])})
+        _client().log_batch(run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()])
 
 
-def finish(run_id: str, status: str, message: str = "") -> None:
-    """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED."""
-    with _plainly():
-        _tag(run_id, {"stop": "", "message": message})
+def finish(run_id: str, status: str, message: str | None = None) -> None:
+    """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED. message=None leaves what was said before."""
+    with _turn():
+        if _is_deleted(run_id):
+            return
+        # In this order: killed in between, a failure keeps its reason and a stop is not forgotten.
+        if message is not None:
+            _tag(run_id, {"message": message})
         if status == "SCHEDULED":
             _client().update_run(run_id, status=status)
         else:
             _client().set_terminated(run_id, status)
+        _tag(run_id, {"stop": ""})
 
 
 def _tag(run_id: str, tags: Mapping[str, object]) -> None:
@@ -478,8 +597,10 @@ def checkpoint_epochs(run_id: str) -> list[int]:
 
 
 def save_checkpoint(run_id: str, epoch: int, weights: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
-    """Keep an epoch's weights, and the optimizer's state of the last one alone."""
+    """Keep an epoch's weights, and the optimizer's state of the last two alone. Raises CheckpointError."""
     folder = _artifacts(run_id)
+    if _embedded() and not (home() / "mlflow.db").exists():  # else the folders would be made again, and a store lost
+        raise CheckpointError(f"the store in {home()} is gone: it was moved or deleted while a run was training")
     path = folder / "checkpoints" / checkpoints.file_name(epoch)
     if optimizer:
         checkpoints.save(folder / "optimizer" / checkpoints.file_name(epoch), dict(optimizer))
@@ -489,6 +610,12 @@ def save_checkpoint(run_id: str, epoch: int, weights: Mapping[str, Any], optimiz
         if (checkpoints.epoch_of(stale) or 0) < epoch - 1:
             stale.unlink()
     _upload(run_id, path, "checkpoints")
+
+
+def sweep(run_id: str) -> None:
+    """Remove halves of files that a killed worker left. For the worker that has taken the run, and no other."""
+    for half in _artifacts(run_id).glob("*/*.tmp"):
+        half.unlink(missing_ok=True)
 
 
 def thin_checkpoints(run_id: str, best: int) -> None:

@@ -47,6 +47,7 @@ class EpochResult:
     metrics: dict[str, float]  # by the names the store uses
     weights: dict[str, Tensor] = field(repr=False)
     slots: dict[str, Tensor] = field(repr=False)
+    seats: tuple[int, ...] = ()  # the stack that trains the next epoch: the indices of its runs, in order
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,17 @@ def train_stack(
         if metrics is None:
             return
         now = {run: trainer.snapshot(seats.index(run), epoch) for run in active}
-        for run, state in now.items():
-            yield EpochResult(run, epoch, metrics[seats.index(run)], dict(state.weights), dict(state.slots))
+        figures = {run: metrics[seats.index(run)] for run in active}
         active = [run for run in active if run not in last]
-        if active and len(active) <= len(seats) // 2:
-            # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
+        # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
+        shrinks = bool(active) and len(active) <= len(seats) // 2
+        seats = active if shrinks else seats
+        for run, state in now.items():
+            yield EpochResult(run, epoch, figures[run], dict(state.weights), dict(state.slots), tuple(seats))
+        if shrinks:
             trainer = _Trainer(
                 [configs[run] for run in active], [now[run] for run in active], dataset, device, compiled
             )
-            seats = active
 
 
 def _all_stopped(runs: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:

@@ -5,6 +5,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from logging.handlers import RotatingFileHandler
 from threading import Lock
 from typing import Any
 
@@ -54,7 +55,7 @@ def readable_errors() -> Iterator[None]:
         log = tracking.home() / "app.log"
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(log, encoding="utf-8")
+            handler = RotatingFileHandler(log, maxBytes=jobs.LOG_BYTES, backupCount=1, encoding="utf-8")
             logger = logging.getLogger("cnnviz.app")
             logger.addHandler(handler)
             logger.exception("unexpected")

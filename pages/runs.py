@@ -7,6 +7,7 @@ import streamlit as st
 
 from cnnviz import charts, curves, forms, jobs, tracking, ui
 from cnnviz.charts import View
+from cnnviz.jobs import WorkerStatus
 from cnnviz.tracking import TrackedRun
 
 PANEL_WIDTH = 300  # pixels of a live chart
@@ -19,6 +20,11 @@ def state(found: Sequence[TrackedRun]) -> tuple[tuple[str, str, int], ...]:
 
 
 def live(known: tuple[tuple[str, str, int], ...]) -> None:
+    with ui.readable_errors():  # app.py's are not around a fragment that runs by itself
+        watch(known)
+
+
+def watch(known: tuple[tuple[str, str, int], ...]) -> None:
     found = ui.runs()
     if state(found) != known:
         st.rerun(scope="app")
@@ -26,7 +32,10 @@ def live(known: tuple[tuple[str, str, int], ...]) -> None:
     statuses = jobs.workers()
     if active and not any(status.alive for status in statuses):
         jobs.ensure_worker()
+    for line in jobs.troubles(statuses):
+        st.warning(ui.plain(line), icon=":material/warning:")
     for status in statuses:
+        hung(status)
         told = [status.runs[run.id] for run in active if run.id in status.runs]
         if not status.alive or not told:
             if status.alive and active:
@@ -54,6 +63,20 @@ def live(known: tuple[tuple[str, str, int], ...]) -> None:
             with row.container(width=PANEL_WIDTH):
                 st.caption(ui.plain(panel.title or "test accuracy"))
                 st.altair_chart(panel.chart, width="stretch", key=f"live {panel.title}")
+
+
+def hung(status: WorkerStatus) -> None:
+    if (seconds := status.hangs_for) is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"The worker on {status.device} has not moved for {jobs.duration(seconds)}. "
+            "Replaced, it goes on from the last complete epochs.",
+            icon=":material/warning:",
+        )
+        if st.button("Replace it", key=f"replace {status.device}", icon=":material/restart_alt:"):
+            jobs.replace_worker(status.device)
+            st.rerun()
 
 
 def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
@@ -112,7 +135,7 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
     stoppable = bool(chosen) and all(run.active for run in chosen)
     if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
         with ui.readable_errors():
-            jobs.stop(ids)
+            jobs.stop(ids, ended_ok=True)
             ui.refresh()
     deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
     with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):

@@ -1,20 +1,21 @@
 """The worker for real: its own process, real signals, the synthetic data."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from cnnviz import jobs, tracking
+from cnnviz import jobs, resume, shards, tracking, worker
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
 
@@ -75,7 +76,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
         assert steps_of(run_id) == [0, 1, 2, 3]
         (segment,) = run.segments
         assert segment.start_epoch == 0
-        assert segment.stack == max(1, 4 // jobs.shards.cores())
+        assert segment.stack == max(1, 4 // shards.cores())
         frame = tracking.history([run_id], ["epoch_seconds"])
         assert run.seconds == pytest.approx(frame.value.sum())
     wait_for(lambda: not jobs.workers()[0].alive)
@@ -85,13 +86,13 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
 
 def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
     (through,) = tracking.schedule([TINY], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(through).status == "FINISHED")
-    worker.wait()
+    started.wait()
     (broken,) = tracking.schedule([TINY], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(broken).epoch >= 1)
-    kill_all(worker)
+    kill_all(started)
     assert tracking.run(broken).status == "RUNNING"
     assert not jobs.workers()[0].alive
     jobs.ensure_worker()
@@ -104,27 +105,27 @@ def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
 
 def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 2)
-    kill_all(worker)
+    kill_all(started)
     folder = tracking.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
     last = tracking.run(run_id).epoch
     damaged = folder / f"epoch-{last:04d}.safetensors"
     content = bytearray(damaged.read_bytes())
     content[-5] ^= 1
     damaged.write_bytes(content)
-    start, message = jobs._start_of(tracking.run(run_id))
+    start, message = resume.start_of(tracking.run(run_id))
     assert start.epoch == last - 1
     assert damaged.name in message
 
 
 def test_stopping_keeps_the_complete_epochs() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 1)
     jobs.stop([run_id])
     wait_for(lambda: tracking.run(run_id).status == "KILLED", 30)
-    assert worker.wait(30) == 0
+    assert started.wait(30) == 0
     epoch = tracking.run(run_id).epoch
     assert tracking.checkpoint_epochs(run_id)[-1] == epoch
     jobs.continue_runs([run_id], 1)
@@ -134,10 +135,10 @@ def test_stopping_keeps_the_complete_epochs() -> None:
 
 def test_sigterm_leaves_the_runs_waiting() -> None:
     (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
-    worker = start_worker()
+    started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 1)
-    worker.send_signal(signal.SIGTERM)
-    worker.wait(20)
+    started.send_signal(signal.SIGTERM)
+    started.wait(20)
     assert tracking.run(run_id).status == "SCHEDULED"
     assert "Traceback" not in (tracking.home() / "test.log").read_text()
 
@@ -171,7 +172,7 @@ def test_estimates_learn_from_what_was_measured() -> None:
     guess = jobs.estimate([TINY], "cpu")
     assert not guess.measured
     assert guess.sentence.startswith("1 run, one stack, about ")
-    jobs._note_speed("cpu", TINY, 1, 0.010)
+    jobs.note_speed("cpu", TINY, 1, 0.010)
     measured = jobs.estimate([TINY], "cpu")
     assert measured.measured
     assert measured.seconds == pytest.approx(10 + 1.1 * 0.010 * 900)
@@ -212,7 +213,7 @@ def test_an_mlflow_ui_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
     before = dict(os.environ)
-    pipe, process = jobs.shards._launch(jobs.shards.Shard((0,), 1), [TINY], [jobs.fresh_start(TINY)], "cpu")
+    pipe, process = shards._launch(shards.Shard((0,), 1), TINY, "cpu")
     assert dict(os.environ) == before
     process.kill()
     pipe.close()
@@ -222,12 +223,84 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
 def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
     parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
     (run_id,) = tracking.schedule([parent], "cpu")
-    assert jobs.work("cpu")
+    assert worker.work("cpu")
     fork = tracking.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
-    assert jobs.work("cpu")
+    assert worker.work("cpu")
     run = tracking.run(fork)
     assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
     assert steps_of(fork) == [1, 2, 3]
     assert tracking.checkpoint_epochs(fork) == [1, 2, 3]
     assert [segment.start_epoch for segment in run.segments] == [1]
     assert tracking.run(run_id).epoch == 1
+
+
+def test_a_worker_that_hangs_is_seen_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run_id,) = tracking.schedule([replace(TINY, epochs=40)], "cpu")
+    hanging = start_worker()
+    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    monkeypatch.setattr(jobs, "SHARD_SILENT_SECONDS", 6)
+    assert jobs.workers()[0].hangs_for is None
+    for shard in psutil.Process(hanging.pid).children():
+        shard.suspend()
+    wait_for(lambda: jobs.workers()[0].hangs_for is not None)
+    assert (jobs.workers()[0].hangs_for or 0) >= 6
+    jobs.replace_worker("cpu")
+    hanging.wait(20)
+    epoch = tracking.run(run_id).epoch
+    wait_for(lambda: tracking.run(run_id).epoch > epoch)
+    assert steps_of(run_id) == list(range(tracking.run(run_id).epoch + 1))
+
+
+def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = jobs.WorkerStatus("cpu", 1, "training", time.time() - 100, silent_seconds=2.0)
+    assert (status.hangs_for or 0) >= 100
+    assert replace(status, alive=False).hangs_for is None
+    assert replace(status, updated_at=time.time() + 3600).hangs_for is None  # the clock was set back
+    assert replace(status, updated_at=time.time(), silent_seconds=500.0).hangs_for is None  # compiling
+
+
+def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -> None:
+    configs = [replace(TINY, epochs=500, loss="mse"), replace(TINY, epochs=4)]
+    gone, stays = tracking.schedule(configs, "cpu")
+    started = start_worker()
+    wait_for(lambda: tracking.run(gone).epoch >= 1)
+    with pytest.raises(StoreError, match="stop it first"):
+        tracking.delete([gone])
+    with pytest.raises(StoreError, match="still training"):
+        jobs.continue_runs([gone], 3)
+    tracking._client().delete_run(gone)  # as MLflow's own UI does
+    assert started.wait(120) == 0
+    assert tracking.run(stays).status == "FINISHED"
+    assert steps_of(stays) == [0, 1, 2, 3, 4]
+
+
+def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.schedule([TINY], "cpu")
+    started: list[object] = []
+    monkeypatch.setattr(jobs, "_detached", lambda command, log: started.append(command))
+    failed = jobs.WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")
+    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(failed)))
+    jobs.ensure_worker()
+    assert not started
+    assert ["no room: free some space" in line for line in jobs.troubles(jobs.workers())] == [True]
+    monkeypatch.setattr(jobs, "_free_bytes", lambda: 1_000)
+    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(replace(failed, updated_at=time.time() - 60))))
+    jobs.ensure_worker()
+    assert not started
+    assert "0.0 MB left" in jobs.troubles([])[0]
+    monkeypatch.setattr(jobs, "_free_bytes", lambda: 10**9)
+    jobs.ensure_worker()
+    assert len(started) == 1
+    jobs._started.clear()
+
+
+def test_a_log_is_begun_again_where_it_grew_too_long() -> None:
+    log = jobs.file_of("cpu", "log")
+    log.write_bytes(bytes(jobs.LOG_BYTES + 1))
+    jobs.bound_log("cpu")
+    assert log.stat().st_size == 0
+
+
+def test_no_zombie_is_left() -> None:
+    process = jobs._detached([sys.executable, "-c", ""], jobs.file_of("cpu", "log"))
+    wait_for(lambda: not psutil.pid_exists(process.pid), 20)

@@ -287,3 +287,54 @@ def test_what_cannot_be_forked_is_said_and_nothing_is_made(epoch: int, changes: 
     with pytest.raises(CnnvizError, match=says):
         tracking.fork(parent, epoch, changes, 2, "cpu")
     assert [each.id for each in tracking.runs()] == [parent]
+
+
+def test_a_worker_does_not_take_what_was_stopped_or_deleted_meanwhile() -> None:
+    stopped, deleted, _ = tracking.schedule([CONFIG] * 3, "cpu")
+    taken = tracking.queue("cpu")
+    tracking.request_stop([stopped])
+    tracking.delete([deleted])
+    assert [tracking.start(each.id) for each in taken] == [False, False, True]
+    assert tracking.run(stopped).status == "KILLED"
+    tracking.finish(deleted, "FINISHED")  # is no error
+    tracking.delete([deleted])  # nor is deleting twice, nor bringing back twice
+    for _ in range(2):
+        tracking.restore([deleted])
+    assert tracking.run(deleted).status == "KILLED"
+    tracking.request_stop([deleted], ended_ok=True)
+
+
+def test_a_launch_cut_short_leaves_no_half_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for step in ("log_batch", "update_run", "set_tag"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, step, no_room)
+            with pytest.raises(StoreError, match="free some space"):
+                tracking.schedule([CONFIG], "cpu")
+        assert tracking.runs() == tracking.queue("cpu") == []
+
+
+def test_a_moved_store_is_found_by_mlflow_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    weights = initial_weights(architecture(CONFIG.model), 0)
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    tracking.save_checkpoint(run_id, 0, weights, {})
+    record(run_id, 0)
+    tracking.home().rename(tmp_path / "moved")
+    with pytest.raises(CheckpointError, match="moved or deleted"):
+        tracking.save_checkpoint(run_id, 1, weights, {})
+    monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "moved"))
+    run = tracking.run(run_id)
+    assert torch.equal(tracking.load_checkpoint(run, 0)["c1.weight"], weights["c1.weight"])
+    found = MlflowClient(tracking.tracking_uri()).list_artifacts(run_id, "checkpoints")
+    assert [each.path for each in found] == ["checkpoints/epoch-0000.safetensors"]
+    (after,) = tracking.schedule([CONFIG], "cpu")
+    assert str(tmp_path / "moved") in tracking._client().get_run(after).info.artifact_uri
+
+
+def test_what_a_newer_cnnviz_noted_besides_does_not_hide_a_run() -> None:
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    segment = {"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "colour": "blue"}
+    tracking._client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
+    assert tracking.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)

@@ -1,0 +1,150 @@
+"""Nobody let in: what listens, what is never unpickled, what a hostile picture, name or store gets to do."""
+
+import http.client
+import io
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import checkpoints, data, jobs, synthetic, tracking
+from cnnviz.config import RunConfig
+from cnnviz.errors import CheckpointError, DataError
+from cnnviz.models import architecture, initial_weights
+from cnnviz.tracking import Segment
+
+PROJECT = Path(__file__).parents[1]
+CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
+
+
+@pytest.fixture
+def trained(synthetic_root: Path) -> str:
+    """A run with two epochs, as far as anybody can tell."""
+    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    for epoch in range(2):
+        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(CONFIG.model), epoch), {})
+        tracking.record(run_id, epoch, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 1.0, "cpu", 1)])
+    tracking.finish(run_id, "FINISHED")
+    return run_id
+
+
+def test_the_app_listens_on_this_machine_alone_and_reports_nothing() -> None:
+    config = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert set(config["server"]["allowedHosts"]) == {"localhost", "127.0.0.1"}
+    assert config["server"]["maxUploadSize"] <= 20
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+    assert not {"enableCORS", "enableXsrfProtection"} & config["server"].keys()  # on, as Streamlit has them
+
+
+def test_mlflows_ui_answers_no_rebound_name(trained: str) -> None:
+    port = int(jobs.start_mlflow_ui(5820).rsplit(":", 1)[1])
+    for host, answer in [(f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 403)]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", headers={"Host": host})
+        assert connection.getresponse().status == answer, host
+        connection.close()
+    jobs._started.clear()
+
+
+# -- pickles ----------------------------------------------------------------------------------------
+
+
+def test_no_line_of_the_app_unpickles_or_evaluates() -> None:
+    forbidden = re.compile(
+        r"\b(c?pickle|cloudpickle|dill|joblib|shelve|marshal)\b|(?<!safetensors\.)torch\.(load|hub|jit\.load|package)|mlflow\.pytorch"
+        r"|allow_pickle\s*=\s*True|load_model|unsafe_load|yaml\.load|(?<![.\w])(eval|exec)\(|shell\s*=\s*True|os\.system"
+    )
+    for path in [*PROJECT.glob("cnnviz/*.py"), *PROJECT.glob("pages/*.py"), PROJECT / "app.py"]:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not forbidden.search(line), f"{path.name}:{number}: {line.strip()}"
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_in_the_place_of_a_file_of_ours_is_not_loaded(
+    trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sprung = tmp_path / "sprung"
+    trap = pickle.dumps(Trap(sprung))
+    pickle.loads(pickle.dumps(Trap(tmp_path / "works")))
+    assert (tmp_path / "works").exists()
+    zipped = io.BytesIO()
+    np.savez(zipped, **{name: np.array([Trap(sprung)], object) for name in data._TENSORS})
+    folder = tracking.home() / "artifacts" / trained / "artifacts" / "checkpoints"
+    for content in (trap, zipped.getvalue(), struct.pack("<Q", len(trap)) + trap):
+        (folder / checkpoints.file_name(1)).write_bytes(content)
+        with pytest.raises(CheckpointError, match="damaged"):
+            tracking.load_checkpoint(tracking.run(trained), 1)
+    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
+    cifar = tmp_path / "data" / data.FOLDER
+    cifar.mkdir(parents=True)
+    for name in data.FILES:
+        (cifar / name).write_bytes(trap)
+    with pytest.raises(DataError, match="damaged"):
+        data.load("cifar10")
+    (tmp_path / "data" / f"synthetic-v{synthetic.VERSION}.npz").write_bytes(zipped.getvalue())
+    assert data._kept_synthetic() == []
+    assert not sprung.exists()
+
+
+# -- pictures and names ------------------------------------------------------------------------------
+
+
+def sample() -> dict[str, bytes]:
+    """One of each sort that is refused, by its suffix."""
+    wanted = {"pickle": "jpg", "SVG": "png", "HTML": "gif", "1,000 scans": "jpg", "zlib bomb in a text": "png"}
+    files = {name: content for name, content in [*hostile.others(), *hostile.bombs()] if name in wanted}
+    files["half"] = hostile.honest_files()["JPEG"][:500]
+    return {f"{name.replace(' ', '-')}.{wanted.get(name, 'jpg')}": content for name, content in files.items()}
+
+
+def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp_path: Path) -> None:
+    files = []
+    for name, content in sample().items():
+        files.append(tmp_path / name)
+        files[-1].write_bytes(content)
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "from cnnviz.__main__ import main\n"
+        "for path in sys.argv[2:]:\n"
+        "    print(main(['features', sys.argv[1], '--images', path, '--out', path + '.png']))\n"
+    )
+    command = [sys.executable, "-c", code, trained, *map(str, files)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout.split() == ["2"] * len(files), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(files)
+    for path, line in zip(files, lines, strict=True):
+        assert line.startswith(f"cnnviz: {path.name} ")
+
+
+def test_the_uploader_refuses_hostile_pictures_in_one_line(trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
+    opened = (
+        AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run().switch_page("pages/feature_maps.py").run()
+    )
+    opened.segmented_control(key="source").set_value("Upload").run()
+    for name, content in sample().items():
+        opened.file_uploader(key="upload").upload(name, content, "image/png").run()
+        assert not opened.exception
+        (error,) = opened.error
+        assert str(error.value).replace("\\", "").startswith(f"{name} ")
+        assert "\n" not in str(error.value)
