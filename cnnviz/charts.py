@@ -1,6 +1,7 @@
 """Frames of lines → Altair charts. Colours are Okabe and Ito's (2008), told apart by colour-blind readers too."""
 
 import io
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -129,21 +129,18 @@ def _cell(values: Tensor) -> tuple[int, int]:
 def _kernel(cell: units.Cell) -> None:
     assert cell.weights is not None
     weights = cell.weights
-    size = f"{weights.shape[1]}×{weights.shape[2]}"
-    if cell.operation == "convolution":
-        of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
-        st.caption(f"Its kernel: {size} for each of {of}; bias {cell.bias:.3g}")
+    if weights.shape[1:] == (1, 1) and cell.operation != "convolution":
+        values, what = weights.flatten(), f"{len(weights):,} weights, one for each unit before it"
     else:
-        st.caption(f"Its {len(weights):,} weights; bias {cell.bias:.3g}")
-    values = weights if cell.operation == "convolution" else weights.flatten()
-    scale = Scale(-_largest(values), _largest(values), True, bool(values.isfinite().all()))
+        values = weights
+        of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
+        what = f"kernel: {weights.shape[1]}×{weights.shape[2]} for each of {of}"
+    st.caption(f"Its {what}; bias {cell.bias:.3g}")
+    largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
+    scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
     colours = theme()
     st.image(sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours), alt="Its weights")
     st.image(sheet.legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
-
-
-def _largest(values: Tensor) -> float:
-    return max(values[values.isfinite()].abs().tolist(), default=0.0)
 
 
 def _products(cell: units.Cell) -> pd.DataFrame:
@@ -159,7 +156,7 @@ def _products(cell: units.Cell) -> pd.DataFrame:
         }
     )
     frame["product"] = frame.value * frame.weight
-    return frame if cell.operation == "convolution" else frame.drop(columns=["row", "column"])
+    return frame if max(cell.weights.shape[1:]) > 1 else frame.drop(columns=["row", "column"])
 
 
 # -- over the test set ---------------------------------------------------------------------------

@@ -73,6 +73,9 @@ def address(looked: list[Looked]) -> None:
 def recall() -> None:
     """What has no widget of its own: the clicked channel, from the address at first."""
     query = st.query_params
+    if "run" not in st.session_state:  # the page is entered: what was chosen when it was left is the address's to say
+        for name in ADDRESS:
+            st.session_state.pop(name, None)
     for name in ("of", "layer", "cell", "channel"):
         if name not in st.session_state:
             st.session_state[name] = query.get(name, "run" if name == "of" else None)

@@ -127,6 +127,20 @@ def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
     assert "Its top 9 of 10,000 test pictures" in plain(opened)
 
 
+def test_a_new_address_replaces_all_that_was_chosen() -> None:
+    first, second = recorded(epochs=1), recorded("f30")
+    opened = page(run=first, scale="layer", layer="c1_activation", channel=1)
+    opened.switch_page("pages/curves.py").run()
+    opened.switch_page("pages/feature_maps.py")
+    opened.query_params.clear()
+    opened.query_params["run"], opened.query_params["epoch"] = second, "1"
+    opened.run()
+    assert "epoch 1" in plain(opened)
+    assert opened.selectbox(key="run").value == second
+    assert "channel" not in opened.query_params
+    assert "scale" not in opened.query_params
+
+
 def test_playing_goes_through_the_epochs_and_stops() -> None:
     opened = page(run=recorded())
     opened.button(key="play").click().run()
