@@ -6,7 +6,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import charts, features, sheet, surgery, tracking, ui, units
+from cnnviz import charts, features, sheet, surgery, tracking, ui, units, views
 from cnnviz.data import Dataset
 from cnnviz.features import LayerMaps, layer_name
 from cnnviz.sheet import Scale
@@ -101,7 +101,7 @@ def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: C
             )
         box = units.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
-        patch.image(sheet.boxed(choice.pixels, box, 6), alt=f"The picture, framed: {box}")
+        patch.image(views.boxed(choice.pixels, box, 6), alt=f"The picture, framed: {box}")
     else:
         kernels = st.container()
     if cell.weights is not None:
@@ -199,4 +199,4 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
 def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
     if maps.values.ndim == 2:
         return image.numpy().repeat(2, 0).repeat(2, 1)
-    return np.asarray(sheet.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))
+    return np.asarray(views.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))

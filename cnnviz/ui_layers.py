@@ -10,10 +10,11 @@ from cnnviz import features, matching, sheet, ui, ui_channel, ui_networks
 from cnnviz.data import Dataset
 from cnnviz.features import ChannelFacts, LayerMaps
 from cnnviz.models import Architecture
-from cnnviz.sheet import Panel, Scale
+from cnnviz.sheet import Scale
 from cnnviz.ui_grids import remembered, theme, tiles
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
+from cnnviz.views import Panel
 
 SCALES = {
     "locked": "locked over networks and epochs",

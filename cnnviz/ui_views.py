@@ -8,15 +8,16 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import attribution, charts, features, matching, sheet, ui
+from cnnviz import attribution, charts, features, matching, sheet, ui, views
 from cnnviz.data import Dataset
 from cnnviz.features import step_names
 from cnnviz.models import Architecture
-from cnnviz.sheet import Panel, Scale
+from cnnviz.sheet import Scale
 from cnnviz.ui_grids import enlarge, remembered, theme, tiles
 from cnnviz.ui_layers import pairs_of
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
+from cnnviz.views import Panel
 
 PREDICTED = "predicted"
 SHEET = 10  # pictures of the study's sheet
@@ -57,7 +58,7 @@ def _attributed(one: Looked, choice: Choice, target: int) -> None:
     for what, values in results.items():
         largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
         scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-        drawn = sheet.heat(choice.pixels, values, scale, 160)
+        drawn = views.heat(choice.pixels, values, scale, 160)
         row.image(drawn, caption=f"{what}: up to {_most(values):.3g}")
     if not one.run.architecture.conv_layers:
         st.caption("This network has no convolution, so there is no Grad-CAM of it.")
@@ -203,7 +204,7 @@ def exports(shown: list[tuple[Looked, Panel]], choice: Choice) -> None:
     networks = [(one.network, panel) for one, panel in shown]
     names = {"run": "first", "other": "second"}
     row.download_button(
-        "This view (PNG)", lambda: sheet.png(sheet.view(networks)), f"{stem}.png", "image/png", on_click="ignore"
+        "This view (PNG)", lambda: sheet.png(views.view(networks)), f"{stem}.png", "image/png", on_click="ignore"
     )
     for one, _ in shown:
         row.download_button(
