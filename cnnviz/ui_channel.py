@@ -1,16 +1,19 @@
 """One channel on the page: its map, its kernel, a cell's arithmetic, its top pictures, and what it is good for."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cnnviz import charts, features, sheet, surgery, tracking, ui, units, views
 from cnnviz.data import Dataset
 from cnnviz.features import LayerMaps, layer_name
 from cnnviz.sheet import Scale
-from cnnviz.ui_grids import cells, theme, tiles
+from cnnviz.ui_grids import cells, save_as_png, theme, tiles
 from cnnviz.ui_networks import Looked, scan
 from cnnviz.ui_pictures import Choice
 
@@ -25,8 +28,11 @@ def detail(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Cho
         head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {ui.plain(one.title)}")
         head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
         _cause(one, maps.layer.name, channel)
-        _made_of(one, maps, channel, scale, choice)
-        _over_the_test_set(one, maps, channel, pictures)
+        parts, words = _made_of(one, maps, channel, scale, choice)
+        parts += _over_the_test_set(one, maps, channel, pictures)
+        title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
+        name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
+        save_as_png("Save as PNG", partial(views.captioned, title, parts, words), name, key="save channel")
 
 
 def close() -> None:
@@ -78,7 +84,11 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
 # -- one cell ------------------------------------------------------------------------------------
 
 
-def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice) -> None:
+def _made_of(
+    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice
+) -> tuple[list[tuple[str, Image.Image]], list[str]]:
+    """Draw a cell's making; captions and pictures, and the arithmetic in words, come back."""
+    parts: list[tuple[str, Image.Image]] = []
     off = any(
         (each.layer, each.channel, each.source) == (maps.layer.name, channel, surgery.OFF) for each in one.changes
     )
@@ -101,16 +111,20 @@ def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: C
             )
         box = units.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
-        patch.image(views.boxed(choice.pixels, box, 6), alt=f"The picture, framed: {box}")
+        framed = views.boxed(choice.pixels, box, 6)
+        patch.image(framed, alt=f"The picture, framed: {box}")
+        large_map = Image.fromarray(sheet.colour(values, scale)).resize((192, 192), Image.Resampling.NEAREST)
+        parts += [(f"its map, {scale.low:.3g} to {scale.high:.3g}", large_map), ("what the cell sees", framed)]
     else:
         kernels = st.container()
     if cell.weights is not None:
         with kernels:
-            _kernel(cell)
+            parts.append(_kernel(cell))
     st.code(cell.written_out(), language=None, wrap_lines=True)
     if cell.weights is not None:
         with st.expander(f"All {cell.inputs.numel():,} products"):
             st.dataframe(_products(cell), hide_index=True, height=260, alt="Every product that the cell adds up")
+    return parts, cell.written_out().splitlines()
 
 
 def _cell(values: Tensor) -> tuple[int, int]:
@@ -126,7 +140,7 @@ def _cell(values: Tensor) -> tuple[int, int]:
     return row_and_column
 
 
-def _kernel(cell: units.Cell) -> None:
+def _kernel(cell: units.Cell) -> tuple[str, Image.Image]:
     assert cell.weights is not None
     weights = cell.weights
     if weights.shape[1:] == (1, 1) and cell.operation != "convolution":
@@ -139,8 +153,10 @@ def _kernel(cell: units.Cell) -> None:
     largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
     scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
     colours = theme()
-    st.image(sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours), alt="Its weights")
+    drawn = sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours)
+    st.image(drawn, alt="Its weights")
     st.image(sheet.legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
+    return f"its weights, {scale.low:.3g} to {scale.high:.3g}", drawn
 
 
 def _products(cell: units.Cell) -> pd.DataFrame:
@@ -162,7 +178,8 @@ def _products(cell: units.Cell) -> pd.DataFrame:
 # -- over the test set ---------------------------------------------------------------------------
 
 
-def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> None:
+def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> list[tuple[str, Image.Image]]:
+    """Draw what it answers to; captions and pictures come back."""
     found = scan(one, pictures, maps.name)
     top, histogram = st.columns([5, 4])
     every = f"{found.pictures:,} test pictures"
@@ -194,6 +211,11 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
         st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
         drawn = charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
         st.altair_chart(drawn, width="stretch", key="distribution")
+    peaks = found.peaks[channel].tolist()
+    return [
+        (f"top {place + 1}: {peak:.3g}", Image.fromarray(x))
+        for place, (peak, x) in enumerate(zip(peaks, framed, strict=True))
+    ]
 
 
 def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
