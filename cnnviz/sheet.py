@@ -86,7 +86,8 @@ def colour(values: Tensor, scale: Scale) -> np.ndarray:
     finite = np.isfinite(x)
     # Never so steep that float32 rounding becomes a step of colour.
     span = max(scale.high - scale.low, 1e-4 * max(abs(scale.low), abs(scale.high)), 1e-30)
-    share = (np.where(finite, x, 0) - scale.low) / span
+    start, its_share = ((scale.low + scale.high) / 2, 0.5) if scale.signed else (scale.low, 0.0)
+    share = (np.where(finite, x, start) - start) / span + its_share
     steps = np.rint(share.clip(0, 1) * (_STEPS - 1)).astype(np.intp)
     return _table(scale.signed)[np.where(finite, steps, _STEPS)]
 

@@ -148,7 +148,8 @@ def _kernel(cell: units.Cell) -> tuple[str, Image.Image]:
     else:
         values = weights
         of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
-        what = f"kernel: {weights.shape[1]}×{weights.shape[2]} for each of {of}"
+        kind = "kernel" if cell.operation == "convolution" else "weights"
+        what = f"{kind}: {weights.shape[1]}×{weights.shape[2]} for each of {of}"
     st.caption(f"Its {what}; bias {cell.bias:.3g}")
     largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
     scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
@@ -184,7 +185,8 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
     top, histogram = st.columns([5, 4])
     every = f"{found.pictures:,} test pictures"
     with top:
-        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained; the frame is what its strongest cell saw")
+        saw = "; the frame is what its strongest cell saw" if maps.values.ndim == 4 else ""
+        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained{saw}")
         indices = found.top[channel].tolist()
         framed = [
             _framed(pictures.test_images[index], maps, place)

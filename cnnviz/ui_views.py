@@ -40,7 +40,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
             own = features.predict(one.network, choice.pixels[None]).classes
             index = int(own[0]) if target == PREDICTED else int(target)
             st.markdown(f"**{ui.plain(one.title)}**: {pictures.classes[index]}")
-            parts = _attributed(one, choice, index)
+            parts = _attributed(one, choice, index, zoom=4 if len(looked) > 1 else 7)
             title = f"{one.title}, {choice.name}: what speaks for {pictures.classes[index]}"
             save_as_png(
                 "Save as PNG", partial(views.captioned, title, parts), f"{_stem(one)}-why", key=f"why {one.side}"
@@ -52,18 +52,18 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     )
 
 
-def _attributed(one: Looked, choice: Choice, target: int) -> list[tuple[str, Image.Image]]:
+def _attributed(one: Looked, choice: Choice, target: int, zoom: int) -> list[tuple[str, Image.Image]]:
     """Draw them; the captions and pictures come back."""
     results: dict[str, Tensor] = {}
     if one.run.architecture.conv_layers:
         results["Grad-CAM"] = attribution.grad_cam(one.network, choice.pixels, target)
     with st.spinner("Covering the picture patch by patch …"):
         results["Occlusion"] = attribution.occlusion(one.network, choice.pixels, target)
-    parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, 5)))]
+    parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
     for what, values in results.items():
         largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
         scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-        parts.append((f"{what}: up to {_most(values):.3g}", views.heat(choice.pixels, values, scale, 160)))
+        parts.append((f"{what}: up to {_most(values):.3g}", views.heat(choice.pixels, values, scale, 32 * zoom)))
     row = st.container(horizontal=True)
     for caption, picture in parts:
         row.image(picture, caption=caption)

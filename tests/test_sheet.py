@@ -90,6 +90,11 @@ def test_values_that_are_not_negative_go_from_dark_to_light() -> None:
     assert colour(torch.tensor([-9.0, 9.0]), scale).tolist() == [ramp[0].tolist(), ramp[-1].tolist()]
 
 
+def test_zero_is_white_even_where_there_is_nothing_else() -> None:
+    assert np.abs(colour(torch.zeros(1), Scale(0.0, 0.0, signed=True))[0].astype(int) - WHITE).max() <= 1
+    assert colour(torch.zeros(1), Scale(0.0, 0.0, signed=False))[0].tolist() == [0x44, 0x01, 0x54]
+
+
 def test_what_is_not_finite_has_its_own_colour() -> None:
     maps = maps_of(torch.tensor([math.nan, math.inf, -math.inf, 1.0, 2.0]))
     scale = Scale.of([maps])
