@@ -192,18 +192,21 @@ def sheet(
     name: str,
     classes: Sequence[str] = data.CLASSES,
     theme: Theme = LIGHT,
+    scale: Scale | None = None,
 ) -> Image.Image:
     """The pictures below one another, each with its prediction and its maps of one layer, all on one colour scale.
 
     images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None where they are not known; name: which maps, such as
-    "c3" before its activation or "c3_activation" after it. Raises ConfigError for a layer that is not there.
+    "c3" before its activation or "c3_activation" after it; scale: these maps' own where none is given.
+
+    Raises ConfigError for a layer that is not there.
     """
     network.arch.layer(name.removesuffix("_activation"))
     every = activations(network, images)
     if name not in every:
         raise ConfigError(f"{name} is not a step of {network.arch.name}: choose one of {', '.join(every)}")
     maps, prediction = every[name], Prediction(list(every.values())[-1].values)
-    scale = Scale.of([maps])
+    scale = scale or Scale.of([maps])
     rows = [
         row(image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme)
         for index, image in enumerate(images)

@@ -14,7 +14,7 @@ from cnnviz.data import Dataset
 from cnnviz.features import LayerMaps, layer_name
 from cnnviz.sheet import Scale
 from cnnviz.ui_grids import cells, save_as_png, theme, tiles
-from cnnviz.ui_networks import Looked, scan
+from cnnviz.ui_networks import NONE, Looked, scan
 from cnnviz.ui_pictures import Choice
 
 AS_TRAINED = "as trained"
@@ -50,7 +50,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
         return
     others = [f"epoch-{epoch}" for epoch in tracking.checkpoint_epochs(one.run.id) if epoch != one.epoch]
-    if st.query_params.get("other", "none") != "none" or st.session_state.get("other", "none") != "none":
+    if st.session_state.get("other", NONE) != NONE:
         others.insert(0, surgery.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
     options = [AS_TRAINED, surgery.OFF, *others]

@@ -192,19 +192,16 @@ def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> Non
     row = st.container(horizontal=True, vertical_alignment="bottom")
     step = row.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="sheet_layer", width=220)
     some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
-    for one, column in zip(looked, st.columns(len(looked)), strict=True):
-        with column, ui.readable_errors():
-            name = _counterpart(arch, one.run.architecture, step)
-            drawn = sheet.sheet(one.network, some, labels, name, pictures.classes, theme())
-            st.markdown(f"**{ui.plain(one.title)}**")
-            st.image(drawn, width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
-            save_as_png(
-                "Save as PNG",
-                partial(sheet.sheet, one.network, some, labels, name, pictures.classes),
-                f"{_stem(one)}-{name}",
-                key=f"sheet {one.side}",
-            )
-    st.caption("The first ten of the pictures chosen from above: of the test set or uploaded.")
+    names = [_counterpart(arch, one.run.architecture, step) for one in looked]
+    maps = [features.layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
+    scale = Scale.of(maps)
+    for one, name in zip(looked, names, strict=True):
+        draw = partial(sheet.sheet, one.network, some, labels, name, pictures.classes, scale=scale)
+        st.markdown(f"**{ui.plain(one.title)}**")
+        st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
+        save_as_png("Save as PNG", draw, f"{_stem(one)}-{name}", key=f"sheet {one.side}")
+    one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""
+    st.caption(f"The first {len(some)} of the pictures on show above.{one_scale}")
 
 
 def _last_maps(arch: Architecture) -> str:
