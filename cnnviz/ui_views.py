@@ -21,6 +21,7 @@ from cnnviz.ui_pictures import Choice
 from cnnviz.views import Panel
 
 PREDICTED = "predicted"
+CAM, OCCLUSION = "Grad-CAM", "Occlusion"
 SHEET = 10  # pictures of the study's sheet
 
 
@@ -35,41 +36,48 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         key="target",
         width=220,
     )
-    for one, column in zip(looked, st.columns(len(looked)), strict=True):
-        with column, ui.readable_errors():
-            own = features.predict(one.network, choice.pixels[None]).classes
-            index = int(own[0]) if target == PREDICTED else int(target)
-            st.markdown(f"**{ui.plain(one.title)}**: {pictures.classes[index]}")
-            parts = _attributed(one, choice, index, zoom=4 if len(looked) > 1 else 7)
-            title = f"{one.title}, {choice.name}: what speaks for {pictures.classes[index]}"
-            save_as_png(
-                "Save as PNG", partial(views.captioned, title, parts), f"{_stem(one)}-why", key=f"why {one.side}"
-            )
+    owns = [int(features.predict(one.network, choice.pixels[None]).classes[0]) for one in looked]
+    classes = [own if target == PREDICTED else int(target) for own in owns]
+    with st.spinner("Covering the picture patch by patch …"):
+        found = [_attributed(one, choice, index) for one, index in zip(looked, classes, strict=True)]
+    scales = {what: _signed([each[what] for each in found if what in each]) for what in (CAM, OCCLUSION)}
+    for one, index, results, column in zip(looked, classes, found, st.columns(len(looked)), strict=True):
+        name = pictures.classes[index]
+        zoom = 4 if len(looked) > 1 else 7
+        parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
+        for what, values in results.items():
+            drawn = views.heat(choice.pixels, values, scales[what], 32 * zoom)
+            parts.append((f"{what}: up to {_most(values):.3g}", drawn))
+        with column:
+            st.markdown(f"**{ui.plain(one.title)}**: {name}")
+            row = st.container(horizontal=True)
+            for caption, picture in parts:
+                row.image(picture, caption=caption, width=32 * zoom)
+            if CAM not in results:
+                st.caption("This network has no convolution, so there is no Grad-CAM of it.")
+            title = f"{one.title}, {choice.name}: what speaks for {name}"
+            make = partial(views.captioned, title, parts)
+            save_as_png("Save as PNG", make, f"{_stem(one)}-why", key=f"why {one.side}")
     st.caption(
         "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
         "the class. Occlusion (Zeiler, Fergus, 2014) covers a patch with grey: red is what takes from the class's "
-        "probability when it is covered, blue what adds to it. Both by Captum."
+        "probability when it is covered, blue what adds to it. Both by Captum; two networks share one scale."
     )
 
 
-def _attributed(one: Looked, choice: Choice, target: int, zoom: int) -> list[tuple[str, Image.Image]]:
-    """Draw them; the captions and pictures come back."""
+def _attributed(one: Looked, choice: Choice, target: int) -> dict[str, Tensor]:
     results: dict[str, Tensor] = {}
     if one.run.architecture.conv_layers:
-        results["Grad-CAM"] = attribution.grad_cam(one.network, choice.pixels, target)
-    with st.spinner("Covering the picture patch by patch …"):
-        results["Occlusion"] = attribution.occlusion(one.network, choice.pixels, target)
-    parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
-    for what, values in results.items():
-        largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
-        scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-        parts.append((f"{what}: up to {_most(values):.3g}", views.heat(choice.pixels, values, scale, 32 * zoom)))
-    row = st.container(horizontal=True)
-    for caption, picture in parts:
-        row.image(picture, caption=caption)
-    if not one.run.architecture.conv_layers:
-        st.caption("This network has no convolution, so there is no Grad-CAM of it.")
-    return parts
+        results[CAM] = attribution.grad_cam(one.network, choice.pixels, target)
+    results[OCCLUSION] = attribution.occlusion(one.network, choice.pixels, target)
+    return results
+
+
+def _signed(every: list[Tensor]) -> Scale:
+    """One scale around zero for all of them."""
+    values = torch.cat([torch.zeros(1), *(x.flatten() for x in every)])
+    finite = values[values.isfinite()].abs()
+    return Scale(-float(finite.max()), float(finite.max()), True, len(finite) == len(values))
 
 
 def _most(values: Tensor) -> float:
