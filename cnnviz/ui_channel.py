@@ -182,6 +182,9 @@ def _products(cell: units.Cell) -> pd.DataFrame:
 def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> list[tuple[str, Image.Image]]:
     """Draw what it answers to; captions and pictures come back."""
     found = scan(one, pictures, maps.name)
+    if not bool(found.low[channel].isfinite()):
+        st.warning(f"Not one finite value on {found.pictures:,} test pictures.")
+        return []
     top, histogram = st.columns([5, 4])
     every = f"{found.pictures:,} test pictures"
     with top:

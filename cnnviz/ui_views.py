@@ -47,7 +47,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
         for what, values in results.items():
             drawn = views.heat(choice.pixels, values, scales[what], 32 * zoom)
-            parts.append((f"{what}: up to {_most(values):.3g}", drawn))
+            parts.append((f"{what}: {_most(values)}", drawn))
         with column:
             st.markdown(f"**{ui.plain(one.title)}**: {name}")
             row = st.container(horizontal=True)
@@ -80,8 +80,9 @@ def _signed(every: list[Tensor]) -> Scale:
     return Scale(-float(finite.max()), float(finite.max()), True, len(finite) == len(values))
 
 
-def _most(values: Tensor) -> float:
-    return max((x for x in values.flatten().tolist() if x == x), default=float("nan"))
+def _most(values: Tensor) -> str:
+    finite = values[values.isfinite()]
+    return f"up to {float(finite.max()):.3g}" if len(finite) else "not finite"
 
 
 # -- two networks --------------------------------------------------------------------------------
