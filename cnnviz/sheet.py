@@ -17,7 +17,6 @@ from torch import Tensor
 from cnnviz import data
 from cnnviz.errors import ConfigError
 from cnnviz.features import LayerMaps, Network, Prediction, activations
-from cnnviz.units import Box
 
 # viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, read by the colour-blind, sampled at 17 places.
 _VIRIDIS = (
@@ -87,7 +86,8 @@ def colour(values: Tensor, scale: Scale) -> np.ndarray:
     finite = np.isfinite(x)
     # Never so steep that float32 rounding becomes a step of colour.
     span = max(scale.high - scale.low, 1e-4 * max(abs(scale.low), abs(scale.high)), 1e-30)
-    share = (np.where(finite, x, 0) - scale.low) / span
+    start, its_share = ((scale.low + scale.high) / 2, 0.5) if scale.signed else (scale.low, 0.0)
+    share = (np.where(finite, x, start) - start) / span + its_share
     steps = np.rint(share.clip(0, 1) * (_STEPS - 1)).astype(np.intp)
     return _table(scale.signed)[np.where(finite, steps, _STEPS)]
 
@@ -152,7 +152,7 @@ def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = 
         draw.rectangle((x - 1, y + label - 1, x + wide, y + label + tall), outline=theme.frame)
         paper.paste(Image.fromarray(pixels), (x, y + label))
         if channel % numbered == 0:
-            draw.text((x, y), str(channel), theme.faint, _font(11))
+            draw.text((x, y), str(channel), theme.faint, font(11))
     return paper
 
 
@@ -167,10 +167,10 @@ def legend(scale: Scale, theme: Theme = LIGHT) -> Image.Image:
     for value, place, anchor in zip(numbers, (0, 0.5, 1), ("la", "ma", "ra"), strict=False):
         x = round(place * (LEGEND_WIDTH - 1))
         draw.line((x, 12, x, 15), theme.faint)
-        draw.text((x, 17), f"{value:.3g}", theme.ink, _font(11), anchor=anchor)
+        draw.text((x, 17), f"{value:.3g}", theme.ink, font(11), anchor=anchor)
     if not scale.finite:
         draw.rectangle((0, 35, 11, 46), _NOT_FINITE)
-        draw.text((17, 35), "not finite (NaN or infinity)", theme.ink, _font(11))
+        draw.text((17, 35), "not finite (NaN or infinity)", theme.ink, font(11))
     return paper
 
 
@@ -192,84 +192,27 @@ def sheet(
     name: str,
     classes: Sequence[str] = data.CLASSES,
     theme: Theme = LIGHT,
+    scale: Scale | None = None,
 ) -> Image.Image:
     """The pictures below one another, each with its prediction and its maps of one layer, all on one colour scale.
 
     images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None where they are not known; name: which maps, such as
-    "c3" before its activation or "c3_activation" after it. Raises ConfigError for a layer that is not there.
+    "c3" before its activation or "c3_activation" after it; scale: these maps' own where none is given.
+
+    Raises ConfigError for a layer that is not there.
     """
     network.arch.layer(name.removesuffix("_activation"))
     every = activations(network, images)
     if name not in every:
         raise ConfigError(f"{name} is not a step of {network.arch.name}: choose one of {', '.join(every)}")
     maps, prediction = every[name], Prediction(list(every.values())[-1].values)
-    scale = Scale.of([maps])
+    scale = scale or Scale.of([maps])
     rows = [
-        _row(image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme)
+        row(image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme)
         for index, image in enumerate(images)
         for grid in [tile(maps.values[index], scale, theme=theme)]
     ]
-    return _stacked([_header(_title(network, maps), scale, theme), *rows], theme)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One network's part of a view: what a page shows of it."""
-
-    title: str
-    picture: Tensor  # uint8 (32, 32, 3)
-    text: str  # such as caption() makes
-    layers: Sequence[tuple[LayerMaps, Scale | Sequence[Scale]]]  # of one picture each
-
-
-def view(network_panels: Sequence[tuple[Network, Panel]], theme: Theme = LIGHT) -> Image.Image:
-    """What a page shows of one picture in one or two networks, side by side, as one picture with its captions."""
-    columns = []
-    for network, panel in network_panels:
-        heading = Image.new("RGB", (math.ceil(_font(16).getlength(panel.title)), 20), theme.paper)
-        ImageDraw.Draw(heading).text((0, 0), panel.title, theme.ink, _font(16))
-        parts = [heading, _row(panel.picture, panel.text, Image.new("RGB", (1, 1), theme.paper), theme)]
-        for maps, scale in panel.layers:
-            one = scale if isinstance(scale, Scale) else Scale.of([maps])
-            grid = _tile_by_channel(maps.values[0], scale, theme)
-            title = _title(network, maps) + ("" if isinstance(scale, Scale) else ", each map on its own scale")
-            parts.append(_stacked([_header(title, one, theme), grid], theme, margin=4))
-        columns.append(_stacked(parts, theme))
-    paper = Image.new("RGB", (sum(x.width for x in columns), max(x.height for x in columns)), theme.paper)
-    left = 0
-    for column in columns:
-        paper.paste(column, (left, 0))
-        left += column.width
-    return paper
-
-
-def _tile_by_channel(values: Tensor, scale: Scale | Sequence[Scale], theme: Theme) -> Image.Image:
-    if isinstance(scale, Scale):
-        return tile(values, scale, SHEET_WIDTH // 2, theme)
-    # Each on its own scale, brought to a common one on which they can be drawn together.
-    spans = torch.tensor([[each.low, max(each.high - each.low, 1e-30)] for each in scale])
-    shape = (-1, 1, 1) if values.ndim == 3 else (-1,)
-    own = (values - spans[:, 0].view(shape)) / spans[:, 1].view(shape)
-    signed = scale[0].signed
-    return tile(2 * own - 1 if signed else own, Scale(-1.0 if signed else 0.0, 1.0, signed), SHEET_WIDTH // 2, theme)
-
-
-def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Image.Image:
-    """A grey picture, uint8 (32, 32, 3), under a colour map of (height, width) values, half transparent."""
-    grey = Image.fromarray(picture.cpu().numpy()).convert("L").convert("RGB").resize((side, side))
-    colours = Image.fromarray(colour(values, scale)).resize((side, side), Image.Resampling.BICUBIC)
-    return Image.blend(grey, colours, 0.6)
-
-
-def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
-    """The picture, uint8 (32, 32, 3), enlarged, with a frame around these of its pixels."""
-    enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
-    left, top = (max(0, side) * zoom for side in (box.left, box.top))
-    right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))
-    draw = ImageDraw.Draw(enlarged)
-    draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
-    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)
-    return enlarged
+    return stacked([header(title(network, maps), scale, theme), *rows], theme)
 
 
 def png(image: Image.Image, fast: bool = False) -> bytes:
@@ -285,7 +228,8 @@ def _columns(count: int, fit: int, numbered: int) -> int:
     return max(1, min(math.ceil(even / numbered), fit // numbered)) * numbered
 
 
-def _title(network: Network, maps: LayerMaps) -> str:
+def title(network: Network, maps: LayerMaps) -> str:
+    """What the maps are: "lenet5x5: c3, after its tanh, 16 maps of 10 by 10"."""
     layer, output = maps.layer, maps.layer.output
     if maps.name != layer.name:
         what = f"after its {network.activation}"
@@ -297,28 +241,31 @@ def _title(network: Network, maps: LayerMaps) -> str:
     return f"{network.arch.name}: {layer.name}, {what}, {many}"
 
 
-def _header(title: str, scale: Scale, theme: Theme) -> Image.Image:
-    colours, font = legend(scale, theme), _font(16)
-    header = Image.new("RGB", (max(math.ceil(font.getlength(title)), colours.width), 30 + colours.height), theme.paper)
-    ImageDraw.Draw(header).text((0, 0), title, theme.ink, font)
-    header.paste(colours, (0, 30))
-    return header
+def header(title: str, scale: Scale, theme: Theme) -> Image.Image:
+    """A title and, beneath it, the scale's legend."""
+    colours, large = legend(scale, theme), font(16)
+    paper = Image.new("RGB", (max(math.ceil(large.getlength(title)), colours.width), 30 + colours.height), theme.paper)
+    ImageDraw.Draw(paper).text((0, 0), title, theme.ink, large)
+    paper.paste(colours, (0, 30))
+    return paper
 
 
-def _row(image: Tensor, text: str, grid: Image.Image, theme: Theme) -> Image.Image:
+def row(image: Tensor, text: str, grid: Image.Image, theme: Theme) -> Image.Image:
+    """A picture, uint8 (32, 32, 3), with what is said of it and its maps beside it."""
     picture = Image.fromarray(image.cpu().numpy())
     picture = picture.resize((picture.width * PICTURE_ZOOM, picture.height * PICTURE_ZOOM), Image.Resampling.NEAREST)
     left, top = picture.width + 12, 22
-    width = left + max(grid.width, math.ceil(_font(14).getlength(text)))
-    row = Image.new("RGB", (width, max(picture.height, top + grid.height)), theme.paper)
-    row.paste(picture, (0, 0))
-    row.paste(grid, (left, top))
+    width = left + max(grid.width, math.ceil(font(14).getlength(text)))
+    paper = Image.new("RGB", (width, max(picture.height, top + grid.height)), theme.paper)
+    paper.paste(picture, (0, 0))
+    paper.paste(grid, (left, top))
     ink = theme.right if text.endswith("right") else theme.wrong if text.endswith("wrong") else theme.ink
-    ImageDraw.Draw(row).text((left, 0), text, ink, _font(14))
-    return row
+    ImageDraw.Draw(paper).text((left, 0), text, ink, font(14))
+    return paper
 
 
-def _stacked(parts: Sequence[Image.Image], theme: Theme, margin: int = 16) -> Image.Image:
+def stacked(parts: Sequence[Image.Image], theme: Theme, margin: int = 16) -> Image.Image:
+    """Pictures below one another."""
     width = max(part.width for part in parts) + 2 * margin
     height = sum(part.height + margin for part in parts) + margin
     paper, top = Image.new("RGB", (width, height), theme.paper), margin
@@ -329,7 +276,8 @@ def _stacked(parts: Sequence[Image.Image], theme: Theme, margin: int = 16) -> Im
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own, of so many pixels."""
     return ImageFont.load_default(size)
 
 

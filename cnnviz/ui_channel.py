@@ -1,17 +1,20 @@
 """One channel on the page: its map, its kernel, a cell's arithmetic, its top pictures, and what it is good for."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cnnviz import charts, features, sheet, surgery, tracking, ui, units
+from cnnviz import charts, features, sheet, surgery, tracking, ui, units, views
 from cnnviz.data import Dataset
 from cnnviz.features import LayerMaps, layer_name
 from cnnviz.sheet import Scale
-from cnnviz.ui_grids import cells, theme, tiles
-from cnnviz.ui_networks import Looked, scan
+from cnnviz.ui_grids import cells, save_as_png, theme, tiles
+from cnnviz.ui_networks import NONE, Looked, scan
 from cnnviz.ui_pictures import Choice
 
 AS_TRAINED = "as trained"
@@ -25,8 +28,11 @@ def detail(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Cho
         head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {ui.plain(one.title)}")
         head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
         _cause(one, maps.layer.name, channel)
-        _made_of(one, maps, channel, scale, choice)
-        _over_the_test_set(one, maps, channel, pictures)
+        parts, words = _made_of(one, maps, channel, scale, choice)
+        parts += _over_the_test_set(one, maps, channel, pictures)
+        title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
+        name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
+        save_as_png("Save as PNG", partial(views.captioned, title, parts, words), name, key="save channel")
 
 
 def close() -> None:
@@ -44,7 +50,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
         return
     others = [f"epoch-{epoch}" for epoch in tracking.checkpoint_epochs(one.run.id) if epoch != one.epoch]
-    if st.query_params.get("other", "none") != "none" or st.session_state.get("other", "none") != "none":
+    if st.session_state.get("other", NONE) != NONE:
         others.insert(0, surgery.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
     options = [AS_TRAINED, surgery.OFF, *others]
@@ -78,7 +84,11 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
 # -- one cell ------------------------------------------------------------------------------------
 
 
-def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice) -> None:
+def _made_of(
+    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice
+) -> tuple[list[tuple[str, Image.Image]], list[str]]:
+    """Draw a cell's making; captions and pictures, and the arithmetic in words, come back."""
+    parts: list[tuple[str, Image.Image]] = []
     off = any(
         (each.layer, each.channel, each.source) == (maps.layer.name, channel, surgery.OFF) for each in one.changes
     )
@@ -101,16 +111,20 @@ def _made_of(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: C
             )
         box = units.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
-        patch.image(sheet.boxed(choice.pixels, box, 6), alt=f"The picture, framed: {box}")
+        framed = views.boxed(choice.pixels, box, 6)
+        patch.image(framed, alt=f"The picture, framed: {box}")
+        large_map = Image.fromarray(sheet.colour(values, scale)).resize((192, 192), Image.Resampling.NEAREST)
+        parts += [(f"its map, {scale.low:.3g} to {scale.high:.3g}", large_map), ("what the cell sees", framed)]
     else:
         kernels = st.container()
     if cell.weights is not None:
         with kernels:
-            _kernel(cell)
+            parts.append(_kernel(cell))
     st.code(cell.written_out(), language=None, wrap_lines=True)
     if cell.weights is not None:
         with st.expander(f"All {cell.inputs.numel():,} products"):
             st.dataframe(_products(cell), hide_index=True, height=260, alt="Every product that the cell adds up")
+    return parts, cell.written_out().splitlines()
 
 
 def _cell(values: Tensor) -> tuple[int, int]:
@@ -126,24 +140,24 @@ def _cell(values: Tensor) -> tuple[int, int]:
     return row_and_column
 
 
-def _kernel(cell: units.Cell) -> None:
+def _kernel(cell: units.Cell) -> tuple[str, Image.Image]:
     assert cell.weights is not None
     weights = cell.weights
-    size = f"{weights.shape[1]}×{weights.shape[2]}"
-    if cell.operation == "convolution":
-        of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
-        st.caption(f"Its kernel: {size} for each of {of}; bias {cell.bias:.3g}")
+    if weights.shape[1:] == (1, 1) and cell.operation != "convolution":
+        values, what = weights.flatten(), f"{len(weights):,} weights, one for each unit before it"
     else:
-        st.caption(f"Its {len(weights):,} weights; bias {cell.bias:.3g}")
-    values = weights if cell.operation == "convolution" else weights.flatten()
-    scale = Scale(-_largest(values), _largest(values), True, bool(values.isfinite().all()))
+        values = weights
+        of = ", ".join(cell.sources) if len(cell.sources) <= 3 else f"{len(cell.sources)} maps"
+        kind = "kernel" if cell.operation == "convolution" else "weights"
+        what = f"{kind}: {weights.shape[1]}×{weights.shape[2]} for each of {of}"
+    st.caption(f"Its {what}; bias {cell.bias:.3g}")
+    largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
+    scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
     colours = theme()
-    st.image(sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours), alt="Its weights")
+    drawn = sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours)
+    st.image(drawn, alt="Its weights")
     st.image(sheet.legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
-
-
-def _largest(values: Tensor) -> float:
-    return max(values[values.isfinite()].abs().tolist(), default=0.0)
+    return f"its weights, {scale.low:.3g} to {scale.high:.3g}", drawn
 
 
 def _products(cell: units.Cell) -> pd.DataFrame:
@@ -159,18 +173,23 @@ def _products(cell: units.Cell) -> pd.DataFrame:
         }
     )
     frame["product"] = frame.value * frame.weight
-    return frame if cell.operation == "convolution" else frame.drop(columns=["row", "column"])
+    return frame if max(cell.weights.shape[1:]) > 1 else frame.drop(columns=["row", "column"])
 
 
 # -- over the test set ---------------------------------------------------------------------------
 
 
-def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> None:
+def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> list[tuple[str, Image.Image]]:
+    """Draw what it answers to; captions and pictures come back."""
     found = scan(one, pictures, maps.name)
+    if not bool(found.low[channel].isfinite()):
+        st.warning(f"Not one finite value on {found.pictures:,} test pictures.")
+        return []
     top, histogram = st.columns([5, 4])
     every = f"{found.pictures:,} test pictures"
     with top:
-        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained; the frame is what its strongest cell saw")
+        saw = "; the frame is what its strongest cell saw" if maps.values.ndim == 4 else ""
+        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained{saw}")
         indices = found.top[channel].tolist()
         framed = [
             _framed(pictures.test_images[index], maps, place)
@@ -197,9 +216,14 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
         st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
         drawn = charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
         st.altair_chart(drawn, width="stretch", key="distribution")
+    peaks = found.peaks[channel].tolist()
+    return [
+        (f"top {place + 1}: {peak:.3g}", Image.fromarray(x))
+        for place, (peak, x) in enumerate(zip(peaks, framed, strict=True))
+    ]
 
 
 def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
     if maps.values.ndim == 2:
         return image.numpy().repeat(2, 0).repeat(2, 1)
-    return np.asarray(sheet.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))
+    return np.asarray(views.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))

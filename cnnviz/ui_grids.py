@@ -100,6 +100,19 @@ def enlarge(pixels: Tensor, zoom: int) -> np.ndarray:
     return pixels.cpu().numpy().repeat(zoom, 0).repeat(zoom, 1)
 
 
+def save_as_png(label: str, make: Callable[[], Image.Image], name: str, key: str) -> None:
+    """A button that saves a picture, which is made only when it is asked for."""
+    st.download_button(
+        label,
+        lambda: sheet.png(make()),
+        f"{name}.png",
+        "image/png",
+        on_click="ignore",
+        key=key,
+        icon=":material/image:",
+    )
+
+
 def theme() -> Theme:
     """The colours that suit what the browser shows."""
     return sheet.DARK if ui.is_dark() else sheet.LIGHT

@@ -1,5 +1,6 @@
 """Every layer's maps of one picture, in one network or two side by side."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,10 +11,11 @@ from cnnviz import features, matching, sheet, ui, ui_channel, ui_networks
 from cnnviz.data import Dataset
 from cnnviz.features import ChannelFacts, LayerMaps
 from cnnviz.models import Architecture
-from cnnviz.sheet import Panel, Scale
+from cnnviz.sheet import Scale
 from cnnviz.ui_grids import remembered, theme, tiles
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
+from cnnviz.views import Panel
 
 SCALES = {
     "locked": "locked over networks and epochs",
@@ -104,15 +106,8 @@ def _scales(
 def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence[str]) -> None:
     maps = every[step]
     layer, arch = maps.layer, one.run.architecture
-    what = (
-        "logits"
-        if layer == arch.layers[-1]
-        else f"{'before' if step == layer.name else 'after'} {one.run.config.activation}"
-    )
-    what = f"{one.run.config.pooling} pooling" if layer.kind == "pooling" else what
-    kind = "" if layer.kind == "pooling" else f"{layer.kind}, "
-    shape = "×".join(map(str, layer.output))
-    st.markdown(f"**{layer.name}** · {kind}{what} · {shape} · {ui.plain(f'{maps.low:.3g} to {maps.high:.3g}')}")
+    extent = f"{maps.low:.3g} to {maps.high:.3g}" if bool(maps.values.isfinite().any()) else "not finite"
+    st.markdown(f"**{layer.name}** · {_words(one, step)} · {ui.plain(extent)}")
     values = maps.values[0]
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
@@ -143,9 +138,7 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
 
 
 def _words(one: Looked, step: str) -> str:
-    """
-    "convolution, after tanh · 16×10×10"
-    """
+    """What a step is: "convolution, after tanh · 16×10×10"."""
     layer = one.run.architecture.layer(features.layer_name(step))
     shape = "×".join(map(str, layer.output))
     if layer.kind == "pooling":
@@ -206,7 +199,8 @@ def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
     if len(looked) < 2 or pair[0] is None or pair[1] is None:
         return
     first, second = (maps[step].spread for step, maps in zip(pair, every, strict=True) if step)
-    text = f"Spread of {pair[0].replace('_', ', ')}: {first:.3g} on the left, {second:.3g} on the right"
+    left, right = (f"{spread:.3g}" if math.isfinite(spread) else "not finite" for spread in (first, second))
+    text = f"Spread of {pair[0].replace('_', ', ')}: {left} on the left, {right} on the right"
     if first > 0 and second > 0:
         larger, factor = ("left", first / second) if first >= second else ("right", second / first)
         text += f": {factor:,.3g} times as much on the {larger}"

@@ -1,6 +1,6 @@
 """Choosing a picture: from the test set in several orders, uploaded, or from the camera."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,7 +40,7 @@ def dataset(name: str) -> Dataset:
     return _dataset(name, str(data.data_root()))
 
 
-def choose(pictures: Dataset, predictions: list[Callable[[], Prediction]]) -> Choice | None:
+def choose(pictures: Dataset, predictions: Sequence[Callable[[], Prediction]]) -> Choice | None:
     """Draw the choice; None while there is no picture yet.
 
     predictions: of the data set's test pictures, by the networks that are looked into, made when asked.
@@ -54,7 +54,7 @@ def choose(pictures: Dataset, predictions: list[Callable[[], Prediction]]) -> Ch
     return _from_outside(source == "camera")
 
 
-def _from_test_set(pictures: Dataset, predictions: list[Callable[[], Prediction]]) -> Choice:
+def _from_test_set(pictures: Dataset, predictions: Sequence[Callable[[], Prediction]]) -> Choice:
     orders = ORDERS | (DISAGREEMENTS if len(predictions) > 1 else {})
     row = st.container(horizontal=True, vertical_alignment="bottom")
     remembered("order", list(orders), "index")
@@ -102,7 +102,7 @@ def _from_test_set(pictures: Dataset, predictions: list[Callable[[], Prediction]
     )
 
 
-def _ordered(order: str, seed: int, labels: Tensor, predictions: list[Callable[[], Prediction]]) -> Tensor:
+def _ordered(order: str, seed: int, labels: Tensor, predictions: Sequence[Callable[[], Prediction]]) -> Tensor:
     if order == "random":
         return gallery.at_random(len(labels), seed)
     if order == "mistakes":

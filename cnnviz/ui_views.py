@@ -6,19 +6,22 @@ from functools import partial
 import numpy as np
 import streamlit as st
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cnnviz import attribution, charts, features, matching, sheet, ui
+from cnnviz import attribution, charts, features, matching, sheet, ui, views
 from cnnviz.data import Dataset
 from cnnviz.features import step_names
 from cnnviz.models import Architecture
-from cnnviz.sheet import Panel, Scale
-from cnnviz.ui_grids import enlarge, remembered, theme, tiles
+from cnnviz.sheet import Scale
+from cnnviz.ui_grids import enlarge, remembered, save_as_png, theme, tiles
 from cnnviz.ui_layers import pairs_of
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
+from cnnviz.views import Panel
 
 PREDICTED = "predicted"
+CAM, OCCLUSION = "Grad-CAM", "Occlusion"
 SHEET = 10  # pictures of the study's sheet
 
 
@@ -33,38 +36,53 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         key="target",
         width=220,
     )
-    for one, column in zip(looked, st.columns(len(looked)), strict=True):
-        with column, ui.readable_errors():
-            own = features.predict(one.network, choice.pixels[None]).classes
-            index = int(own[0]) if target == PREDICTED else int(target)
-            st.markdown(f"**{ui.plain(one.title)}**: {pictures.classes[index]}")
-            _attributed(one, choice, index)
+    owns = [int(features.predict(one.network, choice.pixels[None]).classes[0]) for one in looked]
+    classes = [own if target == PREDICTED else int(target) for own in owns]
+    with st.spinner("Covering the picture patch by patch …"):
+        found = [_attributed(one, choice, index) for one, index in zip(looked, classes, strict=True)]
+    scales = {what: _signed([each[what] for each in found if what in each]) for what in (CAM, OCCLUSION)}
+    for one, index, results, column in zip(looked, classes, found, st.columns(len(looked)), strict=True):
+        name = pictures.classes[index]
+        zoom = 4 if len(looked) > 1 else 7
+        parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
+        for what, values in results.items():
+            drawn = views.heat(choice.pixels, values, scales[what], 32 * zoom)
+            parts.append((f"{what}: {_most(values)}", drawn))
+        with column:
+            st.markdown(f"**{ui.plain(one.title)}**: {name}")
+            row = st.container(horizontal=True)
+            for caption, picture in parts:
+                row.image(picture, caption=caption, width=32 * zoom)
+            if CAM not in results:
+                st.caption("This network has no convolution, so there is no Grad-CAM of it.")
+            title = f"{one.title}, {choice.name}: what speaks for {name}"
+            make = partial(views.captioned, title, parts)
+            save_as_png("Save as PNG", make, f"{_stem(one)}-why", key=f"why {one.side}")
     st.caption(
         "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
         "the class. Occlusion (Zeiler, Fergus, 2014) covers a patch with grey: red is what takes from the class's "
-        "probability when it is covered, blue what adds to it. Both by Captum."
+        "probability when it is covered, blue what adds to it. Both by Captum; two networks share one scale."
     )
 
 
-def _attributed(one: Looked, choice: Choice, target: int) -> None:
-    row = st.container(horizontal=True)
-    row.image(enlarge(choice.pixels, 5), caption=choice.name)
+def _attributed(one: Looked, choice: Choice, target: int) -> dict[str, Tensor]:
     results: dict[str, Tensor] = {}
     if one.run.architecture.conv_layers:
-        results["Grad-CAM"] = attribution.grad_cam(one.network, choice.pixels, target)
-    with st.spinner("Covering the picture patch by patch …"):
-        results["Occlusion"] = attribution.occlusion(one.network, choice.pixels, target)
-    for what, values in results.items():
-        largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
-        scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-        drawn = sheet.heat(choice.pixels, values, scale, 160)
-        row.image(drawn, caption=f"{what}: up to {_most(values):.3g}")
-    if not one.run.architecture.conv_layers:
-        st.caption("This network has no convolution, so there is no Grad-CAM of it.")
+        results[CAM] = attribution.grad_cam(one.network, choice.pixels, target)
+    results[OCCLUSION] = attribution.occlusion(one.network, choice.pixels, target)
+    return results
 
 
-def _most(values: Tensor) -> float:
-    return max((x for x in values.flatten().tolist() if x == x), default=float("nan"))
+def _signed(every: list[Tensor]) -> Scale:
+    """One scale around zero for all of them."""
+    values = torch.cat([torch.zeros(1), *(x.flatten() for x in every)])
+    finite = values[values.isfinite()].abs()
+    return Scale(-float(finite.max()), float(finite.max()), True, len(finite) == len(values))
+
+
+def _most(values: Tensor) -> str:
+    finite = values[values.isfinite()]
+    return f"up to {float(finite.max()):.3g}" if len(finite) else "not finite"
 
 
 # -- two networks --------------------------------------------------------------------------------
@@ -83,7 +101,7 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     step = st.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="matched", width=220)
     other = str(dict(pairs)[step])
     found = matching.matched_channels(first.network, second.network, images, (step, other))
-    _matches(looked, (step, other), found, choice)
+    drawn = _matches(looked, (step, other), found, choice)
     st.subheader("Similarity of the layers")
     names = [[name for name in column if name] for column in zip(*pairs, strict=True)]
     with st.spinner("Comparing the layers …"):
@@ -96,11 +114,23 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
             f"Layer by layer: {each}."
         )
     )
-    drawn = charts.similarity(words[0], words[1], table.tolist(), ("left", "right"))
-    st.altair_chart(drawn, width="content", key="cka")
+    st.altair_chart(
+        charts.similarity(words[0], words[1], table.tolist(), ("left", "right")), width="content", key="cka"
+    )
+    title = f"{choice.name}, {step.replace('_', ', ')}: matched channels (left / right)"
+    notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA, layer by layer: {each}"]
+    save_as_png(
+        "Save as PNG",
+        partial(views.captioned, title, drawn, notes),
+        f"{_stem(first)}-beside-{_stem(second)}-matched",
+        key="save matches",
+    )
 
 
-def _matches(looked: list[Looked], steps: tuple[str, str], found: tuple[matching.Match, ...], choice: Choice) -> None:
+def _matches(
+    looked: list[Looked], steps: tuple[str, str], found: tuple[matching.Match, ...], choice: Choice
+) -> list[tuple[str, Image.Image]]:
+    """Draw the pairs of maps; the captions and pictures come back."""
     values = [
         features.layer_maps(one.network, choice.pixels[None], step).values[0]
         for one, step in zip(looked, steps, strict=True)
@@ -148,6 +178,12 @@ def _matches(looked: list[Looked], steps: tuple[str, str], found: tuple[matching
         on_pick=partial(_open, looked[0].side, steps[0], [match.first for match in found]),
     )
     st.image(sheet.legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
+    zoom = max(1, round(64 / side))
+    captions = [f"{item['name']} {item.get('note', '')}" for item in items]
+    return [
+        (text, Image.fromarray(pair.repeat(zoom, 0).repeat(zoom, 1)))
+        for text, pair in zip(captions, pixels, strict=True)
+    ]
 
 
 def _open(side: str, step: str, channels: list[int], place: int) -> None:
@@ -165,21 +201,16 @@ def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> Non
     row = st.container(horizontal=True, vertical_alignment="bottom")
     step = row.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="sheet_layer", width=220)
     some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
-    for one, column in zip(looked, st.columns(len(looked)), strict=True):
-        with column, ui.readable_errors():
-            name = _counterpart(arch, one.run.architecture, step)
-            drawn = sheet.sheet(one.network, some, labels, name, pictures.classes, theme())
-            st.markdown(f"**{ui.plain(one.title)}**")
-            st.image(drawn, width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
-            st.download_button(
-                "Save as PNG",
-                partial(_sheet_png, one, some, labels, name, pictures.classes),
-                f"{_stem(one)}-{name}.png",
-                "image/png",
-                on_click="ignore",
-                key=f"sheet {one.side}",
-            )
-    st.caption("The first ten of the pictures chosen from above: of the test set or uploaded.")
+    names = [_counterpart(arch, one.run.architecture, step) for one in looked]
+    maps = [features.layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
+    scale = Scale.of(maps)
+    for one, name in zip(looked, names, strict=True):
+        draw = partial(sheet.sheet, one.network, some, labels, name, pictures.classes, scale=scale)
+        st.markdown(f"**{ui.plain(one.title)}**")
+        st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
+        save_as_png("Save as PNG", draw, f"{_stem(one)}-{name}", key=f"sheet {one.side}")
+    one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""
+    st.caption(f"The first {len(some)} of the pictures on show above.{one_scale}")
 
 
 def _last_maps(arch: Architecture) -> str:
@@ -192,19 +223,14 @@ def _counterpart(arch: Architecture, other: Architecture, step: str) -> str:
     return found or _last_maps(other)
 
 
-def _sheet_png(one: Looked, some: Tensor, labels: Tensor | None, name: str, classes: tuple[str, ...]) -> bytes:
-    return sheet.png(sheet.sheet(one.network, some, labels, name, classes))
-
-
 def exports(shown: list[tuple[Looked, Panel]], choice: Choice) -> None:
     """What is on show as a picture with its captions, and the maps as numbers."""
     row = st.container(horizontal=True)
     stem = " ".join(_stem(one) for one, _ in shown).replace(" ", "-beside-")
     networks = [(one.network, panel) for one, panel in shown]
     names = {"run": "first", "other": "second"}
-    row.download_button(
-        "This view (PNG)", lambda: sheet.png(sheet.view(networks)), f"{stem}.png", "image/png", on_click="ignore"
-    )
+    with row:
+        save_as_png("This view (PNG)", partial(views.view, networks), stem, key="save view")
     for one, _ in shown:
         row.download_button(
             "All maps (NPZ)" if len(shown) == 1 else f"Maps of the {names[one.side]} (NPZ)",

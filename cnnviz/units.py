@@ -38,7 +38,7 @@ class Cell:
     column: int
     operation: str  # "convolution", "fully connected", "max pooling" or "average pooling"
     sources: tuple[str, ...]  # a name for each channel of the inputs: ("red", "green", "blue")
-    inputs: Tensor  # (in_channels, k, k) that the kernel lay on; (1, 2, 2) that were pooled; (inputs, 1, 1) of a unit
+    inputs: Tensor  # (in_channels, k, k) that the kernel lay on; (1, 2, 2) that were pooled; all that enter a unit
     weights: Tensor | None  # as the inputs; None for pooling
     bias: float
     summed: float  # before the activation, as the network computed it
@@ -129,9 +129,10 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
         inputs = padded[:, row : row + side, column : column + side]
         sources = _COLOURS if before < 0 else tuple(f"map {index}" for index in range(len(inputs)))
     else:
-        weights = kernel(network, name, channel).view(-1, 1, 1)
-        inputs = entering.reshape(-1, 1, 1)
-        sources = _input_names(entering, before < 0)
+        inputs = entering.view(-1, 1, 1) if entering.ndim == 1 else entering
+        weights = kernel(network, name, channel).view(inputs.shape)
+        kind = "unit" if entering.ndim == 1 else "map"
+        sources = _COLOURS if before < 0 else tuple(f"{kind} {index}" for index in range(len(inputs)))
     if weights is not None:
         bias = float(network.module.get_parameter(f"{name}.bias")[channel])
     return Cell(
@@ -153,15 +154,6 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
 def _pixels(network: Network, image: Tensor) -> Tensor:
     device = next(network.module.parameters()).device
     return data.normalise(image[None].to(device))[0]
-
-
-def _input_names(entering: Tensor, pixels: bool) -> tuple[str, ...]:
-    """Of a fully connected layer's inputs, in the order in which they are flattened."""
-    if entering.ndim == 1:
-        return tuple(f"unit {index}" for index in range(len(entering)))
-    channels, rows, columns = entering.shape
-    kinds = _COLOURS if pixels else [f"map {index}" for index in range(channels)]
-    return tuple(f"{kind} ({row}, {column})" for kind in kinds for row in range(rows) for column in range(columns))
 
 
 def _inside(layer: Layer, channel: int, row: int, column: int) -> None:

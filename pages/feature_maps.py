@@ -1,5 +1,6 @@
 """Feature maps: what every layer of a trained network makes of a picture, and what it is good for."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -73,6 +74,9 @@ def address(looked: list[Looked]) -> None:
 def recall() -> None:
     """What has no widget of its own: the clicked channel, from the address at first."""
     query = st.query_params
+    if "run" not in st.session_state:  # the page is entered: what was chosen when it was left is the address's to say
+        for name in ADDRESS:
+            st.session_state.pop(name, None)
     for name in ("of", "layer", "cell", "channel"):
         if name not in st.session_state:
             st.session_state[name] = query.get(name, "run" if name == "of" else None)
@@ -89,10 +93,10 @@ def page() -> None:
     if looked[0].run.config.dataset != looked[-1].run.config.dataset:
         raise CnnvizError("the two networks learned different data sets: choose two of the same")
     pictures = ui_pictures.dataset(looked[0].run.config.dataset)
-    predictions = [lambda one=one: ui_networks.prediction(one, pictures.test_images) for one in looked]
+    predictions = [partial(ui_networks.prediction, one, pictures.test_images) for one in looked]
     choice = None
     with ui.readable_errors():
-        choice = ui_pictures.choose(pictures, predictions)  # type: ignore[arg-type]
+        choice = ui_pictures.choose(pictures, predictions)
     if choice is None:
         address(looked)
         return

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_browser import address, browser, page_of  # noqa: F401
 from test_feature_maps import recorded
+
+from cnnviz import tracking
 
 TEXT = "[data-testid=stMarkdown], [data-testid=stCaptionContainer], [data-testid=stCode]"
 
@@ -88,3 +92,28 @@ def test_playing_runs_to_the_last_epoch(browser: Any, address: str) -> None:  # 
     page.get_by_text("synthetic, epoch 2").first.wait_for()
     page.get_by_role("button", name="Play").wait_for()
     page.close()
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path) -> None:  # noqa: F811
+    run = recorded("lenet3x3", activation="relu")
+    page = page_of(browser, f"{address}/feature_maps?run={run}&picture=3&layer=c1_activation&channel=1", [])
+    page.get_by_text("Its values over").wait_for()
+    for name in ("This view (PNG)", "Save as PNG", "All maps (NPZ)"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        download.value.save_as(tmp_path / name)
+    page.close()
+    for name in ("This view (PNG)", "Save as PNG"):
+        drawn = Image.open(tmp_path / name)
+        drawn.load()
+        assert min(drawn.size) > 200
+    with np.load(tmp_path / "All maps (NPZ)") as arrays:
+        x = arrays["picture"].astype(np.float32) / 127.5 - 1
+        weights = tracking.load_checkpoint(tracking.run(run), 2)
+        first = torch.nn.functional.conv2d(
+            torch.from_numpy(x).permute(2, 0, 1)[None], weights["c1.weight"], weights["c1.bias"]
+        )
+        np.testing.assert_allclose(arrays["c1"], first[0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(arrays["c1_activation"], first[0].clamp(min=0).numpy(), atol=1e-5)
+        assert arrays["fc7"].shape == (10,)
