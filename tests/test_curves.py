@@ -14,7 +14,17 @@ def run(name: str, parent: str = "", first_epoch: int = 0, starts: tuple[int, ..
     config = RunConfig(**settings)
     segments = tuple(Segment(start, 0.0, 1.0, "cpu", 1) for start in starts)
     return TrackedRun(
-        name, name, "FINISHED", config, 3, "cpu", datetime.now(), 0.0, "", False, segments, (), parent, first_epoch
+        id=name,
+        name=name,
+        status="FINISHED",
+        config=config,
+        epoch=3,
+        device="cpu",
+        created=datetime.now(),
+        queued_at=0.0,
+        segments=segments,
+        parent=parent,
+        first_epoch=first_epoch,
     )
 
 
