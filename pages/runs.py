@@ -103,7 +103,7 @@ def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
         "@": st.column_config.NumberColumn("@ epoch", help="epoch of the best test accuracy"),
         "last": st.column_config.NumberColumn("last", format="%.2f %%", help="test accuracy after the last epoch"),
         "test accuracy": st.column_config.LineChartColumn("test accuracy", y_min=0, y_max=100, help="0 to 100 %"),
-        "run": st.column_config.TextColumn("run", width="large"),
+        "run": st.column_config.TextColumn("run", width=290),
         "started": st.column_config.DatetimeColumn("started", format="D MMM, HH:mm"),
     }
     height = min(38 + 35 * len(rows), 520)
@@ -146,7 +146,7 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
                 st.session_state.deleted = ids
                 ui.refresh()
     if not chosen:
-        st.caption("Tick runs in the table to compare, inspect, continue, stop or delete them.")
+        st.caption("Tick runs in the table to compare, inspect, continue, fork, stop or delete them.")
 
 
 def undo() -> None:
