@@ -5,17 +5,19 @@ The schema (params, metrics, tags, artifacts) is written down in ARCHITECTURE.md
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import math
 import os
+import random
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +207,9 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
                         leftover.unlink()
                 with contextlib.closing(sqlite3.connect(database)) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
-            # Eight sessions at once may keep a writer waiting for longer than SQLite's five seconds.
-            client = MlflowClient(f"{uri}?timeout=60" if uri.startswith("sqlite:///") and "?" not in uri else uri)
+            client = MlflowClient(uri)
+            for name in _WRITES:
+                setattr(client, name, partial(_patiently, client, name))
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 location = (folder / "artifacts").as_uri() if _embedded() else None
@@ -220,6 +223,25 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
             if fresh:
                 marker.unlink()
     return client, number
+
+
+_WRITES = ("create_run", "log_batch", "set_tag", "update_run", "set_terminated", "delete_run", "restore_run")
+
+
+def _patiently(client: MlflowClient, name: str, *arguments: Any, **options: Any) -> Any:
+    """A write of MLflow's, tried again where it found the database locked.
+
+    SQLite gives the one writer's place to whoever asks at the right instant: eight sessions launching at once can keep
+    one waiting for longer than MLflow's 20 s. What was refused so has changed nothing.
+    """
+    for attempt in itertools.count():
+        try:
+            return getattr(MlflowClient, name)(client, *arguments, **options)
+        except MlflowException as error:
+            if "database is locked" not in str(error) or attempt == 3:
+                raise
+            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311, no secret
+    return None
 
 
 def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> None:
