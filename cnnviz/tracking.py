@@ -5,17 +5,19 @@ The schema (params, metrics, tags, artifacts) is written down in ARCHITECTURE.md
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import math
 import os
+import random
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum
 RARE_PARAMS = ("weight_decay", "limit_train")  # written only where they are not 0
 FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_size", "seed")
 _OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
+ACTIVE = ("SCHEDULED", "RUNNING")
 PAGE = 1000  # runs a search returns at once
 _MANY = 10**9
 _LONGEST_TAG = 8000  # characters, MLflow's limit
@@ -115,7 +118,7 @@ class TrackedRun:
     @property
     def active(self) -> bool:
         """Waiting or training."""
-        return self.status in ("SCHEDULED", "RUNNING")
+        return self.status in ACTIVE
 
     @property
     def architecture(self) -> Architecture:
@@ -173,17 +176,16 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """One at a time through what looks at a run's status and then changes it: no stop or deletion is overtaken."""
+def _turn(run_id: str) -> Iterator[Run]:
+    """The run, for one at a time who looks at its status and then changes it: no stop or deletion is overtaken."""
     with _plainly():
-        _client()
+        path = home() / "artifacts" / run_id / "status.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(home() / "queue.lock").acquire(timeout=30):
-                yield
+            with FileLock(path).acquire(timeout=30, poll_interval=0.01):
+                yield _client().get_run(run_id)
         except Timeout as error:
-            raise StoreError(
-                f"another process holds {home() / 'queue.lock'} for long: end it, then try again"
-            ) from error
+            raise StoreError(f"another process holds {path} for long: end it, then try again") from error
 
 
 @cache
@@ -205,8 +207,9 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
                         leftover.unlink()
                 with contextlib.closing(sqlite3.connect(database)) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
-            # Eight sessions at once may keep a writer waiting for longer than SQLite's five seconds.
-            client = MlflowClient(f"{uri}?timeout=60" if uri.startswith("sqlite:///") and "?" not in uri else uri)
+            client = MlflowClient(uri)
+            for name in _WRITES:
+                setattr(client, name, partial(_patiently, client, name))
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 location = (folder / "artifacts").as_uri() if _embedded() else None
@@ -220,6 +223,25 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
             if fresh:
                 marker.unlink()
     return client, number
+
+
+_WRITES = ("create_run", "log_batch", "set_tag", "update_run", "set_terminated", "delete_run", "restore_run")
+
+
+def _patiently(client: MlflowClient, name: str, *arguments: Any, **options: Any) -> Any:
+    """A write of MLflow's, tried again where it found the database locked.
+
+    SQLite gives the one writer's place to whoever asks at the right instant: eight sessions launching at once can keep
+    one waiting for longer than MLflow's 20 s. What was refused so has changed nothing.
+    """
+    for attempt in itertools.count():
+        try:
+            return getattr(MlflowClient, name)(client, *arguments, **options)
+        except MlflowException as error:
+            if "database is locked" not in str(error) or attempt == 3:
+                raise
+            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311, no secret
+    return None
 
 
 def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> None:
@@ -459,52 +481,67 @@ def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
 
     Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
     """
-    with _turn():
+    with _plainly():
         for each in [run(run_id) for run_id in run_ids]:
-            if each.status == "SCHEDULED":
-                _client().set_terminated(each.id, "KILLED")
-            elif each.status == "RUNNING":
-                _client().set_tag(each.id, "cnnviz.stop", "true")
-            elif not ended_ok:
-                raise StoreError(f"{each.name} is not training: there is nothing to stop")
+            with _turn(each.id) as found:
+                if found.info.status == "SCHEDULED":
+                    _client().set_terminated(each.id, "KILLED")
+                elif found.info.status == "RUNNING":
+                    _client().set_tag(each.id, "cnnviz.stop", "true")
+                elif not ended_ok:
+                    raise StoreError(f"{each.name} is not training: there is nothing to stop")
 
 
 def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
     if not 1 <= epochs <= 10_000:
         raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
-    with _turn():
+    with _plainly():
         chosen = [run(run_id) for run_id in run_ids]
         for each in chosen:
-            if each.active:
-                raise StoreError(f"{each.name} ({each.id[:8]}) is still training or waiting: let it finish or stop it")
+            _must_be_idle(each, each.status)
         for each in chosen:
-            target = max(each.epoch, 0) + epochs
-            fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
-            _tag(each.id, {"target_epochs": target} | fresh)
-            _client().update_run(each.id, status="SCHEDULED")
+            with _turn(each.id) as found:
+                _must_be_idle(each, found.info.status)
+                target = max(each.epoch, 0) + epochs
+                fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
+                _tag(each.id, {"target_epochs": target} | fresh)
+                _client().update_run(each.id, status="SCHEDULED")
     return [each.id for each in chosen]
+
+
+def _must_be_idle(each: TrackedRun, status: str) -> None:
+    if status in ACTIVE:
+        raise StoreError(f"{each.name} ({each.id[:8]}) is still training or waiting: let it finish or stop it")
 
 
 def delete(run_ids: Sequence[str]) -> None:
     """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Raises StoreError for one that
     is training; one that somebody has deleted already is no error."""
-    with _turn():
+    with _plainly():
         chosen = [run(run_id) for run_id in run_ids if not _is_deleted(run_id)]
         for each in chosen:
-            if each.status == "RUNNING":
-                raise StoreError(f"{each.name} ({each.id[:8]}) is training: stop it first")
+            _must_not_train(each, each.status)
         for each in chosen:
-            if each.status == "SCHEDULED":
-                _client().set_terminated(each.id, "KILLED")
-            _client().delete_run(each.id)
+            with _turn(each.id) as found:
+                _must_not_train(each, found.info.status)
+                if found.info.status == "SCHEDULED":
+                    _client().set_terminated(each.id, "KILLED")
+                if not _is_deleted(each.id):
+                    _client().delete_run(each.id)
+
+
+def _must_not_train(each: TrackedRun, status: str) -> None:
+    if status == "RUNNING":
+        raise StoreError(f"{each.name} ({each.id[:8]}) is training: stop it first")
 
 
 def restore(run_ids: Sequence[str]) -> None:
     """Bring deleted runs back; one that is back already is no error."""
-    with _turn():
-        for run_id in filter(_is_deleted, run_ids):
-            _client().restore_run(run_id)
+    for run_id in run_ids:
+        with _turn(run_id):
+            if _is_deleted(run_id):
+                _client().restore_run(run_id)
 
 
 def _is_deleted(run_id: str) -> bool:
@@ -519,8 +556,8 @@ def start(run_id: str, message: str = "", neighbours: Neighbours | None = None) 
 
     False, and nothing is marked, where somebody stopped or deleted it since it was read from the queue.
     """
-    with _turn():
-        if not is_wanted(run_id):
+    with _turn(run_id) as found:
+        if found.info.lifecycle_stage != "active" or found.info.status not in ACTIVE:
             return False
         said = {"message": message} if message else {}  # what happened to it before stays said
         _tag(run_id, said | {"stack": _noted(neighbours)})
@@ -532,7 +569,7 @@ def is_wanted(run_id: str) -> bool:
     """Whether the run is still there to be trained: it may have been deleted elsewhere."""
     with _plainly():
         info = _client().get_run(run_id).info
-    return info.lifecycle_stage == "active" and info.status in ("SCHEDULED", "RUNNING")
+    return info.lifecycle_stage == "active" and info.status in ACTIVE
 
 
 def note_neighbours(run_id: str, neighbours: Neighbours) -> None:
@@ -559,8 +596,8 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
 
 def finish(run_id: str, status: str, message: str | None = None) -> None:
     """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED. message=None leaves what was said before."""
-    with _turn():
-        if _is_deleted(run_id):
+    with _turn(run_id) as found:
+        if found.info.lifecycle_stage == "deleted":
             return
         # In this order: killed in between, a failure keeps its reason and a stop is not forgotten.
         if message is not None:
