@@ -1,5 +1,6 @@
 """One channel on the page: its map, its kernel, a cell's arithmetic, its top pictures, and what it is good for."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,19 +21,28 @@ from cnnviz.ui_pictures import Choice
 AS_TRAINED = "as trained"
 
 
-def detail(one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, pictures: Dataset) -> None:
-    """Everything about one channel of the maps of one picture."""
+def detail(
+    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, pictures: Dataset
+) -> Callable[[], None]:
+    """Everything about one channel of the maps of one picture. What takes the whole test set, and so seconds at first,
+    comes back to be called when the rest of the page is drawn."""
+    kind = "unit" if maps.values.ndim == 2 else "channel"
     with st.container(border=True, key="channel_detail"):
         head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-        kind = "unit" if maps.values.ndim == 2 else "channel"
         head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {ui.plain(one.title)}")
         head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
         _cause(one, maps.layer.name, channel)
         parts, words = _made_of(one, maps, channel, scale, choice)
-        parts += _over_the_test_set(one, maps, channel, pictures)
-        title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
-        name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
-        save_as_png("Save as PNG", partial(views.captioned, title, parts, words), name, key="save channel")
+        place = st.container()
+
+    def rest() -> None:
+        with place:
+            drawn = [*parts, *_over_the_test_set(one, maps, channel, pictures)]
+            title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
+            name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
+            save_as_png("Save as PNG", partial(views.captioned, title, drawn, words), name, key="save channel")
+
+    return rest
 
 
 def close() -> None:

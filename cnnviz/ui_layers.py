@@ -1,7 +1,7 @@
 """Every layer's maps of one picture, in one network or two side by side."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -45,6 +45,7 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
     every = [features.activations(one.network, choice.pixels[None]) for one in looked]
     spans = [ui_networks.ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
     shown: list[list[tuple[LayerMaps, Scales]]] = [[] for _ in looked]
+    later: list[Callable[[], None]] = []
     for pair in pairs_of([one.run.architecture for one in looked], before):
         scales = _scales(str(mode), pair, every, spans)
         columns = st.columns(len(looked))
@@ -54,7 +55,9 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
                 with column:
                     _layer(one, maps, step, scale, pictures.classes)
         _difference(looked, pair, every)
-        _chosen(looked, pair, every, scales, choice, pictures)
+        later += _chosen(looked, pair, every, scales, choice, pictures)
+    for finish in later:
+        finish()
     texts = [_text(one, maps, choice, pictures.classes) for one, maps in zip(looked, every, strict=True)]
     panels = [
         Panel(f"{one.title}, {choice.name}", choice.pixels, text, kept)
@@ -210,13 +213,14 @@ def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
 
 def _chosen(
     looked: list[Looked], pair: Pair, every: list[Maps], scales: list[Scales | None], choice: Choice, pictures: Dataset
-) -> None:
-    """The detail of the channel that was clicked, beneath its layer."""
-    state = st.session_state
+) -> list[Callable[[], None]]:
+    """The detail of the channel that was clicked, beneath its layer; what remains to be done of it comes back."""
+    state, later = st.session_state, []
     for one, step, maps, scale in zip(looked, pair, every, scales, strict=False):
         if step is None or scale is None or (state.get("of"), state.get("layer")) != (one.side, step):
             continue
         channel = state.get("channel")
         if channel is not None and channel < maps[step].layer.output[0]:
             own = scale if isinstance(scale, Scale) else scale[channel % len(scale)]
-            ui_channel.detail(one, maps[step], channel, own, choice, pictures)
+            later.append(ui_channel.detail(one, maps[step], channel, own, choice, pictures))
+    return later
