@@ -185,8 +185,17 @@ def at_an_epoch(chosen: Sequence[TrackedRun]) -> None:
         row.caption("None of these runs has been trained so far.")
         return
     run = by_id[row.selectbox("of", list(by_id), format_func=lambda key: ui.label(by_id[key]), key="epoch_run")]
+    others = [key for key in by_id if key != run.id]
+    beside = row.selectbox(
+        "beside",
+        ["", *others],
+        int(len(others) == 1),
+        format_func=lambda key: ui.label(by_id[key]) if key else "none",
+        key=f"beside {run.id} {len(others)}",
+    )
     if row.button("Feature maps", icon=":material/grid_view:", key="maps"):
-        st.switch_page("pages/feature_maps.py", query_params={"run": run.id[:8], "epoch": str(epoch)})
+        query = {"run": run.id[:8], "epoch": str(epoch)} | ({"other": beside[:8]} if beside else {})
+        st.switch_page("pages/feature_maps.py", query_params=query)
     with row.popover("Fork here", icon=":material/call_split:"):
         forms.fork(run, epoch, f"{run.id} {epoch}")
     with row.popover(f"Continue all {len(chosen)}" if len(chosen) > 1 else "Continue", icon=":material/resume:"):

@@ -38,5 +38,7 @@ def test_click_an_epoch_share_the_address_and_look_inside(browser: Any, address:
     page.get_by_role("button", name="Feature maps").click()
     page.get_by_text("predicted").first.wait_for()
     assert "epoch=2" in page.url
+    assert f"run={second[:8]}" in page.url or f"run={first[:8]}" in page.url
+    assert "other=" in page.url
     page.close()
     assert elsewhere == []
