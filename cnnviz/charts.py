@@ -16,7 +16,7 @@ from cnnviz.curves import AXES, MEASURES, SPLITS, is_finite
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values; train and test are dashed and solid
 SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
-CLIP = 4.0  # a diverging run may not stretch the axis past so many times the others' third quartile
+CLIP = 1.5  # a diverging run stretches the axis to so many times the third quartile, or to where untrained runs begin
 MOST_TIPS = 24  # lines a tooltip can tell of
 FAINT = 0.25  # opacity of what is smoothed
 _DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
@@ -151,7 +151,8 @@ def _domain(frame: pd.DataFrame, log: bool) -> list[float]:
     if finite.empty:
         return [0.1, 1.0]
     low, high = float(finite.min()), float(finite.max())
-    high = min(high, max(CLIP * float(finite.quantile(0.75)), low + 1e-9))
+    untrained = frame.high[(frame.epoch == 0) & is_finite(frame.high)].max()
+    high = min(high, max(CLIP * float(finite.quantile(0.75)), low + 1e-9, 0.0 if pd.isna(untrained) else untrained))
     margin = 0.04 * (high - low) or 0.05 * abs(high) or 0.1
     return [low * 0.95, high * 1.05] if log else [max(low - margin, 0.0) if low >= 0 else low - margin, high + margin]
 

@@ -29,7 +29,7 @@ def test_a_diverged_line_ends_at_a_marked_death_and_spares_the_rest() -> None:
     assert "diverged" in text
     low, high = domain(panel)
     assert low < 1.0
-    assert 2.0 < high < 20
+    assert 2.0 < high < 3.5
     assert charts.clipped(frame, view)
     assert not charts.clipped(lines({"good": [2.0, 1.5, 1.0]}), view)
 
