@@ -105,7 +105,7 @@ def panels(
     made = []
     for values, part in groups:
         title = ", ".join(words(name, value) for name, value in zip(view.facets, values, strict=True))
-        domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view.log_y)
+        domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view)
         marks = {
             "stretch": _at(part, stretches, "training went on here, or a fork left its parent"),
             "best": curves.best(part, view.measure).assign(what="best test epoch"),
@@ -122,7 +122,7 @@ def clipped(frame: pd.DataFrame, view: View) -> bool:
     frame = frame[frame.split.isin(view.splits)]
     groups = [part for _, part in frame.groupby(list(view.facets))] if view.facets else [frame]
     return any(
-        bool((part.value[is_finite(part.value)] > _domain(_comparable(frame, part, view), view.log_y)[1]).any())
+        bool((part.value[is_finite(part.value)] > _domain(_comparable(frame, part, view), view)[1]).any())
         for part in groups
     )
 
@@ -142,19 +142,24 @@ def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.D
     return lines[is_finite(lines.value)].merge(said, on=["run_id", "epoch"])
 
 
-def _domain(frame: pd.DataFrame, log: bool) -> list[float]:
+def _domain(frame: pd.DataFrame, view: View) -> list[float]:
     """Lowest and highest finite value, the highest held down where single runs explode."""
     finite = pd.concat([frame.low, frame.high])
     finite = finite[is_finite(finite)]
-    if log:
+    if view.log_y:
         finite = finite[finite > 0]
     if finite.empty:
         return [0.1, 1.0]
     low, high = float(finite.min()), float(finite.max())
     untrained = frame.high[(frame.epoch == 0) & is_finite(frame.high)].max()
     high = min(high, max(CLIP * float(finite.quantile(0.75)), low + 1e-9, 0.0 if pd.isna(untrained) else untrained))
+    high = max(high, low + MEASURES[view.measure].least_span)
     margin = 0.04 * (high - low) or 0.05 * abs(high) or 0.1
-    return [low * 0.95, high * 1.05] if log else [max(low - margin, 0.0) if low >= 0 else low - margin, high + margin]
+    return (
+        [low * 0.95, high * 1.05]
+        if view.log_y
+        else [max(low - margin, 0.0) if low >= 0 else low - margin, high + margin]
+    )
 
 
 def _panel(

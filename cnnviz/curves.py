@@ -25,12 +25,13 @@ class Measure:
     title: str  # of the axis
     factor: float
     less_is_better: bool
+    least_span: float = 0.0  # of an axis: with a shorter one, noise would look like learning
 
 
 MEASURES = {
     "Loss": Measure("loss", "loss (mean over pictures)", 1.0, True),
-    "Error": Measure("accuracy", "error (%)", 100.0, True),
-    "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False),
+    "Error": Measure("accuracy", "error (%)", 100.0, True, 5.0),
+    "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False, 5.0),
 }
 _PARAMS = ("name", *PARAMETERS)
 AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}

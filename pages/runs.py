@@ -10,7 +10,7 @@ from cnnviz.charts import View
 from cnnviz.jobs import WorkerStatus
 from cnnviz.tracking import TrackedRun
 
-PANEL_WIDTH = 300  # pixels of a live chart
+PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
 
 ui.guard()
 

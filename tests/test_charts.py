@@ -55,6 +55,12 @@ def test_one_axis_for_what_compares() -> None:
     assert own["sigmoid, cross entropy"] != own["tanh, cross entropy"]
 
 
+def test_noise_of_a_tenth_of_a_point_fills_no_axis() -> None:
+    (panel,) = draw(lines({"a": [1.0, 1.01, 1.0]}, measure="Accuracy"), View("Accuracy"))
+    low, high = domain(panel)
+    assert high - low > 5
+
+
 def test_what_happens_is_marked_where_it_happens() -> None:
     runs = [run("a", starts=(0, 2))]
     frame = lines({"a": [3.0, 2.0, 1.0, 2.0]}, runs)
