@@ -16,6 +16,7 @@ import pandas as pd
 
 from cnnviz.config import RunConfig
 from cnnviz.errors import ConfigError
+from cnnviz.evidence import TEST_PICTURES
 from cnnviz.tracking import TrackedRun
 
 PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs is how far a run is, not what it is
@@ -23,7 +24,6 @@ PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs i
         ("model", "activation", "loss", "lr", *(each.name for each in fields(RunConfig) if each.name != "epochs"))
     )
 )
-TEST_PICTURES = 10_000
 CONFIDENCE = 1.96  # standard errors about a difference: 95 %
 # Student's t at 95 %, by degrees of freedom: few repeats know their own spread badly.
 _STUDENT = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)

@@ -129,7 +129,7 @@ def fork(run: TrackedRun, epoch: int, key: str) -> None:
     was = run.config
     left, right = st.columns(2)
     with readable_errors():
-        lr = left.text_input("Learning rate", f"{was.lr:g}", key=f"fork lr {key}")
+        lr = left.text_input("Learning rate", repr(was.lr), key=f"fork lr {key}")
         changes: dict[str, Any] = {
             "lr": _number(lr),
             "loss": right.selectbox("Loss", LOSSES, LOSSES.index(was.loss), key=f"fork loss {key}"),
