@@ -96,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     configs = _grid(options)
+    from cnnviz import shards
+
+    shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
     from cnnviz import jobs, tracking
 
     _watch(tracking.schedule(configs, jobs.resolve(options.device)))
@@ -187,6 +190,9 @@ class _Bar:
 
 
 def _work(options: argparse.Namespace) -> None:
+    from cnnviz import shards
+
+    shards.warm_up(options.device)
     from cnnviz import jobs, worker
 
     def say(status: "WorkerStatus", said: list[str] = []) -> None:  # noqa: B006 — remembers the last line

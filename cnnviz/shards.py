@@ -5,10 +5,13 @@ for each other longer than they work. Each process loads the data itself, trains
 """
 
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -21,16 +24,16 @@ import torch
 
 from cnnviz import data
 from cnnviz.config import RunConfig
+from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
 from cnnviz.models import architecture
 from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
 
 # glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
 # and more, that is thousands of page faults a step. Elsewhere the larger blocks that loading the data leaves behind are
-# given back: left to itself, glibc keeps 180 MB of them. Read when a process starts; other systems ignore it.
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-_GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**24), "MALLOC_TRIM_THRESHOLD_": str(2**25)}
-
+# given back: left to itself, glibc keeps 180 MB of them. (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD), in bytes.
+_KEEP_MEMORY, GIVE_BACK = (2**30, 2**31 - 1), (2**24, 2**25)
+loaded: dict[str, Dataset] = {}  # by the nursery, for the shards that it forks
 
 LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds more than one core
 
@@ -57,7 +60,7 @@ class Failed:
 
     shard: Shard
     message: str
-    died: bool = False  # its process was killed: nothing says that the runs are to blame
+    died: bool = False  # its process ended without a word: nothing says that the runs are to blame
 
 
 def cores() -> int:
@@ -125,7 +128,7 @@ def train(
                     pipe.close()
                     process.join()
                     if isinstance(message, str):
-                        yield Failed(shard, message, died=(process.exitcode or 0) < 0)
+                        yield Failed(shard, message, died=process.exitcode != 0)
                     continue
                 if shard in ready_shards:
                     _tell(pipe, {seat for seat, run in enumerate(shard.runs) if run in left_out})
@@ -160,20 +163,31 @@ class _Done:
 
 def _launch(shard: Shard, config: RunConfig, device: str) -> tuple[Connection, Any]:
     """Start the shard's process; its first message is _Ready."""
-    context = multiprocessing.get_context("spawn")
+    context = _context(device)
     pipe, theirs = context.Pipe()
-    environment = {"OMP_NUM_THREADS": str(shard.threads), "MKL_NUM_THREADS": str(shard.threads)}
-    environment |= _KEEP_MEMORY if _is_large(config) else _GIVE_BACK
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)  # inherited by the process, whose libraries read it before any of our code runs
-    try:
-        process = context.Process(target=_shard_main, args=(theirs, device, shard.threads), daemon=True)
-        process.start()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    memory = _KEEP_MEMORY if _is_large(config) else GIVE_BACK
+    arguments = (theirs, device, shard.threads, memory, dict(os.environ))
+    process = context.Process(target=_shard_main, args=arguments, daemon=True)
+    process.start()
     theirs.close()  # so that a dead process is an end of file here
     return pipe, process
+
+
+def warm_up(device: str) -> None:
+    """Let what shards have in common load, while other things are seen to."""
+    if _context(device).get_start_method() == "forkserver":
+        multiprocessing.forkserver.ensure_running()
+
+
+def _context(device: str) -> Any:
+    """How shards are born: on Linux forked from a process that has loaded what they share; from nothing where forked
+    libraries are not to be trusted, as those of GPUs and of macOS."""
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    if sys.platform != "linux" or not on_cpu:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cnnviz.nursery"])
+    return context
 
 
 def _receive(pipe: Connection, process: Any) -> Progress | EpochResult | str | _Ready | _Done:
@@ -199,7 +213,11 @@ def _packed(start: Start) -> tuple[int, dict[str, Any], dict[str, Any]]:
     return start.epoch, _pack(start.weights), _pack(start.slots)
 
 
-def _shard_main(pipe: Connection, device: str, threads: int) -> None:
+def _shard_main(
+    pipe: Connection, device: str, threads: int, memory: tuple[int, int], environment: Mapping[str, str]
+) -> None:
+    os.environ.update(environment)  # its birthplace may know an older one
+    set_malloc(*memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     left_out: set[int] = set()
@@ -217,7 +235,8 @@ def _shard_main(pipe: Connection, device: str, threads: int) -> None:
         configs, packed = pipe.recv()
         starts = [Start(epoch, _unpack(weights), _unpack(slots)) for epoch, weights, slots in packed]
         pipe.send(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
-        dataset = data.load(configs[0].dataset)
+        name = configs[0].dataset
+        dataset = loaded.get(name) or data.load(name)
         for result in train_stack(configs, dataset, starts, device, stopped=stopped, on_progress=pipe.send):
             pipe.send(replace(result, weights=_pack(result.weights), slots=_pack(result.slots)))
         pipe.send(_Done())
@@ -232,6 +251,13 @@ def _shard_main(pipe: Connection, device: str, threads: int) -> None:
 
         traceback.print_exc()  # into the worker's log
         pipe.send(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
+def set_malloc(mmap_threshold: int, trim_threshold: int) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(-3, mmap_threshold)
+        mallopt(-1, trim_threshold)
 
 
 def _leave_with_parent() -> None:

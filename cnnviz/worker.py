@@ -44,6 +44,7 @@ def work(
     """
     device = jobs.resolve(device)
     signal.signal(signal.SIGTERM, _leave)
+    shards.warm_up(device)
     deaths: dict[str, int] = {}
     while True:
         try:

@@ -80,6 +80,16 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """All that come from a process: the shards, once there are any, are the last."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def nursery() -> psutil.Process:
+    (found,) = (each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline()))
+    return found
+
+
 def store_class() -> Any:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -101,7 +111,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "no file may grow": small_files,
     "terminated": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGTERM)),
     "Ctrl-C": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGINT)),
-    "a shard is killed": at_call(4, tracking, "record", lambda: psutil.Process().children()[-1].kill()),
+    "a shard is killed": at_call(4, tracking, "record", lambda: family(psutil.Process().pid)[-1].kill()),
+    "the shards' nursery is killed": at_call(4, tracking, "record", lambda: nursery().kill()),
     "the clock goes back a day": lambda: at_call(3, time, "time", lambda: step_clock(-86400))(),
     "the clock goes on a day": lambda: at_call(3, time, "time", lambda: step_clock(86400))(),
 }
@@ -238,6 +249,7 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     for fault, message in [
         ("the disk fills at a checkpoint", "free some space"),
         ("a shard is killed", "was killed (signal 9)"),
+        ("the shards' nursery is killed", ""),
         ("terminated", ""),
         ("the clock goes back a day", ""),
         *[("the disk fills at the metrics", "No space left"), ("Ctrl-C", ""), ("the clock goes on a day", "")]
@@ -267,10 +279,10 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State)
         before, _ = whole(run_ids)
         process.join(draw.uniform(0, took) if kills.total() < KILLS else None)
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = psutil.Process(process.pid).children(recursive=True)
-            victim = draw.choice(["worker", "shard", "all"]) if family else "worker"
-            victims = {"worker": [], "shard": family[-1:], "all": family}[victim]
-            for each in [*victims, *([psutil.Process(process.pid)] if victim != "shard" else [])]:
+            others = family(process.pid)
+            victim = draw.choice(["worker", "shard", "nursery", "all"]) if others else "worker"
+            victims = {"worker": [], "shard": others[-1:], "nursery": others[:1], "all": others}[victim]
+            for each in [*victims, *([psutil.Process(process.pid)] if victim in ("worker", "all") else [])]:
                 each.kill()
             kills[victim] += 1
             process.join(120)
