@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cnnviz import data
+from cnnviz import costs, data
 from cnnviz.config import RunConfig
 from cnnviz.models import architecture, build
 
@@ -206,11 +206,6 @@ def sgemm_peak(device: str) -> float:
     return best
 
 
-def step_flops(model: str) -> float:
-    """Of one network's step: forwards, and twice that backwards."""
-    return 6.0 * architecture(model).multiply_adds * BATCH
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="lenet5x5")
@@ -244,18 +239,23 @@ def main() -> None:
 
 
 def report(options: argparse.Namespace, rates: dict[str, list[float]], told: dict[int, list[dict[str, float]]]) -> None:
-    peak = sgemm_peak(options.device)
+    cores = torch.get_num_threads() if options.device == "cpu" else 1
+    peaks = sgemm_peak(options.device), costs.peak_flops(cores, options.device)
     machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{os.cpu_count()} CPU cores"
-    print(f"\n{options.model}, batch {BATCH}, {machine}, torch {torch.__version__}, sgemm {peak / 1e9:.0f} GFLOP/s\n")
+    print(f"\n{options.model}, batch {BATCH}, {machine}, torch {torch.__version__}")
+    print(f"matrix product {peaks[0] / 1e9:.0f} GFLOP/s, wide convolution {peaks[1] / 1e9:.0f} GFLOP/s\n")
     base = rates["Lightning, DataLoader"]
-    print("| what | network-steps/s (median of rounds) | × Lightning | share of sgemm's rate |\n|---|---|---|---|")
+    print("| what | network-steps/s (median of rounds) | × Lightning | share of matrix product | of wide convolution |")
+    print("|---|---|---|---|---|")
     rows = list(rates.items())
     for kind in ("end to end", "after the first epoch"):
         rows += [(f"cnnviz, {runs} at once, {kind}", [each[kind] for each in found]) for runs, found in told.items()]
+    flops = costs.step_flops(architecture(options.model)) * BATCH
     for name, values in rows:
         ratio = statistics.median(value / other for value, other in zip(values, base, strict=True))
         rate = statistics.median(values)
-        print(f"| {name} | {rate:,.0f} | {ratio:.1f} | {rate * step_flops(options.model) / peak:.0%} |")
+        shares = " | ".join(f"{rate * flops / peak:.0%}" for peak in peaks)
+        print(f"| {name} | {rate:,.0f} | {ratio:.1f} | {shares} |")
     for runs, found in told.items():
         for kind in ("seconds to the first point", "seconds to the first epoch's point", "peak MB"):
             warm = [each[kind] for each in found[1:]]

@@ -29,7 +29,7 @@ from cnnviz import shards, tracking
 from cnnviz.config import DEVICES, RunConfig
 from cnnviz.errors import ConfigError, StoreError
 from cnnviz.models import architecture
-from cnnviz.training import pays_to_compile
+from cnnviz.training import fastest
 
 LOG_BYTES = 1_000_000  # a log is begun again past this
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
@@ -258,7 +258,7 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
             flops = 6 * architecture(first.model).multiply_adds * first.batch_size * len(shard.runs)
             step = GUESS_SECONDS + flops / GUESS_FLOPS
         steps = max(configs[run].epochs for run in shard.runs) * first.steps_per_epoch
-        start_up = 10 + 10 * pays_to_compile([first], device)
+        start_up = 6 + 10 * (fastest([configs[run] for run in shard.runs], device) == "compiled")
         busy[busy.index(min(busy))] += start_up + 1.1 * step * steps  # a tenth for evaluation and tracking
     seconds = max(busy)
     many = f"{len(configs)} run{'s' if len(configs) != 1 else ''}"

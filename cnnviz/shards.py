@@ -32,7 +32,7 @@ from cnnviz.training import EpochResult, Progress, Start, fresh_start, stack_key
 # glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
 # and more, that is thousands of page faults a step. Elsewhere the larger blocks that loading the data leaves behind are
 # given back: left to itself, glibc keeps 180 MB of them. (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD), in bytes.
-_KEEP_MEMORY, GIVE_BACK = (2**30, 2**31 - 1), (2**24, 2**25)
+KEEP_MEMORY, GIVE_BACK = (2**30, 2**31 - 1), (2**24, 2**25)
 loaded: dict[str, Dataset] = {}  # by the nursery, for the shards that it forks
 
 LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds more than one core
@@ -165,7 +165,7 @@ def _launch(shard: Shard, config: RunConfig, device: str) -> tuple[Connection, A
     """Start the shard's process; its first message is _Ready."""
     context = _context(device)
     pipe, theirs = context.Pipe()
-    memory = _KEEP_MEMORY if _is_large(config) else GIVE_BACK
+    memory = KEEP_MEMORY if _is_large(config) else GIVE_BACK
     arguments = (theirs, device, shard.threads, memory, dict(os.environ))
     process = context.Process(target=_shard_main, args=arguments, daemon=True)
     process.start()

@@ -5,8 +5,8 @@ run resumed at an epoch's edge goes on as if it had never stopped, bit for bit w
 machine are the same.
 """
 
-import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +15,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cnnviz import data
+from cnnviz import data, lenet
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
-from cnnviz.errors import ConfigError
+from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.models import architecture, initial_weights
 from cnnviz.stack import Stack
 
 # Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
 COMPILE_FROM_STEPS = 10_000
+KERNEL_FROM_STEPS = 1_000  # LeNet's own kernel is compiled in a second or two, and saves four fifths
 PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
 LOOK_UP_SECONDS = 0.25  # how often progress is told and stop requests are heard
-GRAPHED_STEPS = 20  # steps in one CUDA graph: launching it then costs nothing beside running it
+STEPS_AT_ONCE = 20  # between two looks at the clock; and in one CUDA graph, whose launch then costs nothing
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,15 @@ def train_stack(
     dataset: Dataset,
     starts: Sequence[Start] | None = None,
     device: str = "cpu",
-    compiled: bool | None = None,
+    method: str | None = None,
     stopped: Callable[[], Collection[int]] = tuple,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[EpochResult]:
     """Train runs that share one stack_key, each to its config.epochs.
 
-    stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. compiled=None compiles
-    where it pays. Raises ConfigError for runs that cannot share a stack.
+    stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. method: how steps are
+    run, "eager", "compiled", "graph" or "kernel"; None takes the fastest. Raises ConfigError for runs that cannot share
+    a stack.
     """
     starts = starts or [fresh_start(config) for config in configs]
     keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
@@ -94,14 +96,13 @@ def train_stack(
     torch.backends.cudnn.allow_tf32 = False  # float32 as it is written; recorded with every stretch
     torch.backends.cudnn.deterministic = True
     dataset = dataset.limited(configs[0].limit_train).to(device)
-    if compiled is None:
-        compiled = pays_to_compile(configs, device)
+    method = method or fastest(configs, device)
     active = [
         run for run, (config, start) in enumerate(zip(configs, starts, strict=True)) if start.epoch < config.epochs
     ]
     if not active:
         return
-    trainer = _Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, compiled)
+    trainer = Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, method)
     seats = active  # whose network sits where in the stack
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
         if not active:
@@ -116,27 +117,25 @@ def train_stack(
         figures = {run: metrics[seats.index(run)] for run in active}
         active = [run for run in active if run not in last]
         # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
-        shrinks = bool(active) and len(active) <= len(seats) // 2
+        shrinks = bool(active) and len(active) <= (len(seats) - 1 if method == "kernel" else len(seats) // 2)
         seats = active if shrinks else seats
         for run, state in now.items():
             yield EpochResult(run, epoch, figures[run], dict(state.weights), dict(state.slots), tuple(seats))
         if shrinks:
-            trainer = _Trainer(
-                [configs[run] for run in active], [now[run] for run in active], dataset, device, compiled
-            )
+            trainer = Trainer([configs[run] for run in active], [now[run] for run in active], dataset, device, method)
 
 
 def _all_stopped(runs: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
     return set(runs) <= set(stopped())
 
 
-class _Trainer:
+class Trainer:
     """A stack, its data and the way its steps are run on this device."""
 
     def __init__(
-        self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, compiled: bool
+        self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, method: str
     ) -> None:
-        self.dataset, self.config, self.device = dataset, configs[0], device
+        self.dataset, self.config = dataset, configs[0]
         self.stack = Stack(
             architecture(self.config.model),
             configs,
@@ -144,9 +143,20 @@ class _Trainer:
             [start.slots for start in starts],
             device,
         )
-        self.is_cold = compiled
-        self.learn = torch.compile(self.stack.learn, fullgraph=True, dynamic=False) if compiled else self.stack.learn
-        self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if device == "cuda" else None
+        self.evaluate = self.stack.evaluate
+        self.kernel: lenet.Kernel | None = None
+        if method == "kernel":
+            try:
+                self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
+                self.evaluate = self.kernel.evaluate
+            except CnnvizError as error:
+                print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
+                method = "compiled"
+        self.is_cold = method == "compiled"
+        self.learn = (
+            torch.compile(self.stack.learn, fullgraph=True, dynamic=False) if self.is_cold else self.stack.learn
+        )
+        self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if method == "graph" else None
         self.rate = 0.0
 
     def snapshot(self, seat: int, epoch: int) -> Start:
@@ -171,11 +181,11 @@ class _Trainer:
             metrics = walked
             on_progress(Progress("evaluating", epoch, 1.0, self.rate))
         data_set = self.dataset
-        tested = self.stack.evaluate(data_set.test_images, data_set.test_labels)
+        tested = self.evaluate(data_set.test_images, data_set.test_labels)
         for run, figures in zip(metrics, tested, strict=True):
             run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
         if exact or epoch == 0:
-            trained = self.stack.evaluate(data_set.train_images, data_set.train_labels)
+            trained = self.evaluate(data_set.train_images, data_set.train_labels)
             for run, figures in zip(metrics, trained, strict=True):
                 run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
                 if epoch == 0:  # before training the two are one
@@ -189,7 +199,7 @@ class _Trainer:
         """The gradient norms of the untrained network, over the first batches of epoch 1; nothing is changed."""
         stack, size = self.stack, self.config.batch_size
         order = data.batch_order(self.config.seed, 1, len(self.dataset.train_labels))[: PROBE_STEPS * size]
-        batches = order.to(self.device).split(size)
+        batches = order.to(self.stack.device).split(size)
         stack.begin_epoch()
         for rows in batches:
             stack.look(self.dataset.train_images, self.dataset.train_labels, rows)
@@ -198,75 +208,81 @@ class _Trainer:
     def _walk(
         self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
     ) -> list[dict[str, float]] | None:
-        images, labels, size = self.dataset.train_images, self.dataset.train_labels, self.config.batch_size
-        order = data.batch_order(self.config.seed, epoch, len(labels)).to(self.device)
-        batches = order.split(size)
+        size = self.config.batch_size
+        order = data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels)).to(self.stack.device)
         on_progress(Progress("compiling" if self.is_cold else "training", epoch, 0.0, self.rate))
         self.stack.begin_epoch()
         told = began = time.perf_counter()
-        first = uncounted = 0
-        if self.graph is not None:
-            first = self.graph.walk(order)
-        for step, rows in enumerate(batches[first:], first):
-            learn = self.learn if len(rows) == size else self.stack.learn
-            self.stack.add(learn(images, labels, rows))
+        done = uncounted = 0  # pictures
+        for rows in order.split(STEPS_AT_ONCE * size):
+            self.train_on(rows)
+            done += len(rows)
             now = time.perf_counter()
-            if self.is_cold:  # that one step took as long as the compiler
-                self.is_cold, told, began, uncounted = False, now, now, step + 1
+            if self.is_cold:  # the first of these steps took as long as the compiler
+                self.is_cold, told, began, uncounted = False, now, now, done
             if now - told > LOOK_UP_SECONDS:
                 told = now
                 if abandoned():
                     return None
-                self.rate = (step + 1 - uncounted) * size / (now - began)
-                on_progress(Progress("training", epoch, (step + 1) / len(batches), self.rate))
-        figures = self.stack.epoch_figures(len(labels), len(batches))
-        self.rate = (len(labels) - uncounted * size) / max(time.perf_counter() - began, 1e-9)
+                self.rate = (done - uncounted) / (now - began)
+                on_progress(Progress("training", epoch, done / len(order), self.rate))
+        if self.kernel is not None:
+            self.kernel.write_back()
+        figures = self.stack.epoch_figures(len(order), -(-len(order) // size))
+        self.rate = (len(order) - uncounted) / max(time.perf_counter() - began, 1e-9)
         return figures
+
+    def train_on(self, order: Tensor) -> None:
+        """STEPS_AT_ONCE steps, or fewer at an epoch's end."""
+        images, labels, size = self.dataset.train_images, self.dataset.train_labels, self.config.batch_size
+        if self.kernel is not None:
+            self.kernel.walk(images, labels, order)
+        elif self.graph is not None and len(order) == STEPS_AT_ONCE * size:
+            self.graph.walk(order)
+        else:
+            for rows in order.split(size):
+                learn = self.learn if len(rows) == size else self.stack.learn
+                self.stack.add(learn(images, labels, rows))
 
 
 class _StepGraph:
-    """Many steps replayed as one CUDA graph: no launch and no wait between them."""
+    """STEPS_AT_ONCE steps replayed as one CUDA graph: no launch and no wait between them."""
 
     def __init__(self, stack: Stack, dataset: Dataset, batch_size: int) -> None:
-        self.stack, self.batch_size = stack, batch_size
-        self.images, self.labels = dataset.train_images, dataset.train_labels
-        self.order = torch.zeros(len(self.labels), dtype=torch.int64, device="cuda")
-        self.cursor = torch.arange(batch_size, device="cuda")
+        self.stack, self.images, self.labels = stack, dataset.train_images, dataset.train_labels
+        self.order = torch.zeros(STEPS_AT_ONCE * batch_size, dtype=torch.int64, device="cuda")
+        self.batches = self.order.split(batch_size)
         state = [each.clone() for each in stack.state()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # warm-up: libraries choose their kernels and allocate outside of the capture
-            for _ in range(3):
-                self._step()
+            for rows in self.batches[:3]:
+                stack.step(self.images, self.labels, rows)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            for _ in range(GRAPHED_STEPS):
-                self._step()
+            for rows in self.batches:
+                stack.step(self.images, self.labels, rows)
         for each, saved in zip(stack.state(), state, strict=True):
             each.copy_(saved)
 
-    def _step(self) -> None:
-        self.stack.step(self.images, self.labels, self.order[self.cursor])
-        self.cursor += self.batch_size
-
-    def walk(self, order: Tensor) -> int:
-        """Train on as much of the order as whole graphs cover; the number of steps made."""
-        replays = len(order) // self.batch_size // GRAPHED_STEPS
+    def walk(self, order: Tensor) -> None:
+        """Train on images[order]. Returns before the device is done."""
         self.order.copy_(order)
-        torch.arange(self.batch_size, out=self.cursor)
-        for _ in range(replays):
-            self.graph.replay()
-        return replays * GRAPHED_STEPS
+        self.graph.replay()
 
 
-def pays_to_compile(configs: Sequence[RunConfig], device: str) -> bool:
-    """Whether the step is compiled. It follows from the configurations alone, so that a resumed run decides alike."""
+def fastest(configs: Sequence[RunConfig], device: str) -> str:
+    """How the steps of these runs are run. It follows from the configurations and the machine alone, so that a resumed
+    run decides alike."""
     steps = max(config.epochs * config.steps_per_epoch for config in configs)
-    return device == "cpu" and steps >= COMPILE_FROM_STEPS and has_compiler()
+    if device == "cuda":
+        return "graph"
+    if device == "cpu" and steps >= KERNEL_FROM_STEPS and lenet.fits(configs):
+        return "kernel"
+    return "compiled" if device == "cpu" and steps >= COMPILE_FROM_STEPS and has_compiler() else "eager"
 
 
 def has_compiler() -> bool:
     """Whether there is a C++ compiler for torch.compile on the CPU."""
-    names = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
-    return any(name and shutil.which(name) for name in names)
+    return lenet.compiler() is not None or shutil.which("cl") is not None

@@ -134,7 +134,7 @@ def time_taken(chosen: Sequence[TrackedRun]) -> None:
         st.caption("None of these runs has been trained so far.")
         return
     on_cpu = all(run.device == "cpu" for run in chosen)
-    peak = costs.sgemm_peak() if on_cpu else math.nan
+    peak = costs.peak_flops() if on_cpu else math.nan
     found = costs.costs(chosen, ui.history(chosen, ["images_per_second"]), peak)
     st.markdown(ui.plain(costs.explain(found)))
     whole = st.column_config.NumberColumn(format="localized")

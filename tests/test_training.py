@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cnnviz import data, training
+from cnnviz import data, lenet, training
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import ConfigError
@@ -108,11 +108,12 @@ def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) 
 
 def test_all_stopped_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOOK_UP_SECONDS", 0.0)
+    monkeypatch.setattr(training, "STEPS_AT_ONCE", 1)
     told: list[Progress] = []
     results = train(
         [replace(TINY, epochs=1000)],
         dataset,
-        compiled=False,
+        method="eager",
         stopped=lambda: {0} if any(0 < each.fraction < 1 for each in told) else set(),
         on_progress=told.append,
     )
@@ -144,7 +145,7 @@ def test_compiled_is_the_same_training(dataset: Dataset) -> None:
         pytest.skip("no C++ compiler here: training is eager")
     configs = [replace(TINY, epochs=1), replace(TINY, epochs=1, loss="mse")]
     for compiled, eager in zip(
-        train(configs, dataset, compiled=True), train(configs, dataset, compiled=False), strict=True
+        train(configs, dataset, method="compiled"), train(configs, dataset, method="eager"), strict=True
     ):
         for name in eager.weights:
             assert torch.allclose(compiled.weights[name], eager.weights[name], atol=1e-5)
@@ -158,13 +159,18 @@ def test_a_cuda_graph_is_the_same_training(dataset: Dataset) -> None:
             assert torch.allclose(there.weights[name], here.weights[name], atol=1e-4)
 
 
-def test_when_it_pays_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_way_follows_from_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lenet, "fits", lambda configs: True)
     long, short = RunConfig(epochs=20), RunConfig(epochs=1, limit_train=1000)
-    assert training.pays_to_compile([long], "cpu") == training.has_compiler()
-    assert not training.pays_to_compile([short], "cpu")
+    assert training.fastest([long], "cpu") == "kernel"
+    assert training.fastest([short], "cpu") == "eager"
+    assert training.fastest([long], "cuda") == "graph"
+    assert training.fastest([long], "mps") == "eager"
+    monkeypatch.setattr(lenet, "fits", lambda configs: False)
+    assert training.fastest([long], "cpu") == ("compiled" if training.has_compiler() else "eager")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "")
-    assert not training.pays_to_compile([long], "cpu")
+    assert training.fastest([long], "cpu") == "eager"
 
 
 def test_the_core_runs_where_only_torch_is_installed() -> None:
@@ -173,7 +179,7 @@ def test_the_core_runs_where_only_torch_is_installed() -> None:
 import sys
 for name in ("streamlit", "mlflow", "altair", "pandas", "safetensors", "psutil"):
     sys.modules[name] = None
-from cnnviz import data, features, models, stack, training
+from cnnviz import data, features, lenet, models, stack, training
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True

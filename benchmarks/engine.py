@@ -1,0 +1,72 @@
+"""The ways a stack's steps can be run, in alternation in one process, and what evaluation takes of an epoch.
+
+    python -m benchmarks.engine --model lenet5x5 --runs 1,6
+    python -m benchmarks.engine --model conv5 --runs 1 --threads 2 --activation relu
+
+One shard as a worker runs it, without the worker: no store, no other process.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from benchmarks.throughput import BATCH, in_memory_loop
+from cnnviz import costs, data, lenet, shards
+from cnnviz.config import RunConfig
+from cnnviz.models import architecture
+from cnnviz.training import Trainer, fresh_start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="lenet5x5")
+    parser.add_argument("--runs", default="1,6", help="networks in the stack")
+    parser.add_argument("--activation", default="tanh")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=3, help="for each way, each time")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    dataset, arch = data.load("cifar10"), architecture(options.model)
+    flops, peak = costs.step_flops(arch) * BATCH, costs.peak_flops(options.threads)
+    print(f"{options.model}, {options.threads} threads, wide convolution {peak / 1e9:.0f} GFLOP/s")
+    print("| networks | way | network-steps/s | GFLOP/s | share of wide convolution | evaluation, share of an epoch |")
+    print("|---|---|---|---|---|---|")
+    plain = [in_memory_loop(options.model, "cpu", options.seconds, 0)]
+    memory = shards.KEEP_MEMORY if arch.multiply_adds > shards.LARGE else shards.GIVE_BACK
+    shards.set_malloc(*memory)
+    for size in map(int, options.runs.split(",")):
+        configs = [
+            RunConfig(model=options.model, activation=options.activation, lr=0.01 / (1 + k)) for k in range(size)
+        ]
+        ways = ["eager", "compiled", *(["kernel"] if lenet.fits(configs) else [])]
+        trainers = {way: Trainer(configs, [fresh_start(each) for each in configs], dataset, "cpu", way) for way in ways}
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        order = data.batch_order(0, 1, len(dataset.train_labels)).split(20 * BATCH)
+        for trainer in trainers.values():  # compile
+            trainer.train_on(order[0])
+        for _ in range(options.rounds):
+            plain.append(in_memory_loop(options.model, "cpu", options.seconds, 0))
+            for way, trainer in trainers.items():
+                began, steps = time.perf_counter(), 0
+                while time.perf_counter() - began < options.seconds:
+                    trainer.train_on(order[steps // 20 % len(order)])
+                    steps += 20
+                rates[way].append(size * steps / (time.perf_counter() - began))
+        for way, trainer in trainers.items():
+            began = time.perf_counter()
+            trainer.evaluate(dataset.test_images, dataset.test_labels)
+            evaluation, rate = time.perf_counter() - began, statistics.median(rates[way])
+            epoch = evaluation + size * configs[0].steps_per_epoch / rate
+            print(
+                f"| {size} | {way} | {rate:,.0f} | {rate * flops / 1e9:.0f} | {rate * flops / peak:.0%} "
+                f"| {evaluation:.2f} of {epoch:.1f} s, {evaluation / epoch:.1%} |"
+            )
+    later = statistics.median(plain[1:])
+    print(f"plain PyTorch on tensors in memory: {plain[0]:.0f} steps/s, {later:.0f} with our malloc")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,497 @@
+// Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 max pooling, then fully
+// connected layers; plain gradient descent. A network and its batch stay in a core's second-level cache, which no
+// library call by call can give. See lenet.py for the constants (C1, K1, C2, K2, FC, BATCH) and the memory's layout.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+constexpr int L = 16;  // floats in a vector
+typedef float vec __attribute__((vector_size(4 * L)));
+typedef float loose __attribute__((vector_size(4 * L), aligned(4)));
+typedef int32_t bits __attribute__((vector_size(4 * L)));
+
+static inline vec load(const float* at) { return *(const loose*)at; }
+static inline void store(float* at, vec value) { *(loose*)at = value; }
+static inline vec all(float value) { return vec{} + value; }
+static inline vec larger(vec a, vec b) { return b > a ? b : a; }
+
+static inline float sum(vec v) {
+    typedef float half __attribute__((vector_size(32)));
+    half h;
+    std::memcpy(&h, &v, 32);
+    half rest;
+    std::memcpy(&rest, (const char*)&v + 32, 32);
+    h += rest;
+    float total = 0;
+    for (int i = 0; i < 8; i++) total += h[i];
+    return total;
+}
+
+#ifdef __clang__
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, bits{__VA_ARGS__})
+#endif
+
+// The 32 floats of two vectors: those at even places, those at odd ones; and two vectors' floats in turn.
+static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
+static inline vec odd(vec a, vec b) { return PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
+static inline vec first(vec a, vec b) { return PICK(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
+static inline vec last(vec a, vec b) {
+    return PICK(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// -- shapes ------------------------------------------------------------------------------------------------------
+
+constexpr int padded(int n) { return (n + L - 1) / L * L; }
+constexpr int SIDE = 32, IN = 3, ROW = 32;               // a picture, and the floats of a row of the first maps
+constexpr int W1 = SIDE - K1 + 1, S2 = W1 / 2;           // sides of the first maps, before and after pooling
+constexpr int W2 = S2 - K2 + 1, S4 = W2 / 2;             // and of the second
+constexpr int P2 = padded(C2), V2 = P2 / L;              // second maps, their channels side by side
+constexpr int T2 = K2 * C1, TP = padded(T2), TV = TP / L;  // one row of a second kernel: columns × channels
+constexpr int ROW2 = padded(S2 * C1) + 2 * L;            // floats of a row of all first pooled maps, with slack
+constexpr int FCS[] = {FC};
+constexpr int LAYERS = sizeof(FCS) / sizeof(int) - 1;
+constexpr int BLOCK = 10, N = (BATCH + BLOCK - 1) / BLOCK * BLOCK;  // pictures, with silent ones to a full block
+constexpr int WIDEST = padded([] { int most = 0; for (int n : FCS) most = most > n ? most : n; return most; }()) + P2;
+
+constexpr int AT_B1 = padded(C1 * K1 * K1 * IN), AT_W2 = AT_B1 + padded(C1), AT_B2 = AT_W2 + K2 * T2 * P2;
+constexpr int at_dense(int layer) {
+    int at = AT_B2 + P2;
+    for (int l = 0; l < layer; l++) at += (FCS[l] + 1) * padded(FCS[l + 1]);
+    return at;
+}
+constexpr int FLOATS = at_dense(LAYERS);
+
+struct Pictures {  // of one batch, and what the layers make of them
+    float in[N][IN][SIDE][ROW], slack[2 * L];
+    float map1[N][C1][W1][ROW];
+    float pool1[N][S2][ROW2];
+    float map2[N][W2 * W2][P2];
+    float act[LAYERS + 1][N][WIDEST], grad[LAYERS + 1][N][WIDEST];
+    float grad1[C1][W1][ROW], grad2[W2 * W2 + 1][P2], grad_pool1[S2 + 1][ROW2], by_map[C1][S2][L];
+    vec kernel1[C1][IN][K1][K1], bias1[C1], kernel2[K2][T2][V2], bias2[V2], turned[K2][P2][TV];
+};
+
+// -- activations: 0 sigmoid, 1 tanh, 2 relu, 3 leaky relu ------------------------------------------------------------
+
+// Cephes' expf and tanhf (Moshier 1992), 16 at a time: relative error about 1e-7.
+static inline vec exponential(vec x) {
+    x = x > 88.0f ? all(88.0f) : x;
+    x = x < -87.0f ? all(-87.0f) : x;
+    vec shifted = x * 1.44269504088896341f + 12582912.0f, n = shifted - 12582912.0f;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    bits scale = ((bits)shifted - 0x4B400000 + 127) << 23;
+    return (p * r * r + r + 1.0f) * (vec)scale;
+}
+
+static inline vec hyperbolic(vec x) {
+    vec far = 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f), z = x * x;
+    vec p = all(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    return z < 0.390625f ? p * z * x + x : far;
+}
+
+static inline vec activate(int kind, vec x) {
+    if (kind == 0) return 1.0f / (1.0f + exponential(-x));
+    if (kind == 1) return hyperbolic(x);
+    return x < 0.0f ? x * (kind == 3 ? 0.01f : 0.0f) : x;
+}
+
+static inline vec slope(int kind, vec y) {
+    if (kind == 0) return y * (1.0f - y);
+    if (kind == 1) return 1.0f - y * y;
+    return y > 0.0f ? all(1.0f) : all(kind == 3 ? 0.01f : 0.0f);
+}
+
+// -- forward -------------------------------------------------------------------------------------------------------
+
+static void convolve1(const float* w, const float* bias, const float in[IN][SIDE][ROW], float out[C1][W1][ROW]) {
+    for (int y = 0; y < W1; y++) {
+        vec sums[C1][2];
+        for (int o = 0; o < C1; o++) sums[o][0] = sums[o][1] = all(bias[o]);
+        for (int c = 0; c < IN; c++)
+            for (int i = 0; i < K1; i++)
+                for (int j = 0; j < K1; j++) {
+                    vec left = load(&in[c][y + i][j]), right = load(&in[c][y + i][j] + L);
+#pragma GCC unroll 16
+                    for (int o = 0; o < C1; o++) {
+                        float weight = w[((o * K1 + i) * K1 + j) * IN + c];
+                        sums[o][0] += left * weight;
+                        sums[o][1] += right * weight;
+                    }
+                }
+        for (int o = 0; o < C1; o++) {
+            store(out[o][y], sums[o][0]);
+            store(out[o][y] + L, sums[o][1]);
+        }
+    }
+}
+
+static void pool1(int kind, const float map[C1][W1][ROW], float out[S2][ROW2]) {
+    for (int o = 0; o < C1; o++)
+        for (int y = 0; y < S2; y++) {
+            const float *top = map[o][2 * y], *below = map[o][2 * y + 1];
+            vec left = larger(load(top), load(below)), right = larger(load(top + L), load(below + L));
+            vec y16 = activate(kind, larger(even(left, right), odd(left, right)));
+            for (int x = 0; x < S2; x++) out[y][x * C1 + o] = y16[x];
+        }
+}
+
+static void convolve2(const float* w, const float* bias, const float in[S2][ROW2], float out[W2 * W2][P2]) {
+    for (int v = 0; v < V2; v++)
+        for (int y = 0; y < W2; y++) {
+            vec sums[W2];
+            for (int x = 0; x < W2; x++) sums[x] = load(bias + v * L);
+            for (int i = 0; i < K2; i++)
+                for (int t = 0; t < T2; t++) {
+                    vec weight = load(w + (i * T2 + t) * P2 + v * L);
+#pragma GCC unroll 16
+                    for (int x = 0; x < W2; x++) sums[x] += weight * in[y + i][x * C1 + t];
+                }
+            for (int x = 0; x < W2; x++) store(&out[y * W2 + x][v * L], sums[x]);
+        }
+}
+
+static void pool2(int kind, const float map[W2 * W2][P2], float* out) {  // out has C2 channels, and room behind
+    for (int y = 0; y < S4; y++)
+        for (int x = 0; x < S4; x++)
+            for (int v = 0; v < V2; v++) {
+                const float* at = &map[2 * y * W2 + 2 * x][v * L];
+                vec above = larger(load(at), load(at + P2));
+                vec below = larger(load(at + W2 * P2), load(at + (W2 + 1) * P2));
+                vec most = larger(above, below);
+                store(out + (y * S4 + x) * C2 + v * L, activate(kind, most));
+            }
+}
+
+template <int layer>
+static void dense(int kind, const float* w, const float in[N][WIDEST], float out[N][WIDEST]) {
+    constexpr int ins = FCS[layer], units = padded(FCS[layer + 1]);
+    for (int n = 0; n < N; n += BLOCK)
+        for (int u = 0; u < units; u += L) {
+            vec sums[BLOCK];
+            for (int b = 0; b < BLOCK; b++) sums[b] = load(w + ins * units + u);
+            for (int k = 0; k < ins; k++) {
+                vec weight = load(w + k * units + u);
+#pragma GCC unroll 16
+                for (int b = 0; b < BLOCK; b++) sums[b] += weight * in[n + b][k];
+            }
+            for (int b = 0; b < BLOCK; b++)
+                store(&out[n + b][u], layer < LAYERS - 1 ? activate(kind, sums[b]) : sums[b]);
+        }
+}
+
+// -- backward ------------------------------------------------------------------------------------------------------
+
+// Gradient of the layer's inputs, and the weights' update in the same visit; the sum of the gradient's squares.
+template <int layer>
+static float dense_back(int kind, float rate, float* w, const float in[N][WIDEST], const float grad[N][WIDEST],
+                        float before[N][WIDEST]) {
+    constexpr int ins = FCS[layer], units = padded(FCS[layer + 1]), V = units / L;
+    vec squares{};
+    for (int k = 0; k < ins; k++) {
+        float* row = w + k * units;
+        for (int n = 0; n < N; n += BLOCK) {
+            vec sums[BLOCK] = {};
+            for (int v = 0; v < V; v++) {
+                vec weight = load(row + v * L);
+#pragma GCC unroll 16
+                for (int b = 0; b < BLOCK; b++) sums[b] += weight * load(&grad[n + b][v * L]);
+            }
+            for (int b = 0; b < BLOCK; b++) before[n + b][k] = sum(sums[b]);
+        }
+        for (int v = 0; v < V; v++) {
+            vec change{};
+            for (int n = 0; n < N; n++) change += in[n][k] * load(&grad[n][v * L]);
+            squares += change * change;
+            store(row + v * L, load(row + v * L) - rate * change);
+        }
+    }
+    for (int v = 0; v < V; v++) {
+        vec change{};
+        for (int n = 0; n < N; n++) change += load(&grad[n][v * L]);
+        float* bias = w + ins * units + v * L;
+        store(bias, load(bias) - rate * change);
+    }
+    for (int n = 0; n < N; n++) {
+        for (int k = 0; k < ins; k += L) store(&before[n][k], load(&before[n][k]) * slope(kind, load(&in[n][k])));
+        for (int k = ins; k < padded(ins); k++) before[n][k] = 0;  // whatever became of the lanes that nobody uses
+    }
+    return sum(squares);
+}
+
+static inline vec share(vec grad, vec most, vec a, vec b, vec c, vec d) {  // equal maxima share a gradient
+    bits sharers = -((a == most) + (b == most) + (c == most) + (d == most));  // true is -1
+    return grad / __builtin_convertvector(sharers, vec);
+}
+
+static void unpool2(const float map[W2 * W2][P2], const float* grad, float out[W2 * W2 + 1][P2], vec bias[V2]) {
+    for (int y = 0; y < S4; y++)
+        for (int x = 0; x < S4; x++)
+            for (int v = 0; v < V2; v++) {
+                int at = 2 * y * W2 + 2 * x, places[] = {at, at + 1, at + W2, at + W2 + 1};
+                float compact[L] = {};
+                std::memcpy(compact, grad + (y * S4 + x) * C2 + v * L, 4 * std::min(L, C2 - v * L));
+                vec arriving = load(compact), z[4];
+                for (int p = 0; p < 4; p++) z[p] = load(&map[places[p]][v * L]);
+                vec most = larger(larger(z[0], z[1]), larger(z[2], z[3]));
+                vec part = share(arriving, most, z[0], z[1], z[2], z[3]);
+                bias[v] += arriving;
+                for (int p = 0; p < 4; p++) store(&out[places[p]][v * L], z[p] == most ? part : vec{});
+            }
+}
+
+constexpr int TB = T2 <= 28 ? T2 : (T2 + (T2 + 27) / 28 - 1) / ((T2 + 27) / 28);  // sums at once, to stay in registers
+
+static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 + 1][P2], vec found[K2][T2][V2]) {
+    for (int v = 0; v < V2; v++)
+        for (int i = 0; i < K2; i++)
+            for (int start = 0; start < T2; start += TB) {
+                vec sums[TB] = {};
+                for (int y = 0; y < W2; y++)
+                    for (int x = 0; x < W2; x++) {
+                        vec arriving = load(&grad[y * W2 + x][v * L]);
+                        const float* entering = &in[y + i][x * C1 + start];
+#pragma GCC unroll 32
+                        for (int t = 0; t < TB; t++) sums[t] += arriving * entering[t];
+                    }
+                for (int t = 0; t < TB; t++)
+                    if (start + t < T2) found[i][start + t][v] += sums[t];
+            }
+}
+
+static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * W2 + 1][P2], float out[S2 + 1][ROW2]) {
+    std::memset(out, 0, sizeof(float) * (S2 + 1) * ROW2);
+    for (int y = 0; y < W2; y++)
+        for (int x = 0; x < W2; x += 2) {  // the place behind the last row is silent
+            vec sums[2][K2][TV] = {};
+            const float *one = grad[y * W2 + x], *two = x + 1 < W2 ? grad[y * W2 + x + 1] : grad[W2 * W2];
+            for (int o = 0; o < C2; o++) {
+                float left = one[o], right = two[o];
+#pragma GCC unroll 8
+                for (int i = 0; i < K2; i++)
+#pragma GCC unroll 4
+                    for (int t = 0; t < TV; t++) {
+                        sums[0][i][t] += left * turned[i][o][t];
+                        sums[1][i][t] += right * turned[i][o][t];
+                    }
+            }
+            for (int side = 0; side < 2; side++)
+                for (int i = 0; i < K2; i++)
+                    for (int t = 0; t < TV; t++) {
+                        float* at = &out[y + i][(x + side) * C1 + t * L];
+                        store(at, load(at) + sums[side][i][t]);
+                    }
+        }
+}
+
+static void unpool1(const float map[C1][W1][ROW], const float grad[C1][S2][L], float out[C1][W1][ROW], vec bias[C1]) {
+    for (int o = 0; o < C1; o++)
+        for (int y = 0; y < S2; y++) {
+            const float *top = map[o][2 * y], *below = map[o][2 * y + 1];
+            vec a = even(load(top), load(top + L)), b = odd(load(top), load(top + L));
+            vec c = even(load(below), load(below + L)), d = odd(load(below), load(below + L));
+            vec most = larger(larger(a, b), larger(c, d)), arriving = load(grad[o][y]), none{};
+            vec part = share(arriving, most, a, b, c, d);
+            bias[o] += arriving;
+            a = a == most ? part : none, b = b == most ? part : none;
+            c = c == most ? part : none, d = d == most ? part : none;
+            store(out[o][2 * y], first(a, b));
+            store(out[o][2 * y] + L, last(a, b));
+            store(out[o][2 * y + 1], first(c, d));
+            store(out[o][2 * y + 1] + L, last(c, d));
+        }
+}
+
+constexpr int OB = C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
+
+static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1][W1][ROW], vec found[C1][IN][K1][K1]) {
+    for (int o = 0; o < C1; o += OB)
+        for (int c = 0; c < IN; c++)
+            for (int i = 0; i < K1; i++) {
+                vec sums[OB][K1] = {};
+                for (int y = 0; y < W1; y++)
+                    for (int x = 0; x < 2 * L; x += L) {
+                        vec arriving[OB];
+                        for (int b = 0; b < OB; b++) arriving[b] = load(&grad[o + b][y][x]);
+#pragma GCC unroll 8
+                        for (int j = 0; j < K1; j++) {
+                            vec entering = load(&in[c][y + i][0] + x + j);
+#pragma GCC unroll 4
+                            for (int b = 0; b < OB; b++) sums[b][j] += arriving[b] * entering;
+                        }
+                    }
+                for (int b = 0; b < OB; b++)
+                    for (int j = 0; j < K1; j++) found[o + b][c][i][j] += sums[b][j];
+            }
+}
+
+// -- a step --------------------------------------------------------------------------------------------------------
+
+template <int layer = 0>
+static void dense_layers(int kind, const float* w, Pictures& p) {
+    if constexpr (layer < LAYERS) {
+        dense<layer>(kind, w + at_dense(layer), p.act[layer], p.act[layer + 1]);
+        dense_layers<layer + 1>(kind, w, p);
+    }
+}
+
+template <int layer = LAYERS - 1>
+static void dense_layers_back(int kind, float rate, float* w, Pictures& p, float squares[]) {
+    if constexpr (layer >= 0) {
+        float* weights = w + at_dense(layer);
+        squares[2 + layer] = dense_back<layer>(kind, rate, weights, p.act[layer], p.grad[layer + 1], p.grad[layer]);
+        dense_layers_back<layer - 1>(kind, rate, w, p, squares);
+    }
+}
+
+static void forward(int kind, const float* w, Pictures& p, const uint8_t (*planes)[IN][SIDE][SIDE], int count) {
+    for (int n = 0; n < count; n++) {
+        const uint8_t* from = &planes[n][0][0][0];
+        float* to = &p.in[n][0][0][0];
+        for (int at = 0; at < IN * SIDE * SIDE; at++) to[at] = from[at] * (2.0f / 255.0f) - 1.0f;
+        convolve1(w, w + AT_B1, p.in[n], p.map1[n]);
+        pool1(kind, p.map1[n], p.pool1[n]);
+        convolve2(w + AT_W2, w + AT_B2, p.pool1[n], p.map2[n]);
+        pool2(kind, p.map2[n], p.act[0][n]);
+    }
+    for (int n = count; n < N; n++) std::memset(p.act[0][n], 0, sizeof p.act[0][n]);
+    dense_layers(kind, w, p);
+}
+
+// Loss and hits of the batch are added; where asked for, the gradient of the logits is left in p.grad.
+static void judge(bool mse, Pictures& p, const int64_t* labels, int count, bool backwards, double& loss, double& hits) {
+    constexpr int classes = FCS[LAYERS];
+    if (backwards) std::memset(p.grad[LAYERS], 0, sizeof p.grad[LAYERS]);
+    for (int n = 0; n < count; n++) {
+        const float* logits = p.act[LAYERS][n];
+        float *grad = p.grad[LAYERS][n], most = *std::max_element(logits, logits + classes), total = 0, power[classes];
+        for (int k = 0; k < classes; k++) total += power[k] = std::exp(logits[k] - most);
+        float missed = 0;
+        for (int k = 0; k < classes; k++) {
+            float miss = logits[k] - (k == labels[n]);
+            missed += miss * miss;
+            if (backwards) grad[k] = (mse ? miss * 2 / classes : power[k] / total - (k == labels[n])) / count;
+        }
+        loss += mse ? missed / classes : std::log(total) + most - logits[labels[n]];
+        hits += std::max_element(logits, logits + classes) - logits == labels[n];
+    }
+}
+
+static void learn(int kind, float rate, float* w, Pictures& p, int count, float squares[]) {
+    dense_layers_back(kind, rate, w, p, squares);
+    std::memset(p.kernel1, 0, sizeof p.kernel1);
+    std::memset(p.bias1, 0, sizeof p.bias1);
+    std::memset(p.kernel2, 0, sizeof p.kernel2);
+    std::memset(p.bias2, 0, sizeof p.bias2);
+    std::memset(p.turned, 0, sizeof p.turned);
+    for (int i = 0; i < K2; i++)
+        for (int t = 0; t < T2; t++)
+            for (int o = 0; o < C2; o++) ((float*)p.turned[i][o])[t] = w[AT_W2 + (i * T2 + t) * P2 + o];
+    for (int n = 0; n < count; n++) {
+        unpool2(p.map2[n], p.grad[0][n], p.grad2, p.bias2);
+        kernel2_gradient(p.pool1[n], p.grad2, p.kernel2);
+        input2_gradient(p.turned, p.grad2, p.grad_pool1);
+        for (int y = 0; y < S2; y++) {
+            for (int at = 0; at < S2 * C1; at += L)
+                store(&p.grad_pool1[y][at], load(&p.grad_pool1[y][at]) * slope(kind, load(&p.pool1[n][y][at])));
+            for (int x = 0; x < S2; x++)
+                for (int o = 0; o < C1; o++) p.by_map[o][y][x] = p.grad_pool1[y][x * C1 + o];
+        }
+        unpool1(p.map1[n], p.by_map, p.grad1, p.bias1);
+        kernel1_gradient(p.in[n], p.grad1, p.kernel1);
+    }
+    float total = 0;
+    for (int o = 0; o < C1; o++) {
+        for (int c = 0; c < IN; c++)
+            for (int i = 0; i < K1; i++)
+                for (int j = 0; j < K1; j++) {
+                    float change = sum(p.kernel1[o][c][i][j]);
+                    total += change * change;
+                    w[((o * K1 + i) * K1 + j) * IN + c] -= rate * change;
+                }
+        w[AT_B1 + o] -= rate * sum(p.bias1[o]);
+    }
+    squares[0] = total;
+    vec squares2{};
+    for (int at = 0; at < K2 * T2 * V2; at++) {
+        vec change = (&p.kernel2[0][0][0])[at];
+        squares2 += change * change;
+        store(w + AT_W2 + at * L, load(w + AT_W2 + at * L) - rate * change);
+    }
+    squares[1] = sum(squares2);
+    for (int v = 0; v < V2; v++) store(w + AT_B2 + v * L, load(w + AT_B2 + v * L) - rate * p.bias2[v]);
+}
+
+static Pictures& room() {
+    thread_local std::unique_ptr<Pictures> pictures(new Pictures());
+    return *pictures;
+}
+
+static std::vector<uint8_t> planes_of(const uint8_t* images, const int64_t* order, long pictures) {
+    constexpr int plane = SIDE * SIDE;
+    std::vector<uint8_t> planes(pictures * IN * plane);
+    for (long n = 0; n < pictures; n++)
+        for (int at = 0; at < plane; at++)
+            for (int c = 0; c < IN; c++)
+                planes[(n * IN + c) * plane + at] = images[(order ? order[n] : n) * IN * plane + at * IN + c];
+    return planes;
+}
+
+extern "C" int floats() { return FLOATS; }
+
+// Every network learns from images[order], batch by batch. totals[0..1]: loss · pictures, hits; then the norms of the
+// gradients, layer by layer, and those of the changes, all added to what is there: (2 + 2 · layers, networks).
+extern "C" void walk(float* weights, int networks, const int32_t* kinds, const uint8_t* mse, const float* rates,
+                     const uint8_t* images, const int64_t* labels, const int64_t* order, long pictures, float* totals) {
+    std::vector<uint8_t> planes = planes_of(images, order, pictures);
+    auto batches = (const uint8_t(*)[IN][SIDE][SIDE])planes.data();
+    std::vector<int64_t> answers(pictures);
+    for (long n = 0; n < pictures; n++) answers[n] = labels[order[n]];
+    Pictures& p = room();
+    constexpr int layers = LAYERS + 2;
+    for (int k = 0; k < networks; k++) {
+        double loss = 0, hits = 0, norms[layers] = {};
+        for (long start = 0; start < pictures; start += BATCH) {
+            int count = std::min<long>(BATCH, pictures - start);
+            float squares[layers];
+            forward(kinds[k], weights + k * FLOATS, p, batches + start, count);
+            judge(mse[k], p, &answers[start], count, true, loss, hits);
+            learn(kinds[k], rates[k], weights + k * FLOATS, p, count, squares);
+            for (int l = 0; l < layers; l++) norms[l] += std::sqrt(squares[l]);
+        }
+        totals[k] += loss;
+        totals[networks + k] += hits;
+        for (int l = 0; l < layers; l++) {
+            totals[(2 + l) * networks + k] += norms[l];
+            totals[(2 + layers + l) * networks + k] += rates[k] * norms[l];
+        }
+    }
+}
+
+// Sums of the losses and the hits of every network on these pictures: (2, networks).
+extern "C" void judge_all(const float* weights, int networks, const int32_t* kinds, const uint8_t* mse,
+                          const uint8_t* images, const int64_t* labels, long pictures, double* totals) {
+    std::vector<uint8_t> planes = planes_of(images, nullptr, pictures);
+    auto batches = (const uint8_t(*)[IN][SIDE][SIDE])planes.data();
+    for (int k = 0; k < networks; k++)
+        for (long start = 0; start < pictures; start += BATCH) {
+            int count = std::min<long>(BATCH, pictures - start);
+            forward(kinds[k], weights + k * FLOATS, room(), batches + start, count);
+            judge(mse[k], room(), labels + start, count, false, totals[k], totals[networks + k]);
+        }
+}
