@@ -36,8 +36,8 @@ RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is
 LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
 SILENT_SECONDS = 90  # without a word from a worker, after which it is said to hang
 SHARD_SILENT_SECONDS = 600  # the same for a process it started: compiling and evaluating take minutes on a slow machine
-# A first guess before anything was measured here: a step of K networks on one core of a 2.4 GHz machine with AVX2.
-GUESS_SECONDS, GUESS_FLOPS = 0.0010, 25e9
+# A first guess before anything was measured here: seconds to launch a step, and FLOP/s of one core in it.
+GUESS, GUESS_KERNEL = (0.0005, 100e9), (0.0, 150e9)
 
 
 @dataclass(frozen=True)
@@ -252,13 +252,15 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     known = True
     for shard in planned:
         first = configs[shard.runs[0]]
+        how = fastest([configs[run] for run in shard.runs], device)
         step = measured.get(_speed_key(first, len(shard.runs)))
         known = known and step is not None
         if step is None:
             flops = 6 * architecture(first.model).multiply_adds * first.batch_size * len(shard.runs)
-            step = GUESS_SECONDS + flops / GUESS_FLOPS
+            launching, rate = GUESS_KERNEL if how == "kernel" else GUESS
+            step = launching + flops / (rate * shard.threads)
         steps = max(configs[run].epochs for run in shard.runs) * first.steps_per_epoch
-        start_up = 6 + 10 * (fastest([configs[run] for run in shard.runs], device) == "compiled")
+        start_up = 16 if how == "compiled" else 6
         busy[busy.index(min(busy))] += start_up + 1.1 * step * steps  # a tenth for evaluation and tracking
     seconds = max(busy)
     many = f"{len(configs)} run{'s' if len(configs) != 1 else ''}"

@@ -177,7 +177,7 @@ def test_estimates_learn_from_what_was_measured() -> None:
     jobs.note_speed("cpu", TINY, 1, 0.010)
     measured = jobs.estimate([TINY], "cpu")
     assert measured.measured
-    assert measured.seconds == pytest.approx(10 + 1.1 * 0.010 * 900)
+    assert measured.seconds == pytest.approx(6 + 1.1 * 0.010 * 900)
     assert jobs.estimate(grid(TINY, seed=[0, 1]), "cpu").stacks == 2
 
 
