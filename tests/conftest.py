@@ -5,6 +5,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small tensors: threads would only wait
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,3 +42,17 @@ def synthetic_root(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder shared by the session's tests, so that the synthetic set is drawn once."""
     monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
     return _drawn
+
+
+@pytest.fixture
+def warm_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest starts a cold server at every run, where the guard begins again and a click is lost; users' are warm."""
+    from streamlit.runtime.pages_manager import PagesManager
+
+    begin = PagesManager.__init__
+
+    def warm(*args: Any, **settings: Any) -> None:
+        PagesManager.uses_pages_directory = False
+        begin(*args, **settings)
+
+    monkeypatch.setattr(PagesManager, "__init__", warm)

@@ -3,11 +3,9 @@
 import io
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import jobs, tracking
@@ -17,25 +15,13 @@ from cnnviz.tracking import Segment
 
 PROJECT = Path(__file__).parents[1]
 PAGES = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
-pytestmark = pytest.mark.usefixtures("synthetic_root")
+pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server")
 
 
 @pytest.fixture(autouse=True)
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages only read; the worker has tests of its own."""
     monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
-
-
-@pytest.fixture(autouse=True)
-def _warm_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest starts a cold server at every run, where the guard begins again and a click is lost; users' are warm."""
-    begin = PagesManager.__init__
-
-    def warm(*args: Any, **settings: Any) -> None:
-        PagesManager.uses_pages_directory = False
-        begin(*args, **settings)
-
-    monkeypatch.setattr(PagesManager, "__init__", warm)
 
 
 def app(page: str | None = None) -> AppTest:

@@ -133,6 +133,11 @@ def worker_main(environment: dict[str, str], fault: str) -> None:
         worker.work("cpu")
 
 
+def first_start(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    tracking.schedule(CONFIGS[:1], "cpu")
+
+
 # -- the test's own side ----------------------------------------------------------------------------
 
 
@@ -252,7 +257,12 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
         ("the shards' nursery is killed", ""),
         ("terminated", ""),
         ("the clock goes back a day", ""),
-        *[("the disk fills at the metrics", "No space left"), ("Ctrl-C", ""), ("the clock goes on a day", "")]
+        *[
+            ("the disk fills at the metrics", "No space left"),
+            ("no file may grow", ""),
+            ("Ctrl-C", ""),
+            ("the clock goes on a day", ""),
+        ]
         * BY_HAND,
     ]:
         before, _ = whole(run_ids)
@@ -268,6 +278,31 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     go_on()
     assert whole(run_ids)[1] == 0
     assert equal(state(run_ids), undisturbed)
+
+
+def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print(f"CNNVIZ_SEED={SEED}")
+    draw, unfinished, seconds = random.Random(SEED), 0, None
+    for number in range(KILLS // 2 + 1):
+        monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / f"store {number}"))
+        began = time.monotonic()
+        process = workers.Process(target=first_start, args=(dict(os.environ),))
+        process.start()
+        process.join(draw.uniform(0, seconds) if seconds else None)  # the first one is left alone
+        process.kill()
+        process.join()
+        seconds = seconds or time.monotonic() - began
+        unfinished += (tracking.home() / "mlflow.db.unfinished").exists()
+        before = [run.id for run in tracking.runs()]
+        (run_id,) = tracking.schedule(CONFIGS[:1], "cpu")
+        assert {run.id for run in tracking.runs()} == {*before, run_id}, f"CNNVIZ_SEED={SEED}"
+        tracking.save_checkpoint(run_id, 0, {}, {})
+        tracking.record(run_id, 0, {"test_loss": 2.3}, [])
+        assert tracking.history([run_id], ["test_loss"]).value.tolist() == [2.3]
+        assert not (tracking.home() / "mlflow.db.unfinished").exists()
+    print(f"{number} kills while the store was made, {unfinished} left it half made")
 
 
 def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State) -> None:

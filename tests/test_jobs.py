@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from cnnviz import jobs, resume, shards, tracking, worker
 from cnnviz.config import RunConfig, grid
@@ -236,7 +237,8 @@ def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
     assert tracking.run(run_id).epoch == 1
 
 
-def test_a_worker_that_hangs_is_seen_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("warm_server")
+def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = tracking.schedule([replace(TINY, epochs=40)], "cpu")
     hanging = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 1)
@@ -246,7 +248,11 @@ def test_a_worker_that_hangs_is_seen_and_replaced(monkeypatch: pytest.MonkeyPatc
         shard.suspend()
     wait_for(lambda: jobs.workers()[0].hangs_for is not None)
     assert (jobs.workers()[0].hangs_for or 0) >= 6
-    jobs.replace_worker("cpu")
+    opened = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run()
+    assert "has not moved for" in "".join(each.value for each in opened.warning)
+    (button,) = (each for each in opened.button if each.label == "Replace it")
+    button.click().run()
+    assert not opened.exception
     hanging.wait(20)
     epoch = tracking.run(run_id).epoch
     wait_for(lambda: tracking.run(run_id).epoch > epoch)
