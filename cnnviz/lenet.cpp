@@ -108,7 +108,7 @@ static inline vec hyperbolic(vec x) {
 static inline vec activate(int kind, vec x) {
     if (kind == 0) return 1.0f / (1.0f + exponential(-x));
     if (kind == 1) return hyperbolic(x);
-    return x < 0.0f ? x * (kind == 3 ? 0.01f : 0.0f) : x;
+    return x < 0.0f ? (kind == 3 ? 0.01f * x : vec{}) : x;
 }
 
 static inline vec slope(int kind, vec y) {
