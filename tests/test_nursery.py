@@ -12,12 +12,13 @@ SEEN = """
 import sys
 from cnnviz import nursery, shards
 import torch
-print(sorted(shards.loaded), torch.get_num_threads(), sorted({"mlflow", "streamlit"} & set(sys.modules)))
+print(sorted(shards.loaded), torch.get_num_threads(), sorted({"mlflow", "streamlit"} & set(sys.modules)), flush=True)
 """
 
 
 def seen() -> str:
     done = subprocess.run([sys.executable, "-c", SEEN], capture_output=True, text=True, check=True)
+    assert not done.stderr
     return done.stdout.strip()
 
 
