@@ -190,6 +190,8 @@ def _sharing(found: Sequence[Cost]) -> list[str]:
     if not alone:
         return [f"{words}."]
     gain = cost.images_per_second * cost.stack / alone[0].images_per_second
+    if gain <= ALIKE:
+        return [f"{words}; one alone passes as many pictures a second as they do together."]
     return [f"{words}; together they pass {gain:.2g} times the pictures a second of one alone."]
 
 

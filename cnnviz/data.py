@@ -89,12 +89,6 @@ def available(name: str) -> bool:
     return name == "synthetic" or unpacked or (root / ARCHIVE).is_file()
 
 
-def class_names(name: str) -> tuple[str, ...]:
-    """label → name, without loading anything."""
-    _known(name)
-    return synthetic.CLASSES if name == "synthetic" else CLASSES
-
-
 def load(name: str, on_progress: Progress | None = None) -> Dataset:
     """The data set of that name, on the CPU, its checksums verified.
 

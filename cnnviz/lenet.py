@@ -26,6 +26,8 @@ from cnnviz.models import Architecture, Conv, architecture
 from cnnviz.stack import SATURATION_PICTURES, Stack
 
 SOURCE = Path(__file__).with_name("lenet.cpp")
+CONSTANTS = ("C1", "K1", "C2", "K2", "FC", "BATCH")  # of lenet.cpp: maps and kernels, widths, pictures at a time
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 KINDS = ("sigmoid", "tanh", "relu", "leaky_relu")  # by their number in lenet.cpp
 LANES = 16  # floats in a vector
 MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
@@ -76,15 +78,9 @@ class Kernel:
 
     def __init__(self, stack: Stack, batch_size: int) -> None:
         self.stack = stack
-        convs, layers = (
-            stack.arch.convs,
-            [layer.output[0] for layer in stack.arch.layers if layer.name.startswith("fc")],
-        )
-        inputs = stack.weights[2 * len(convs)].shape[1]
-        shape = {"C1": convs[0].channels, "K1": convs[0].kernel, "C2": convs[1].channels, "K2": convs[1].kernel}
-        self.library = _library(
-            tuple(f"{name}={value}" for name, value in shape.items()), (inputs, *layers), batch_size
-        )
+        (c1, c2), dense = stack.arch.convs, stack.weights[2 * len(MOST_MAPS) :: 2]
+        widths = dense[0].shape[1], *(weight.shape[2] for weight in dense)
+        self.library = _library(c1.channels, c1.kernel, c2.channels, c2.kernel, ",".join(map(str, widths)), batch_size)
         self.packed = torch.cat([_padded(view).flatten(1) for view in self._views()], 1)
         assert self.packed.shape[1] == self.library.floats()
         kinds = [KINDS.index(name) for name, start, stop in stack.groups for _ in range(start, stop)]
@@ -138,26 +134,20 @@ def _padded(view: Tensor) -> Tensor:
 
 
 @functools.cache
-def _library(shape: tuple[str, ...], layers: tuple[int, ...], batch_size: int) -> ctypes.CDLL:
+def _library(*shape: int | str) -> ctypes.CDLL:
     """lenet.cpp for one shape. It takes a second or two and is not kept: the next process makes its own."""
-    constants = [*shape, f"FC={','.join(map(str, layers))}", f"BATCH={batch_size}"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lenet.so"
-        command = [
-            compiler() or "",
-            "-O3",
-            "-march=native",
-            "-std=c++17",
-            "-shared",
-            "-fPIC",
-            str(SOURCE),
-            "-o",
-            str(path),
-        ]
-        done = subprocess.run([*command, *(f"-D{each}" for each in constants)], capture_output=True, text=True)  # noqa: S603
-        if done.returncode:
-            raise CnnvizError(f"{command[0]} cannot compile {SOURCE.name}: {done.stderr.strip().splitlines()[0]}")
-        library = ctypes.CDLL(str(path))
+    constants = [f"-D{name}={value}" for name, value in zip(CONSTANTS, shape, strict=True)]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "lenet.so"
+            command = [compiler() or "c++", *FLAGS, *constants, str(SOURCE), "-o", str(made)]
+            subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+            library = ctypes.CDLL(str(made))
+    except subprocess.CalledProcessError as error:
+        reason = next(iter(error.stderr.strip().splitlines()), str(error))
+        raise CnnvizError(f"{SOURCE.name} cannot be compiled: {reason}") from error
+    except OSError as error:  # a temporary folder that is full, or that nothing may be run from
+        raise CnnvizError(f"{SOURCE.name} cannot be compiled: {error}") from error
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]
     library.judge_all.argtypes = [pointer, ctypes.c_int, *[pointer] * 4, number, pointer]

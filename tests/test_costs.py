@@ -104,6 +104,8 @@ def test_one_network_in_stacks_and_alone() -> None:
     assert "They are one network: 62,006 parameters" in text
     assert "6 networks trained as one share a wall time: 240 s for all of them" in text
     assert "2 times the pictures a second of one alone" in text
+    text = costs.explain(costs.costs([run(480.0, stack=6), run(80.0)], peak=PEAK))
+    assert "one alone passes as many pictures a second as they do together" in text
 
 
 def test_the_table_has_a_row_a_run() -> None:

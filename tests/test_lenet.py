@@ -137,5 +137,8 @@ def test_a_compiler_that_cannot_is_no_reason_to_fail(
 def test_a_compilers_complaint_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lenet._library.cache_clear()
     monkeypatch.setattr(lenet, "SOURCE", lenet.SOURCE.with_name("nothing.cpp"))
-    with pytest.raises(CnnvizError, match=r"cannot compile nothing\.cpp: .*No such file"):
+    with pytest.raises(CnnvizError, match=r"nothing\.cpp cannot be compiled: .*No such file"):
+        kernel_of([LENET])
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(CnnvizError, match=r"cannot be compiled: .*nowhere"):
         kernel_of([LENET])
