@@ -89,21 +89,22 @@ class _Histories:
     MOST = 20_000  # lines of one metric of one run: 40 epochs of them take 2 KB each
 
     def __init__(self) -> None:
-        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, int, tuple[str, ...]], pd.DataFrame]()
+        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[int, pd.DataFrame]]()
 
     def read(self, uri: str, runs: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame:
-        keys = {(uri, run.id, run.epoch, tuple(metrics)): run for run in runs}
+        keys = {(uri, run.id, tuple(metrics)): run for run in runs}
         with self.lock:
-            found = {key: self.kept[key] for key in keys if key in self.kept}
+            kept = {key: self.kept[key] for key in keys if key in self.kept}
+        found = {key: part for key, (epoch, part) in kept.items() if epoch == keys[key].epoch}
         if new := {key: run for key, run in keys.items() if key not in found}:
             history = tracking.history([run.id for run in new.values()], metrics)
             parts = dict(iter(history.groupby("run_id")))
-            found |= {key: parts.get(run.id, history.iloc[:0]) for key, run in new.items()}
+            found |= {key: parts.get(run.id, history.iloc[:0].copy()) for key, run in new.items()}
         with self.lock:
             for key, part in found.items():
-                self.kept[key] = part
+                self.kept[key] = keys[key].epoch, part
                 self.kept.move_to_end(key)
-            while sum(len(key[3]) for key in self.kept) > self.MOST:
+            while sum(len(metrics) for _, _, metrics in self.kept) > self.MOST:
                 self.kept.popitem(last=False)
         return pd.concat(found.values(), ignore_index=True)
 

@@ -34,8 +34,11 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     (run_id,) = tracking.schedule([run("a").config], "cpu")
     tracking.record(run_id, 0, {"test_loss": 1.0}, [])
     known = tracking.run(run_id)
-    for epoch in range(10):
+    for epoch in range(10):  # a later epoch takes an earlier one's place
         assert len(kept.read("store", [replace(known, epoch=epoch)], ["test_loss", "train_loss"])) == 1
+    assert len(kept.kept) == 1
+    for number in range(10):
+        kept.read(f"store {number}", [known], ["test_loss", "train_loss"])
     assert len(kept.kept) == 3
 
 
