@@ -99,9 +99,11 @@ def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
         for run in found
     ]
     columns = {
-        "best": st.column_config.NumberColumn("best", format="%.2f %%", help="best test accuracy"),
+        "best": st.column_config.NumberColumn("best", width=76, format="%.2f %%", help="best test accuracy"),
         "@": st.column_config.NumberColumn("@ epoch", help="epoch of the best test accuracy"),
-        "last": st.column_config.NumberColumn("last", format="%.2f %%", help="test accuracy after the last epoch"),
+        "last": st.column_config.NumberColumn(
+            "last", width=76, format="%.2f %%", help="test accuracy after the last epoch"
+        ),
         "test accuracy": st.column_config.LineChartColumn("test accuracy", y_min=0, y_max=100, help="0 to 100 %"),
         "run": st.column_config.TextColumn("run", width=290),
         "started": st.column_config.DatetimeColumn("started", format="D MMM, HH:mm"),
