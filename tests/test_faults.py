@@ -85,9 +85,9 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def nursery() -> psutil.Process:
-    (found,) = (each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline()))
-    return found
+def nursery(pid: int) -> list[psutil.Process]:
+    """The process that a worker's shards are forked from; none before it is there."""
+    return [each for each in psutil.Process(pid).children() if "forkserver" in " ".join(each.cmdline())]
 
 
 def store_class() -> Any:
@@ -111,8 +111,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "no file may grow": small_files,
     "terminated": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGTERM)),
     "Ctrl-C": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGINT)),
-    "a shard is killed": at_call(4, tracking, "record", lambda: family(psutil.Process().pid)[-1].kill()),
-    "the shards' nursery is killed": at_call(4, tracking, "record", lambda: nursery().kill()),
+    "a shard is killed": at_call(4, tracking, "record", lambda: family(os.getpid())[-1].kill()),
+    "the shards' nursery is killed": at_call(4, tracking, "record", lambda: nursery(os.getpid())[0].kill()),
     "the clock goes back a day": lambda: at_call(3, time, "time", lambda: step_clock(-86400))(),
     "the clock goes on a day": lambda: at_call(3, time, "time", lambda: step_clock(86400))(),
 }
@@ -316,7 +316,7 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State)
         with contextlib.suppress(psutil.NoSuchProcess):
             others = family(process.pid)
             victim = draw.choice(["worker", "shard", "nursery", "all"]) if others else "worker"
-            victims = {"worker": [], "shard": others[-1:], "nursery": others[:1], "all": others}[victim]
+            victims = {"worker": [], "shard": others[-1:], "nursery": nursery(process.pid), "all": others}[victim]
             for each in [*victims, *([psutil.Process(process.pid)] if victim in ("worker", "all") else [])]:
                 each.kill()
             kills[victim] += 1
