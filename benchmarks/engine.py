@@ -16,7 +16,7 @@ from benchmarks.throughput import BATCH, in_memory_loop
 from cnnviz import costs, data, lenet, shards
 from cnnviz.config import RunConfig
 from cnnviz.models import architecture
-from cnnviz.training import Trainer, fresh_start
+from cnnviz.training import STEPS_AT_ONCE, Trainer, fresh_start
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         ways = ["eager", "compiled", *(["kernel"] if lenet.fits(configs) else [])]
         trainers = {way: Trainer(configs, [fresh_start(each) for each in configs], dataset, "cpu", way) for way in ways}
         rates: dict[str, list[float]] = {way: [] for way in ways}
-        order = data.batch_order(0, 1, len(dataset.train_labels)).split(20 * BATCH)
+        order = data.batch_order(0, 1, len(dataset.train_labels)).split(STEPS_AT_ONCE * BATCH)
         for trainer in trainers.values():  # compile
             trainer.train_on(order[0])
         for _ in range(options.rounds):
@@ -52,8 +52,8 @@ def main() -> None:
             for way, trainer in trainers.items():
                 began, steps = time.perf_counter(), 0
                 while time.perf_counter() - began < options.seconds:
-                    trainer.train_on(order[steps // 20 % len(order)])
-                    steps += 20
+                    trainer.train_on(order[steps // STEPS_AT_ONCE % len(order)])
+                    steps += STEPS_AT_ONCE
                 rates[way].append(size * steps / (time.perf_counter() - began))
         for way, trainer in trainers.items():
             began = time.perf_counter()

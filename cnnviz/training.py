@@ -117,7 +117,7 @@ def train_stack(
         figures = {run: metrics[seats.index(run)] for run in active}
         active = [run for run in active if run not in last]
         # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
-        shrinks = bool(active) and len(active) <= (len(seats) - 1 if method == "kernel" else len(seats) // 2)
+        shrinks = bool(active) and len(active) <= (len(seats) - 1 if trainer.kernel else len(seats) // 2)
         seats = active if shrinks else seats
         for run, state in now.items():
             yield EpochResult(run, epoch, figures[run], dict(state.weights), dict(state.slots), tuple(seats))
