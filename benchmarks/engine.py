@@ -9,6 +9,8 @@ One shard as a worker runs it, without the worker: no store, no other process.
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -26,6 +28,7 @@ def main() -> None:
     parser.add_argument("--activation", default="tanh")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3, help="for each way, each time")
+    parser.add_argument("--profile", action="store_true", help="and show where each way's time goes")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -35,8 +38,7 @@ def main() -> None:
     print("| networks | way | network-steps/s | GFLOP/s | share of wide convolution | evaluation, share of an epoch |")
     print("|---|---|---|---|---|---|")
     plain = [in_memory_loop(options.model, "cpu", options.seconds, 0)]
-    memory = shards.KEEP_MEMORY if arch.multiply_adds > shards.LARGE else shards.GIVE_BACK
-    shards.set_malloc(*memory)
+    shards.set_malloc(*shards.malloc_for(RunConfig(model=options.model)))
     for size in map(int, options.runs.split(",")):
         configs = [
             RunConfig(model=options.model, activation=options.activation, lr=0.01 / (1 + k)) for k in range(size)
@@ -64,8 +66,20 @@ def main() -> None:
                 f"| {size} | {way} | {rate:,.0f} | {rate * flops / 1e9:.0f} | {rate * flops / peak:.0%} "
                 f"| {evaluation:.2f} of {epoch:.1f} s, {evaluation / epoch:.1%} |"
             )
+        if options.profile:
+            for way, trainer in trainers.items():
+                print(
+                    f"\n{way}, {size} networks, {STEPS_AT_ONCE} steps:\n{profile(partial(trainer.train_on, order[0]))}"
+                )
     later = statistics.median(plain[1:])
     print(f"plain PyTorch on tensors in memory: {plain[0]:.0f} steps/s, {later:.0f} with our malloc")
+
+
+def profile(steps: Callable[[], None]) -> str:
+    """Where the time goes, by operation and the shapes it had."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
+        steps()
+    return seen.key_averages(group_by_input_shape=True).table("self_cpu_time_total", 20, 40)
 
 
 if __name__ == "__main__":

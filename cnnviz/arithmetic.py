@@ -1,11 +1,9 @@
-"""The arithmetic of each kind of layer, forwards and backwards, on the tensors of a whole stack.
+"""The arithmetic of activations, convolutions and pooling, forwards and backwards, on the tensors of a whole stack.
 
-Written so that the compiler vectorises it and copies nothing: feature maps are (N, C, H, W) in channels-last memory,
-fully connected values (K, N, units), their weights (K, inputs, units).
+Written so that the compiler vectorises it and copies nothing: feature maps are (N, C, H, W) in channels-last memory.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,8 +12,6 @@ from torch import Tensor
 aten = torch.ops.aten
 
 FLAT = 0.05  # a unit is saturated where its slope is under this share of the activation's steepest
-CUT_FROM = 8192  # inputs from which a fully connected layer is cut, as matrix libraries use one core for so few rows
-MOST_PIECES = 32
 
 _ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -85,8 +81,10 @@ def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: st
     Equal maxima share it, where PyTorch gives it to the first: in a picture's plain areas, where they occur, the
     patches behind them are equal too and so are the weights' gradients.
     """
+    if kind == "avg" and stride == 1:
+        return pool(F.pad(grad, (1, 1, 1, 1)), 1, "avg")
     if kind == "avg":
-        share, corners = grad * 0.25, [torch.ones((), device=x.device, dtype=torch.bool)] * 4
+        share, corners = grad * 0.25, []
     else:
         corners = [corner == pooled for corner in _corners(x, stride)]
         share = grad / sum(corner.float() for corner in corners)
@@ -112,33 +110,3 @@ def _spread(values: Tensor) -> Tensor:
 def _corners(x: Tensor, stride: int) -> list[Tensor]:
     height, width = ((size - 2) // stride * stride + 1 for size in x.shape[2:])
     return [x[:, :, i : i + height : stride, j : j + width : stride] for i in (0, 1) for j in (0, 1)]
-
-
-def dense(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(K, N, inputs) → (K, N, units). A long layer is summed piece by piece of its inputs."""
-    count = pieces(weight)
-    if count == 1:
-        return torch.baddbmm(bias.unsqueeze(1), x, weight)
-    cut = x.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1)
-    return (cut @ weight.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count)).sum(1) + bias.unsqueeze(1)
-
-
-def pieces(weight: Tensor) -> int:
-    """Into how many a layer is cut; 1 for all but long ones."""
-    inputs = weight.shape[1]
-    return next((n for n in range(MOST_PIECES, 1, -1) if inputs % n == 0), 1) if inputs >= CUT_FROM else 1
-
-
-class Outer(NamedTuple):
-    """The gradient of a fully connected layer's weights, as the product it is: written out it would be their size."""
-
-    entering: Tensor  # (K, N, inputs)
-    grad: Tensor  # (K, N, units), with respect to the layer's values
-
-    def written_out(self) -> Tensor:
-        return self.entering.mT @ self.grad
-
-    def norm(self) -> Tensor:
-        """L2 norm by run (K,): ‖XᵀG‖² is the sum of XXᵀ ∘ GGᵀ, N × N numbers."""
-        products = (self.entering @ self.entering.mT) * (self.grad @ self.grad.mT)
-        return products.sum((1, 2)).clamp(min=0).sqrt()

@@ -6,7 +6,7 @@ grows with the network as its multiply-adds do, which is why a larger network ma
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -65,14 +65,22 @@ def peak_flops(threads: int = 1, device: str = "cpu") -> float:
         torch.set_num_threads(threads)
         maps = torch.ones(1, PEAK_MAPS, PEAK_SIDE, PEAK_SIDE, device=device).to(memory_format=torch.channels_last)
         kernels = torch.ones(PEAK_MAPS, PEAK_MAPS, 3, 3, device=device).to(memory_format=torch.channels_last)
-        best, began = math.inf, time.perf_counter()
-        while time.perf_counter() - began < PEAK_SECONDS:
-            start = time.perf_counter()
-            float(torch.conv2d(maps, kernels)[0, 0, 0, 0])  # reading a value waits for the device
-            best = min(best, time.perf_counter() - start)
+        seconds = shortest(
+            lambda: float(torch.conv2d(maps, kernels)[0, 0, 0, 0])
+        )  # reading a value waits for the device
     finally:
         torch.set_num_threads(before)
-    return 2 * (PEAK_SIDE - 2) ** 2 * PEAK_MAPS**2 * 9 / best
+    return 2 * (PEAK_SIDE - 2) ** 2 * PEAK_MAPS**2 * 9 / seconds
+
+
+def shortest(work: Callable[[], object], seconds: float = PEAK_SECONDS) -> float:
+    """The least seconds that work took, when it is done again and again for so many."""
+    best, began = math.inf, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best
 
 
 def costs(runs: Sequence[TrackedRun], rates: pd.DataFrame | None = None, peak: float = math.nan) -> list[Cost]:

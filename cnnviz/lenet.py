@@ -7,27 +7,17 @@ rounding (tests/test_lenet.py); what is outside the family is compiled by PyTorc
 """
 
 import ctypes
-import functools
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from cnnviz import native
 from cnnviz.config import RunConfig
-from cnnviz.errors import CnnvizError
 from cnnviz.models import Architecture, Conv, architecture
 from cnnviz.stack import SATURATION_PICTURES, Stack
 
-SOURCE = Path(__file__).with_name("lenet.cpp")
-CONSTANTS = ("C1", "K1", "C2", "K2", "FC", "BATCH")  # of lenet.cpp: maps and kernels, widths, pictures at a time
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 KINDS = ("sigmoid", "tanh", "relu", "leaky_relu")  # by their number in lenet.cpp
 LANES = 16  # floats in a vector
 MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
@@ -43,7 +33,7 @@ def fits(configs: Sequence[RunConfig]) -> bool:
     """
     return (
         torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and compiler() is not None
+        and native.compiler() is not None
         and _is_family(architecture(configs[0].model))
         and all(
             config.activation in KINDS
@@ -67,12 +57,6 @@ def _is_family(arch: Architecture) -> bool:
     )
 
 
-def compiler() -> str | None:
-    """A C++ compiler with vector types, None where there is none."""
-    names = (os.environ.get("CXX", ""), "g++", "clang++")
-    return next((name for name in names if name and shutil.which(name)), None) if sys.platform != "win32" else None
-
-
 class Kernel:
     """A stack's networks in the layout of lenet.cpp. Raises CnnvizError where it cannot be compiled."""
 
@@ -80,7 +64,18 @@ class Kernel:
         self.stack = stack
         (c1, c2), dense = stack.arch.convs, stack.weights[2 * len(MOST_MAPS) :: 2]
         widths = dense[0].shape[1], *(weight.shape[2] for weight in dense)
-        self.library = _library(c1.channels, c1.kernel, c2.channels, c2.kernel, ",".join(map(str, widths)), batch_size)
+        self.library = native.library(
+            "lenet.cpp",
+            C1=c1.channels,
+            K1=c1.kernel,
+            C2=c2.channels,
+            K2=c2.kernel,
+            FC=",".join(map(str, widths)),
+            BATCH=batch_size,
+        )
+        pointer, number = ctypes.c_void_p, ctypes.c_long
+        self.library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]
+        self.library.judge_all.argtypes = [pointer, ctypes.c_int, *[pointer] * 4, number, pointer]
         self.packed = torch.cat([_padded(view).flatten(1) for view in self._views()], 1)
         assert self.packed.shape[1] == self.library.floats()
         kinds = [KINDS.index(name) for name, start, stop in stack.groups for _ in range(start, stop)]
@@ -131,24 +126,3 @@ class Kernel:
 
 def _padded(view: Tensor) -> Tensor:
     return F.pad(view, (0, -view.shape[-1] % LANES))
-
-
-@functools.cache
-def _library(*shape: int | str) -> ctypes.CDLL:
-    """lenet.cpp for one shape. It takes a second or two and is not kept: the next process makes its own."""
-    constants = [f"-D{name}={value}" for name, value in zip(CONSTANTS, shape, strict=True)]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "lenet.so"
-            command = [compiler() or "c++", *FLAGS, *constants, str(SOURCE), "-o", str(made)]
-            subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-            library = ctypes.CDLL(str(made))
-    except subprocess.CalledProcessError as error:
-        reason = next(iter(error.stderr.strip().splitlines()), str(error))
-        raise CnnvizError(f"{SOURCE.name} cannot be compiled: {reason}") from error
-    except OSError as error:  # a temporary folder that is full, or that nothing may be run from
-        raise CnnvizError(f"{SOURCE.name} cannot be compiled: {error}") from error
-    pointer, number = ctypes.c_void_p, ctypes.c_long
-    library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]
-    library.judge_all.argtypes = [pointer, ctypes.c_int, *[pointer] * 4, number, pointer]
-    return library

@@ -165,8 +165,7 @@ def _launch(shard: Shard, config: RunConfig, device: str) -> tuple[Connection, A
     """Start the shard's process; its first message is _Ready."""
     context = _context(device)
     pipe, theirs = context.Pipe()
-    memory = KEEP_MEMORY if _is_large(config) else GIVE_BACK
-    arguments = (theirs, device, shard.threads, memory, dict(os.environ))
+    arguments = (theirs, device, shard.threads, malloc_for(config), dict(os.environ))
     process = context.Process(target=_shard_main, args=arguments, daemon=True)
     process.start()
     theirs.close()  # so that a dead process is an end of file here
@@ -251,6 +250,11 @@ def _shard_main(
 
         traceback.print_exc()  # into the worker's log
         pipe.send(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+
+
+def malloc_for(config: RunConfig) -> tuple[int, int]:
+    """What set_malloc is told where this network is trained."""
+    return KEEP_MEMORY if _is_large(config) else GIVE_BACK
 
 
 def set_malloc(mmap_threshold: int, trim_threshold: int) -> None:

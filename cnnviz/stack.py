@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cnnviz import arithmetic, data
-from cnnviz.arithmetic import Outer
+from cnnviz import arithmetic, data, dense
 from cnnviz.config import RunConfig
+from cnnviz.dense import Outer
 from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
@@ -135,7 +135,7 @@ class Stack:
             x = x.permute(0, 2, 3, 1).flatten(1).expand(self.size, -1, -1)
         for weight, bias in zip(weights, weights, strict=True):
             entering = x
-            value = arithmetic.dense(x, weight, bias)
+            value = dense.forward(weight, bias, x)
             last = weight is self.weights[-2]
             x = value if last else self._by_group(arithmetic.activate, 0, value)
             kept.append(Kept(entering, value, x, x, x))
@@ -163,18 +163,23 @@ class Stack:
 
     # -- backward --------------------------------------------------------------------------------
 
-    def gradients(self, kept: list["Kept"], grad: Tensor) -> list[Tensor | Outer]:
-        """Gradients of all weights, in their order, from the gradient of the logits."""
+    def gradients(self, kept: list["Kept"], grad: Tensor, learning: bool) -> list[Tensor | Outer]:
+        """Gradients of all weights, in their order, from the gradient of the logits.
+
+        learning: large fully connected layers take their step here, where that is cheaper.
+        """
         found: list[Tensor | Outer] = []
         convs = len(self.arch.convs)
         for layer in reversed(range(convs, len(kept))):
             entering, value, output, _, _ = kept[layer]
             if layer < len(kept) - 1:
                 grad = self._by_group(arithmetic.descend, 0, value, output, grad)
-            product, is_long = Outer(entering, grad), arithmetic.pieces(self.weights[2 * layer]) > 1
-            found += [grad.sum(1), product if is_long else product.written_out()]
-            if layer:
-                grad = grad @ self.weights[2 * layer].mT
+            weight, product = self.weights[2 * layer], Outer(entering, grad)
+            found += [grad.sum(1), product if dense.is_large(weight) else product.written_out()]
+            if learning and self._learns_in_passing(weight, len(grad[0])):
+                grad = dense.back_and_learn(weight, entering, grad, self.rates[0])
+            elif layer:
+                grad = grad @ weight.mT
         if convs:
             height, width = kept[convs - 1].pool_output.shape[2:]
             grad = grad.unflatten(2, (height, width, -1)).permute(1, 0, 4, 2, 3).flatten(1, 2)
@@ -197,18 +202,12 @@ class Stack:
 
     def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """Train on images[rows]; the step's figures are added to totals."""
-        self.add(self.learn(images, labels, rows))
-
-    def learn(self, images: Tensor, labels: Tensor, rows: Tensor) -> list[Outer | None]:
-        """All of a step that is worth compiling. What is left for add() are changes of weights that are cheaper to
-        add as the products they are than to write out first; None for weights that are changed already."""
-        loss, correct, gradients = self._pass(images[rows], labels[rows])
+        loss, correct, gradients = self._pass(images[rows], labels[rows], learning=True)
         norms = self._norms(gradients)
         changes: list[Tensor | Outer] = []
         self.steps += 1
         for index, (weight, grad) in enumerate(zip(self.weights, gradients, strict=True)):
-            if isinstance(grad, Outer) and self.is_plain and len(rows) <= OUTER_UP_TO:
-                changes.append(Outer(grad.entering, -self.rates[0][:, None, None] * grad.grad))
+            if isinstance(grad, Outer) and self._learns_in_passing(weight, len(rows)):
                 continue
             by_run = self._by_run(index, weight)
             change = self._change(index, by_run, self._by_run(index, _written_out(grad)))
@@ -217,24 +216,21 @@ class Stack:
         # A plain step is the gradient times the rate.
         updates = [self.rates[0] * norm for norm in norms] if self.is_plain else self._norms(changes)
         self._note(loss, correct, len(rows), norms, updates)
-        return [change if isinstance(change, Outer) else None for change in changes]
-
-    def add(self, changes: Sequence[Outer | None]) -> None:
-        """The rest of a step, in place."""
-        for weight, change in zip(self.weights, changes, strict=True):
-            if change is not None:
-                weight.baddbmm_(change.entering.mT, change.grad)
 
     def look(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """As step, but nothing is learned."""
-        loss, correct, gradients = self._pass(images[rows], labels[rows])
+        loss, correct, gradients = self._pass(images[rows], labels[rows], learning=False)
         norms = self._norms(gradients)
         self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
 
-    def _pass(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[Tensor | Outer]]:
+    def _pass(self, images: Tensor, labels: Tensor, learning: bool) -> tuple[Tensor, Tensor, list[Tensor | Outer]]:
         logits, kept = self.forward(images)
         loss, grad = self.losses(logits, labels)
-        return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad)
+        return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad, learning)
+
+    def _learns_in_passing(self, weight: Tensor, pictures: int) -> bool:
+        """Whether these weights take their step on the way back, where they are in the cache, and not after it."""
+        return self.is_plain and pictures <= OUTER_UP_TO and dense.is_large(weight)
 
     def _change(self, index: int, weight: Tensor, grad: Tensor) -> Tensor:
         def per_run(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cnnviz import data, lenet
+from cnnviz import data, lenet, native
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
@@ -153,9 +153,7 @@ class Trainer:
                 print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
                 method = "compiled"
         self.is_cold = method == "compiled"
-        self.learn = (
-            torch.compile(self.stack.learn, fullgraph=True, dynamic=False) if self.is_cold else self.stack.learn
-        )
+        self.step = torch.compile(self.stack.step, fullgraph=True, dynamic=False) if self.is_cold else self.stack.step
         self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if method == "graph" else None
         self.rate = 0.0
 
@@ -241,8 +239,8 @@ class Trainer:
             self.graph.walk(order)
         else:
             for rows in order.split(size):
-                learn = self.learn if len(rows) == size else self.stack.learn
-                self.stack.add(learn(images, labels, rows))
+                step = self.step if len(rows) == size else self.stack.step
+                step(images, labels, rows)
 
 
 class _StepGraph:
@@ -285,4 +283,4 @@ def fastest(configs: Sequence[RunConfig], device: str) -> str:
 
 def has_compiler() -> bool:
     """Whether there is a C++ compiler for torch.compile on the CPU."""
-    return lenet.compiler() is not None or shutil.which("cl") is not None
+    return native.compiler() is not None or shutil.which("cl") is not None

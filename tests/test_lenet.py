@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cnnviz import lenet, training
+from cnnviz import lenet, native, training
 from cnnviz.config import LOSSES, RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
@@ -121,24 +121,13 @@ def test_what_is_outside_the_family_is_left_to_pytorch(change: dict[str, object]
 def test_a_compiler_that_cannot_is_no_reason_to_fail(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise CnnvizError("g++ cannot compile lenet.cpp: what a -march")
 
     images, labels = pictures(100)
     dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:50], labels[:50])
-    monkeypatch.setattr(lenet, "_library", refuse)
+    monkeypatch.setattr(native, "library", refuse)
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)
     (_, last) = training.train_stack([replace(LENET, epochs=1)], dataset, method="kernel")
     assert last.epoch == 1
     assert "PyTorch compiles the step instead" in capsys.readouterr().err
-
-
-@needs_the_machine
-def test_a_compilers_complaint_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    lenet._library.cache_clear()
-    monkeypatch.setattr(lenet, "SOURCE", lenet.SOURCE.with_name("nothing.cpp"))
-    with pytest.raises(CnnvizError, match=r"nothing\.cpp cannot be compiled: .*No such file"):
-        kernel_of([LENET])
-    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    with pytest.raises(CnnvizError, match=r"cannot be compiled: .*nowhere"):
-        kernel_of([LENET])

@@ -94,7 +94,7 @@ def test_every_run_is_the_run_it_would_be_alone(pooling: str, optimizer: str) ->
         assert furthest(plain_loop(config, run, batches), stack.weights_of(run)) < 1e-7, config.name
 
 
-@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "f30", "c8k7-s2"])
+@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "f30", "c8k7-s2", "c8k3p1-s1-f64"])
 def test_in_single_precision_too(model: str) -> None:
     configs = [RunConfig(model=model, lr=0.01), RunConfig(model=model, lr=0.02, loss="mse")]
     stack, batches = stacked(configs, [3, 4]), order(100, 10)

@@ -1,0 +1,132 @@
+// A large fully connected layer and few pictures: forwards, and backwards with the update of the weights in the same
+// visit. So few operations are made of each weight that fetching it is what takes the time. See dense.py for the
+// constants UNITS and PICTURES.
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+constexpr int L = 8;  // floats in a vector: wider ones would not wait less for the memory
+typedef float vec __attribute__((vector_size(4 * L)));
+typedef float loose __attribute__((vector_size(4 * L), aligned(4)));
+
+constexpr int WHOLE = UNITS / L, REST = UNITS % L, V = WHOLE + (REST > 0);  // vectors of a row
+constexpr int AHEAD = 8;    // rows sent for before their turn
+constexpr int ROWS = 4;     // forwards, at once
+constexpr int BLOCK = 10;   // pictures whose sums stay in registers, backwards
+constexpr int CHUNKS = 16;  // of the inputs: their sums are added up in this order, however many threads make them
+
+static inline vec take(const float* row, int v) {
+    vec value{};
+    if (v < WHOLE) return *(const loose*)(row + v * L);
+    std::memcpy(&value, row + v * L, 4 * REST);
+    return value;
+}
+
+static inline void put(float* row, int v, vec value) {
+    if (v < WHOLE)
+        *(loose*)(row + v * L) = value;
+    else
+        std::memcpy(row + v * L, &value, 4 * REST);
+}
+
+static inline void send_for(const float* row, int rows) {
+    for (int at = 0; at < rows * UNITS; at += 16) __builtin_prefetch(row + at, 1);
+}
+
+template <int rows>
+static inline void forward(const float* row, const float* entering, vec (*sums)[V], long inputs) {
+    for (int v = 0; v < V; v++) {
+        vec weights[rows];
+        for (int r = 0; r < rows; r++) weights[r] = take(row + r * UNITS, v);
+        for (int n = 0; n < PICTURES; n++) {
+            vec sum = sums[n][v];
+#pragma GCC unroll 16
+            for (int r = 0; r < rows; r++) sum += weights[r] * entering[n * inputs + r];
+            sums[n][v] = sum;
+        }
+    }
+}
+
+// weights (inputs, UNITS), bias (UNITS), entering (PICTURES, inputs): values (PICTURES, UNITS) = entering · weights + bias.
+extern "C" void forward(const float* weights, const float* bias, const float* entering, float* values, long inputs) {
+    const auto sums = std::make_unique<vec[][PICTURES][V]>(CHUNKS);
+    const long length = (inputs / CHUNKS + ROWS) / ROWS * ROWS;
+#pragma omp parallel for schedule(static)
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        long i = chunk * length;
+        const long stop = std::min(inputs, i + length);
+        for (; i + ROWS <= stop; i += ROWS) {
+            send_for(weights + (i + AHEAD) * UNITS, ROWS);
+            forward<ROWS>(weights + i * UNITS, entering + i, sums[chunk], inputs);
+        }
+        for (; i < stop; i++) forward<1>(weights + i * UNITS, entering + i, sums[chunk], inputs);
+    }
+    for (int n = 0; n < PICTURES; n++)
+        for (int v = 0; v < V; v++) {
+            vec value = take(bias, v);
+            for (int chunk = 0; chunk < CHUNKS; chunk++) value += sums[chunk][n][v];
+            put(values + n * UNITS, v, value);
+        }
+}
+
+template <int lanes = L>
+static inline float sum(const float* values) {
+    if constexpr (lanes > 1) {
+        typedef float half __attribute__((vector_size(2 * lanes)));
+        half low, high;
+        std::memcpy(&low, values, sizeof low);
+        std::memcpy(&high, values + lanes / 2, sizeof high);
+        low += high;
+        return sum<lanes / 2>((const float*)&low);
+    }
+    return *values;
+}
+
+template <int count>
+static inline void back(const float* row, const vec (*grads)[V], float* before, long inputs) {
+    vec sums[count] = {};
+#pragma GCC unroll 16
+    for (int v = 0; v < V; v++) {
+        vec weights = take(row, v);
+#pragma GCC unroll 16
+        for (int n = 0; n < count; n++) sums[n] += grads[n][v] * weights;
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < count; n++) before[n * inputs] = sum((const float*)&sums[n]);
+}
+
+template <int count>
+static inline void learn(float* row, const vec (*changes)[V], const float* entering, long inputs) {
+    vec from[count];
+#pragma GCC unroll 16
+    for (int n = 0; n < count; n++) from[n] = vec{} + entering[n * inputs];
+#pragma GCC unroll 16
+    for (int v = 0; v < V; v++) {
+        vec weights = take(row, v);
+#pragma GCC unroll 16
+        for (int n = 0; n < count; n++) weights += changes[n][v] * from[n];
+        put(row, v, weights);
+    }
+}
+
+// grad (PICTURES, UNITS), before (PICTURES, inputs) = grad · weightsᵀ, and then weights -= rate · enteringᵀ · grad.
+extern "C" void back_and_learn(float* weights, const float* entering, const float* grad, float* before, long inputs,
+                               float rate) {
+    const auto grads = std::make_unique<vec[][V]>(PICTURES), changes = std::make_unique<vec[][V]>(PICTURES);
+    for (int n = 0; n < PICTURES; n++)
+        for (int v = 0; v < V; v++) {
+            grads[n][v] = take(grad + n * UNITS, v);
+            changes[n][v] = -rate * grads[n][v];
+        }
+    constexpr int whole = PICTURES / BLOCK * BLOCK, rest = PICTURES - whole;
+#pragma omp parallel for schedule(static)
+    for (long i = 0; i < inputs; i++) {
+        float* row = weights + i * UNITS;
+        send_for(row + AHEAD * UNITS, 1);
+        for (int n = 0; n < whole; n += BLOCK) back<BLOCK>(row, &grads[n], before + n * inputs + i, inputs);
+        if constexpr (rest > 0) back<rest>(row, &grads[whole], before + whole * inputs + i, inputs);
+        for (int n = 0; n < whole; n += BLOCK) learn<BLOCK>(row, &changes[n], entering + n * inputs + i, inputs);
+        if constexpr (rest > 0) learn<rest>(row, &changes[whole], entering + whole * inputs + i, inputs);
+    }
+}
