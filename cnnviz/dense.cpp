@@ -3,8 +3,10 @@
 // constants UNITS and PICTURES.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
+#include <numeric>
 
 constexpr int L = 8;  // floats in a vector: wider ones would not wait less for the memory
 typedef float vec __attribute__((vector_size(4 * L)));
@@ -96,37 +98,49 @@ static inline void back(const float* row, const vec (*grads)[V], float* before, 
     for (int n = 0; n < count; n++) before[n * inputs] = sum((const float*)&sums[n]);
 }
 
+
 template <int count>
-static inline void learn(float* row, const vec (*changes)[V], const float* entering, long inputs) {
+static inline void add_gradient(vec gradient[V], const vec (*grads)[V], const float* entering, long inputs) {
     vec from[count];
 #pragma GCC unroll 16
     for (int n = 0; n < count; n++) from[n] = vec{} + entering[n * inputs];
 #pragma GCC unroll 16
     for (int v = 0; v < V; v++) {
-        vec weights = take(row, v);
 #pragma GCC unroll 16
-        for (int n = 0; n < count; n++) weights += changes[n][v] * from[n];
-        put(row, v, weights);
+        for (int n = 0; n < count; n++) gradient[v] += grads[n][v] * from[n];
     }
 }
 
-// grad (PICTURES, UNITS), before (PICTURES, inputs) = grad · weightsᵀ, and then weights -= rate · enteringᵀ · grad.
-extern "C" void back_and_learn(float* weights, const float* entering, const float* grad, float* before, long inputs,
-                               float rate) {
-    const auto grads = std::make_unique<vec[][V]>(PICTURES), changes = std::make_unique<vec[][V]>(PICTURES);
+// grad (PICTURES, UNITS), before (PICTURES, inputs) = grad · weightsᵀ, then weights -= rate · enteringᵀ · grad. Returns
+// the L2 norm of that product.
+extern "C" float back_and_learn(float* weights, const float* entering, const float* grad, float* before, long inputs,
+                                float rate) {
+    const auto grads = std::make_unique<vec[][V]>(PICTURES);
     for (int n = 0; n < PICTURES; n++)
-        for (int v = 0; v < V; v++) {
-            grads[n][v] = take(grad + n * UNITS, v);
-            changes[n][v] = -rate * grads[n][v];
-        }
+        for (int v = 0; v < V; v++) grads[n][v] = take(grad + n * UNITS, v);
     constexpr int whole = PICTURES / BLOCK * BLOCK, rest = PICTURES - whole;
+    double squares[CHUNKS];
 #pragma omp parallel for schedule(static)
-    for (long i = 0; i < inputs; i++) {
-        float* row = weights + i * UNITS;
-        send_for(row + AHEAD * UNITS, 1);
-        for (int n = 0; n < whole; n += BLOCK) back<BLOCK>(row, &grads[n], before + n * inputs + i, inputs);
-        if constexpr (rest > 0) back<rest>(row, &grads[whole], before + whole * inputs + i, inputs);
-        for (int n = 0; n < whole; n += BLOCK) learn<BLOCK>(row, &changes[n], entering + n * inputs + i, inputs);
-        if constexpr (rest > 0) learn<rest>(row, &changes[whole], entering + whole * inputs + i, inputs);
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        vec some{};
+        for (long i = inputs * chunk / CHUNKS; i < inputs * (chunk + 1) / CHUNKS; i++) {
+            float* row = weights + i * UNITS;
+            send_for(row + AHEAD * UNITS, 1);
+            vec gradient[V] = {};
+            for (int n = 0; n < whole; n += BLOCK) {
+                back<BLOCK>(row, &grads[n], before + n * inputs + i, inputs);
+                add_gradient<BLOCK>(gradient, &grads[n], entering + n * inputs + i, inputs);
+            }
+            if constexpr (rest > 0) {
+                back<rest>(row, &grads[whole], before + whole * inputs + i, inputs);
+                add_gradient<rest>(gradient, &grads[whole], entering + whole * inputs + i, inputs);
+            }
+            for (int v = 0; v < V; v++) {
+                some += gradient[v] * gradient[v];
+                put(row, v, take(row, v) - rate * gradient[v]);
+            }
+        }
+        squares[chunk] = sum((const float*)&some);
     }
+    return std::sqrt(std::accumulate(squares, squares + CHUNKS, 0.0));
 }

@@ -38,6 +38,18 @@ class Outer(NamedTuple):
         return products.sum((1, 2)).clamp(min=0).sqrt()
 
 
+class Learned(NamedTuple):
+    """A gradient after which its weights have taken their step already."""
+
+    l2: Tensor  # its norm by run (K,)
+
+    def norm(self) -> Tensor:
+        return self.l2
+
+
+Gradient = Tensor | Outer | Learned  # of any layer's weights
+
+
 def forward(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
     """Values (K, N, units) of weight (K, inputs, units), bias (K, units) and what enters (K, N, inputs)."""
     return (_forward if is_large(weight) else _product)(weight, bias, entering)
@@ -47,12 +59,13 @@ def _product(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), entering, weight)
 
 
-def _products(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> Tensor:
-    """Gradient of the layer's inputs (K, N, inputs), from that of its values (K, N, units); then a step of gradient
-    descent on weight (K, inputs, units) in place, with each run's rate (K,)."""
-    before = grad @ weight.mT
+def _products(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of the layer's inputs (K, N, inputs), from that of its values (K, N, units), and the L2 norm of its
+    weights' gradient (K,); then a step of gradient descent on weight (K, inputs, units) in place, at these rates (K,).
+    """
+    before, norm = grad @ weight.mT, Outer(entering, grad).norm()
     weight.baddbmm_(entering.mT, -rates[:, None, None] * grad)
-    return before
+    return before, norm
 
 
 _TAGS = (torch.Tag.flexible_layout,)  # else the compiler copies what enters, once for each of the two
@@ -66,8 +79,8 @@ def _values_like(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
 
 
 @back_and_learn.register_fake
-def _before_like(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> Tensor:
-    return torch.empty_like(entering, memory_format=torch.contiguous_format)
+def _before_like(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(entering, memory_format=torch.contiguous_format), torch.empty_like(rates)
 
 
 @_forward.register_kernel("cpu")
@@ -82,14 +95,16 @@ def _forward_on_cpu(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
 
 
 @back_and_learn.register_kernel("cpu")
-def _back_on_cpu(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> Tensor:
+def _back_on_cpu(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
     library = _library(weight, len(grad[0]))
     if library is None:
         return _products(weight, entering, grad, rates)
     before = torch.empty_like(entering, memory_format=torch.contiguous_format)
-    for rate, *one in zip(rates.tolist(), weight, entering.contiguous(), grad.contiguous(), before, strict=True):
+    norms = [
         library.back_and_learn(*(each.data_ptr() for each in one), weight.shape[1], rate)
-    return before
+        for rate, *one in zip(rates.tolist(), weight, entering.contiguous(), grad.contiguous(), before, strict=True)
+    ]
+    return before, torch.tensor(norms)
 
 
 def _library(weight: Tensor, pictures: int) -> ctypes.CDLL | None:
@@ -108,4 +123,5 @@ def _compiled(units: int, pictures: int) -> ctypes.CDLL | None:
         return None
     library.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long]
     library.back_and_learn.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, ctypes.c_float]
+    library.back_and_learn.restype = ctypes.c_float
     return library

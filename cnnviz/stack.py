@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cnnviz import arithmetic, data, dense
 from cnnviz.config import RunConfig
-from cnnviz.dense import Outer
+from cnnviz.dense import Gradient, Learned, Outer
 from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
@@ -163,22 +163,25 @@ class Stack:
 
     # -- backward --------------------------------------------------------------------------------
 
-    def gradients(self, kept: list["Kept"], grad: Tensor, learning: bool) -> list[Tensor | Outer]:
+    def gradients(self, kept: list["Kept"], grad: Tensor, learning: bool) -> list[Gradient]:
         """Gradients of all weights, in their order, from the gradient of the logits.
 
-        learning: large fully connected layers take their step here, where that is cheaper.
+        learning: large fully connected layers may take their step here, while they are in the cache.
         """
-        found: list[Tensor | Outer] = []
+        found: list[Gradient] = []
         convs = len(self.arch.convs)
         for layer in reversed(range(convs, len(kept))):
             entering, value, output, _, _ = kept[layer]
             if layer < len(kept) - 1:
                 grad = self._by_group(arithmetic.descend, 0, value, output, grad)
             weight, product = self.weights[2 * layer], Outer(entering, grad)
-            found += [grad.sum(1), product if dense.is_large(weight) else product.written_out()]
-            if learning and self._learns_in_passing(weight, len(grad[0])):
-                grad = dense.back_and_learn(weight, entering, grad, self.rates[0])
-            elif layer:
+            found.append(grad.sum(1))
+            if dense.is_large(weight) and learning and self.is_plain and len(grad[0]) <= OUTER_UP_TO:
+                grad, norm = dense.back_and_learn(weight, *product, self.rates[0])
+                found.append(Learned(norm))
+                continue
+            found.append(product if dense.is_large(weight) else product.written_out())
+            if layer:
                 grad = grad @ weight.mT
         if convs:
             height, width = kept[convs - 1].pool_output.shape[2:]
@@ -204,13 +207,13 @@ class Stack:
         """Train on images[rows]; the step's figures are added to totals."""
         loss, correct, gradients = self._pass(images[rows], labels[rows], learning=True)
         norms = self._norms(gradients)
-        changes: list[Tensor | Outer] = []
+        changes: list[Tensor] = []
         self.steps += 1
         for index, (weight, grad) in enumerate(zip(self.weights, gradients, strict=True)):
-            if isinstance(grad, Outer) and self._learns_in_passing(weight, len(rows)):
+            if isinstance(grad, Learned):
                 continue
-            by_run = self._by_run(index, weight)
-            change = self._change(index, by_run, self._by_run(index, _written_out(grad)))
+            by_run, whole = self._by_run(index, weight), grad.written_out() if isinstance(grad, Outer) else grad
+            change = self._change(index, by_run, self._by_run(index, whole))
             by_run += change
             changes.append(change)
         # A plain step is the gradient times the rate.
@@ -223,14 +226,10 @@ class Stack:
         norms = self._norms(gradients)
         self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
 
-    def _pass(self, images: Tensor, labels: Tensor, learning: bool) -> tuple[Tensor, Tensor, list[Tensor | Outer]]:
+    def _pass(self, images: Tensor, labels: Tensor, learning: bool) -> tuple[Tensor, Tensor, list[Gradient]]:
         logits, kept = self.forward(images)
         loss, grad = self.losses(logits, labels)
         return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad, learning)
-
-    def _learns_in_passing(self, weight: Tensor, pictures: int) -> bool:
-        """Whether these weights take their step on the way back, where they are in the cache, and not after it."""
-        return self.is_plain and pictures <= OUTER_UP_TO and dense.is_large(weight)
 
     def _change(self, index: int, weight: Tensor, grad: Tensor) -> Tensor:
         def per_run(values: Tensor) -> Tensor:
@@ -249,11 +248,11 @@ class Stack:
             grad = self._by_run(index, self.slots["momentum"][index]).mul_(momentum).add_(grad)
         return -lr * grad
 
-    def _norms(self, values: Sequence[Tensor | Outer]) -> list[Tensor]:
+    def _norms(self, values: Sequence[Gradient]) -> list[Tensor]:
         """L2 norm by run (K,) of each layer's weights, gradient or change; biases are not counted."""
         norms = []
         for index, value in enumerate(values):
-            if isinstance(value, Outer):
+            if isinstance(value, Outer | Learned):
                 norms.append(value.norm())
             elif self.names[index].endswith("weight"):
                 by_run = self._by_run(index, value)
@@ -339,10 +338,6 @@ class Kept(NamedTuple):
 def _by_run(table: Mapping[str, Tensor]) -> list[dict[str, float]]:
     rows = torch.stack(list(table.values())).T.tolist()  # one transfer from the device
     return [dict(zip(table, row, strict=True)) for row in rows]
-
-
-def _written_out(grad: Tensor | Outer) -> Tensor:
-    return grad.written_out() if isinstance(grad, Outer) else grad
 
 
 def _groups(activations: Sequence[str]) -> list[tuple[str, int, int]]:
