@@ -4,13 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <numeric>
 
-constexpr int L = 8;  // floats in a vector: wider ones would not wait less for the memory
-typedef float vec __attribute__((vector_size(4 * L)));
-typedef float loose __attribute__((vector_size(4 * L), aligned(4)));
+#define LANES 8  // wider vectors would not wait less for the memory
+#include "vectors.h"
 
 constexpr int WHOLE = UNITS / L, REST = UNITS % L, V = WHOLE + (REST > 0);  // vectors of a row
 constexpr int AHEAD = 8;    // rows sent for before their turn
@@ -20,14 +18,14 @@ constexpr int CHUNKS = 16;  // of the inputs: their sums are added up in this or
 
 static inline vec take(const float* row, int v) {
     vec value{};
-    if (v < WHOLE) return *(const loose*)(row + v * L);
+    if (v < WHOLE) return load(row + v * L);
     std::memcpy(&value, row + v * L, 4 * REST);
     return value;
 }
 
 static inline void put(float* row, int v, vec value) {
     if (v < WHOLE)
-        *(loose*)(row + v * L) = value;
+        store(row + v * L, value);
     else
         std::memcpy(row + v * L, &value, 4 * REST);
 }
@@ -72,19 +70,6 @@ extern "C" void forward(const float* weights, const float* bias, const float* en
         }
 }
 
-template <int lanes = L>
-static inline float sum(const float* values) {
-    if constexpr (lanes > 1) {
-        typedef float half __attribute__((vector_size(2 * lanes)));
-        half low, high;
-        std::memcpy(&low, values, sizeof low);
-        std::memcpy(&high, values + lanes / 2, sizeof high);
-        low += high;
-        return sum<lanes / 2>((const float*)&low);
-    }
-    return *values;
-}
-
 template <int count>
 static inline void back(const float* row, const vec (*grads)[V], float* before, long inputs) {
     vec sums[count] = {};
@@ -95,7 +80,7 @@ static inline void back(const float* row, const vec (*grads)[V], float* before, 
         for (int n = 0; n < count; n++) sums[n] += grads[n][v] * weights;
     }
 #pragma GCC unroll 16
-    for (int n = 0; n < count; n++) before[n * inputs] = sum((const float*)&sums[n]);
+    for (int n = 0; n < count; n++) before[n * inputs] = sum(sums[n]);
 }
 
 
@@ -140,7 +125,7 @@ extern "C" float back_and_learn(float* weights, const float* entering, const flo
                 put(row, v, take(row, v) - rate * gradient[v]);
             }
         }
-        squares[chunk] = sum((const float*)&some);
+        squares[chunk] = sum(some);
     }
     return std::sqrt(std::accumulate(squares, squares + CHUNKS, 0.0));
 }

@@ -1,6 +1,7 @@
 // Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 max pooling, then fully
 // connected layers; plain gradient descent. A network and its batch stay in a core's second-level cache, which no
-// library call by call can give. See lenet.py for the constants (C1, K1, C2, K2, FC, BATCH) and the memory's layout.
+// library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC, BATCH) and the memory's
+// layout.
 
 #include <algorithm>
 #include <cmath>
@@ -9,27 +10,12 @@
 #include <memory>
 #include <vector>
 
-constexpr int L = 16;  // floats in a vector
-typedef float vec __attribute__((vector_size(4 * L)));
-typedef float loose __attribute__((vector_size(4 * L), aligned(4)));
+#include "vectors.h"
+
 typedef int32_t bits __attribute__((vector_size(4 * L)));
 
-static inline vec load(const float* at) { return *(const loose*)at; }
-static inline void store(float* at, vec value) { *(loose*)at = value; }
 static inline vec all(float value) { return vec{} + value; }
 static inline vec larger(vec a, vec b) { return b > a ? b : a; }
-
-static inline float sum(vec v) {
-    typedef float half __attribute__((vector_size(32)));
-    half h;
-    std::memcpy(&h, &v, 32);
-    half rest;
-    std::memcpy(&rest, (const char*)&v + 32, 32);
-    h += rest;
-    float total = 0;
-    for (int i = 0; i < 8; i++) total += h[i];
-    return total;
-}
 
 #ifdef __clang__
 #define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -37,13 +23,20 @@ static inline float sum(vec v) {
 #define PICK(a, b, ...) __builtin_shuffle(a, b, bits{__VA_ARGS__})
 #endif
 
-// The 32 floats of two vectors: those at even places, those at odd ones; and two vectors' floats in turn.
+// Of two vectors' floats those at even places, those at odd ones; and in turn, the first half and the last.
+#if LANES == 16
 static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
 static inline vec odd(vec a, vec b) { return PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
 static inline vec first(vec a, vec b) { return PICK(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
 static inline vec last(vec a, vec b) {
     return PICK(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
+#else
+static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+static inline vec odd(vec a, vec b) { return PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
+static inline vec first(vec a, vec b) { return PICK(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+static inline vec last(vec a, vec b) { return PICK(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+#endif
 
 // -- shapes ------------------------------------------------------------------------------------------------------
 
@@ -53,7 +46,7 @@ constexpr int W1 = SIDE - K1 + 1, S2 = W1 / 2;           // sides of the first m
 constexpr int W2 = S2 - K2 + 1, S4 = W2 / 2;             // and of the second
 constexpr int P2 = padded(C2), V2 = P2 / L;              // second maps, their channels side by side
 constexpr int T2 = K2 * C1, TP = padded(T2), TV = TP / L;  // one row of a second kernel: columns × channels
-constexpr int ROW2 = padded(S2 * C1) + 2 * L;            // floats of a row of all first pooled maps, with slack
+constexpr int ROW2 = padded(S2 * C1) + 32;               // floats of a row of all first pooled maps, with slack
 constexpr int FCS[] = {FC};
 constexpr int LAYERS = sizeof(FCS) / sizeof(int) - 1;
 constexpr int BLOCK = 10, N = (BATCH + BLOCK - 1) / BLOCK * BLOCK;  // pictures, with silent ones to a full block
@@ -68,12 +61,12 @@ constexpr int at_dense(int layer) {
 constexpr int FLOATS = at_dense(LAYERS);
 
 struct Pictures {  // of one batch, and what the layers make of them
-    float in[N][IN][SIDE][ROW], slack[2 * L];
+    float in[N][IN][SIDE][ROW], slack[32];
     float map1[N][C1][W1][ROW];
     float pool1[N][S2][ROW2];
     float map2[N][W2 * W2][P2];
     float act[LAYERS + 1][N][WIDEST], grad[LAYERS + 1][N][WIDEST];
-    float grad1[C1][W1][ROW], grad2[W2 * W2 + 1][P2], grad_pool1[S2 + 1][ROW2], by_map[C1][S2][L];
+    float grad1[C1][W1][ROW], grad2[W2 * W2 + 1][P2], grad_pool1[S2 + 1][ROW2], by_map[C1][S2][ROW / 2];
     vec kernel1[C1][IN][K1][K1], bias1[C1], kernel2[K2][T2][V2], bias2[V2], turned[K2][P2][TV];
 };
 
@@ -120,35 +113,37 @@ static inline vec slope(int kind, vec y) {
 // -- forward -------------------------------------------------------------------------------------------------------
 
 static void convolve1(const float* w, const float* bias, const float in[IN][SIDE][ROW], float out[C1][W1][ROW]) {
-    for (int y = 0; y < W1; y++) {
-        vec sums[C1][2];
-        for (int o = 0; o < C1; o++) sums[o][0] = sums[o][1] = all(bias[o]);
-        for (int c = 0; c < IN; c++)
-            for (int i = 0; i < K1; i++)
-                for (int j = 0; j < K1; j++) {
-                    vec left = load(&in[c][y + i][j]), right = load(&in[c][y + i][j] + L);
+    for (int y = 0; y < W1; y++)
+        for (int x = 0; x < ROW; x += 2 * L) {
+            vec sums[C1][2];
+            for (int o = 0; o < C1; o++) sums[o][0] = sums[o][1] = all(bias[o]);
+            for (int c = 0; c < IN; c++)
+                for (int i = 0; i < K1; i++)
+                    for (int j = 0; j < K1; j++) {
+                        vec left = load(&in[c][y + i][0] + x + j), right = load(&in[c][y + i][0] + x + j + L);
 #pragma GCC unroll 16
-                    for (int o = 0; o < C1; o++) {
-                        float weight = w[((o * K1 + i) * K1 + j) * IN + c];
-                        sums[o][0] += left * weight;
-                        sums[o][1] += right * weight;
+                        for (int o = 0; o < C1; o++) {
+                            float weight = w[((o * K1 + i) * K1 + j) * IN + c];
+                            sums[o][0] += left * weight;
+                            sums[o][1] += right * weight;
+                        }
                     }
-                }
-        for (int o = 0; o < C1; o++) {
-            store(out[o][y], sums[o][0]);
-            store(out[o][y] + L, sums[o][1]);
+            for (int o = 0; o < C1; o++) {
+                store(out[o][y] + x, sums[o][0]);
+                store(out[o][y] + x + L, sums[o][1]);
+            }
         }
-    }
 }
 
 static void pool1(int kind, const float map[C1][W1][ROW], float out[S2][ROW2]) {
     for (int o = 0; o < C1; o++)
-        for (int y = 0; y < S2; y++) {
-            const float *top = map[o][2 * y], *below = map[o][2 * y + 1];
-            vec left = larger(load(top), load(below)), right = larger(load(top + L), load(below + L));
-            vec y16 = activate(kind, larger(even(left, right), odd(left, right)));
-            for (int x = 0; x < S2; x++) out[y][x * C1 + o] = y16[x];
-        }
+        for (int y = 0; y < S2; y++)
+            for (int x = 0; x < S2; x += L) {
+                const float *top = map[o][2 * y] + 2 * x, *below = map[o][2 * y + 1] + 2 * x;
+                vec left = larger(load(top), load(below)), right = larger(load(top + L), load(below + L));
+                vec pooled = activate(kind, larger(even(left, right), odd(left, right)));
+                for (int i = 0; i < std::min(L, S2 - x); i++) out[y][(x + i) * C1 + o] = pooled[i];
+            }
 }
 
 static void convolve2(const float* w, const float* bias, const float in[S2][ROW2], float out[W2 * W2][P2]) {
@@ -255,7 +250,8 @@ static void unpool2(const float map[W2 * W2][P2], const float* grad, float out[W
             }
 }
 
-constexpr int TB = T2 <= 28 ? T2 : (T2 + (T2 + 27) / 28 - 1) / ((T2 + 27) / 28);  // sums at once, to stay in registers
+constexpr int MOST = L == 16 ? 28 : 12;  // sums that stay in registers
+constexpr int PARTS = (T2 + MOST - 1) / MOST, TB = (T2 + PARTS - 1) / PARTS;
 
 static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 + 1][P2], vec found[K2][T2][V2]) {
     for (int v = 0; v < V2; v++)
@@ -274,50 +270,55 @@ static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 
             }
 }
 
+constexpr int TT = L == 16 ? TV : 1;  // vectors of a row at once
+
 static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * W2 + 1][P2], float out[S2 + 1][ROW2]) {
     std::memset(out, 0, sizeof(float) * (S2 + 1) * ROW2);
     for (int y = 0; y < W2; y++)
-        for (int x = 0; x < W2; x += 2) {  // the place behind the last row is silent
-            vec sums[2][K2][TV] = {};
-            const float *one = grad[y * W2 + x], *two = x + 1 < W2 ? grad[y * W2 + x + 1] : grad[W2 * W2];
-            for (int o = 0; o < C2; o++) {
-                float left = one[o], right = two[o];
+        for (int x = 0; x < W2; x += 2)  // the place behind the last row is silent
+            for (int start = 0; start < TV; start += TT) {
+                vec sums[2][K2][TT] = {};
+                const float *one = grad[y * W2 + x], *two = x + 1 < W2 ? grad[y * W2 + x + 1] : grad[W2 * W2];
+                for (int o = 0; o < C2; o++) {
+                    float left = one[o], right = two[o];
 #pragma GCC unroll 8
-                for (int i = 0; i < K2; i++)
+                    for (int i = 0; i < K2; i++)
 #pragma GCC unroll 4
-                    for (int t = 0; t < TV; t++) {
-                        sums[0][i][t] += left * turned[i][o][t];
-                        sums[1][i][t] += right * turned[i][o][t];
-                    }
+                        for (int t = 0; t < TT; t++) {
+                            sums[0][i][t] += left * turned[i][o][start + t];
+                            sums[1][i][t] += right * turned[i][o][start + t];
+                        }
+                }
+                for (int side = 0; side < 2; side++)
+                    for (int i = 0; i < K2; i++)
+                        for (int t = 0; t < TT; t++) {
+                            float* at = &out[y + i][(x + side) * C1 + (start + t) * L];
+                            store(at, load(at) + sums[side][i][t]);
+                        }
             }
-            for (int side = 0; side < 2; side++)
-                for (int i = 0; i < K2; i++)
-                    for (int t = 0; t < TV; t++) {
-                        float* at = &out[y + i][(x + side) * C1 + t * L];
-                        store(at, load(at) + sums[side][i][t]);
-                    }
-        }
 }
 
-static void unpool1(const float map[C1][W1][ROW], const float grad[C1][S2][L], float out[C1][W1][ROW], vec bias[C1]) {
+static void unpool1(const float map[C1][W1][ROW], const float grad[C1][S2][ROW / 2], float out[C1][W1][ROW],
+                    vec bias[C1]) {
     for (int o = 0; o < C1; o++)
-        for (int y = 0; y < S2; y++) {
-            const float *top = map[o][2 * y], *below = map[o][2 * y + 1];
-            vec a = even(load(top), load(top + L)), b = odd(load(top), load(top + L));
-            vec c = even(load(below), load(below + L)), d = odd(load(below), load(below + L));
-            vec most = larger(larger(a, b), larger(c, d)), arriving = load(grad[o][y]), none{};
-            vec part = share(arriving, most, a, b, c, d);
-            bias[o] += arriving;
-            a = a == most ? part : none, b = b == most ? part : none;
-            c = c == most ? part : none, d = d == most ? part : none;
-            store(out[o][2 * y], first(a, b));
-            store(out[o][2 * y] + L, last(a, b));
-            store(out[o][2 * y + 1], first(c, d));
-            store(out[o][2 * y + 1] + L, last(c, d));
-        }
+        for (int y = 0; y < S2; y++)
+            for (int x = 0; x < ROW; x += 2 * L) {
+                const float *top = map[o][2 * y] + x, *below = map[o][2 * y + 1] + x;
+                vec a = even(load(top), load(top + L)), b = odd(load(top), load(top + L));
+                vec c = even(load(below), load(below + L)), d = odd(load(below), load(below + L));
+                vec most = larger(larger(a, b), larger(c, d)), arriving = load(grad[o][y] + x / 2), none{};
+                vec part = share(arriving, most, a, b, c, d);
+                bias[o] += arriving;
+                a = a == most ? part : none, b = b == most ? part : none;
+                c = c == most ? part : none, d = d == most ? part : none;
+                store(out[o][2 * y] + x, first(a, b));
+                store(out[o][2 * y] + x + L, last(a, b));
+                store(out[o][2 * y + 1] + x, first(c, d));
+                store(out[o][2 * y + 1] + x + L, last(c, d));
+            }
 }
 
-constexpr int OB = C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
+constexpr int OB = L == 16 && C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
 
 static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1][W1][ROW], vec found[C1][IN][K1][K1]) {
     for (int o = 0; o < C1; o += OB)
@@ -325,7 +326,7 @@ static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1]
             for (int i = 0; i < K1; i++) {
                 vec sums[OB][K1] = {};
                 for (int y = 0; y < W1; y++)
-                    for (int x = 0; x < 2 * L; x += L) {
+                    for (int x = 0; x < ROW; x += L) {
                         vec arriving[OB];
                         for (int b = 0; b < OB; b++) arriving[b] = load(&grad[o + b][y][x]);
 #pragma GCC unroll 8

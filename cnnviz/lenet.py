@@ -19,7 +19,7 @@ from cnnviz.models import Architecture, Conv, architecture
 from cnnviz.stack import SATURATION_PICTURES, Stack
 
 KINDS = ("sigmoid", "tanh", "relu", "leaky_relu")  # by their number in lenet.cpp
-LANES = 16  # floats in a vector
+LANES = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8  # floats in a vector
 MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
 MOST_BATCH, MOST_UNITS = 64, 1024  # so that a network and its batch stay in the cache
 PICTURES_AT_ONCE = 1000
@@ -29,10 +29,10 @@ def fits(configs: Sequence[RunConfig]) -> bool:
     """Whether these runs, which share a stack, are of the family, and this machine has what it takes.
 
     Two unpadded convolutions with 2×2 max pooling behind each, a monotone activation, plain gradient descent; a
-    processor with 512-bit vectors and a C++ compiler that knows them.
+    processor whose vectors hold 8 or 16 floats, and a C++ compiler.
     """
     return (
-        torch.backends.cpu.get_cpu_capability() == "AVX512"
+        torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX2")
         and native.compiler() is not None
         and _is_family(architecture(configs[0].model))
         and all(
@@ -72,6 +72,7 @@ class Kernel:
             K2=c2.kernel,
             FC=",".join(map(str, widths)),
             BATCH=batch_size,
+            LANES=LANES,
         )
         pointer, number = ctypes.c_void_p, ctypes.c_long
         self.library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]

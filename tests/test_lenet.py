@@ -16,7 +16,7 @@ from tests.test_stack import furthest, order, pictures, plain_loop
 
 LENET = RunConfig(lr=0.01)
 needs_the_machine = pytest.mark.skipif(
-    not lenet.fits([LENET]), reason="no processor with 512-bit vectors here, or no C++ compiler"
+    not lenet.fits([LENET]), reason="no processor with AVX2 here, or no C++ compiler"
 )
 
 
@@ -26,7 +26,14 @@ def kernel_of(configs: Sequence[RunConfig]) -> lenet.Kernel:
     return lenet.Kernel(stack, configs[0].batch_size)
 
 
+@pytest.fixture(params=[8, 16], ids="{} lanes".format)
+def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with vectors of so many floats."""
+    monkeypatch.setattr(lenet, "LANES", request.param)
+
+
 @needs_the_machine
+@pytest.mark.usefixtures("lanes")
 @pytest.mark.parametrize(
     ("model", "size"),
     [
@@ -52,6 +59,7 @@ def test_every_run_is_the_run_that_plain_pytorch_trains(model: str, size: int) -
 
 
 @needs_the_machine
+@pytest.mark.usefixtures("lanes")
 def test_figures_are_the_stacks() -> None:
     configs = [replace(LENET, activation=kind, loss=loss) for kind in lenet.KINDS for loss in LOSSES]
     images, labels = pictures()
@@ -69,6 +77,7 @@ def test_figures_are_the_stacks() -> None:
 
 
 @needs_the_machine
+@pytest.mark.usefixtures("lanes")
 def test_a_diverging_run_changes_no_other_runs_bits() -> None:
     tame, wild = replace(LENET, activation="relu"), replace(LENET, activation="relu", lr=900.0)
     images, labels = pictures()
