@@ -64,6 +64,8 @@ def lightning_loop(model: str, device: str, seconds: float, workers: int) -> flo
                 self.began = time.perf_counter()
             if self.began and time.perf_counter() - self.began > seconds:
                 self.steps, trainer.should_stop = trainer.global_step - 100, True
+                if device == "cuda":
+                    torch.cuda.synchronize()
 
     clock = Clock()
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}

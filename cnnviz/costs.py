@@ -17,6 +17,7 @@ from cnnviz.models import Architecture
 from cnnviz.tracking import Segment, TrackedRun
 
 PEAK_MAPS, PEAK_SIDE = 256, 28  # of a convolution wide enough for the library's best: 0.9 GFLOP a picture
+PEAK_PICTURES_GPU = 64  # so that launching takes no part in it
 PEAK_SECONDS = 0.4  # to look for it
 WEIGHT_TRIPS = 3  # a step reads the weights forwards and backwards, and writes them
 BYTES = 4  # of a float32
@@ -63,14 +64,17 @@ def peak_flops(threads: int = 1, device: str = "cpu") -> float:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        maps = torch.ones(1, PEAK_MAPS, PEAK_SIDE, PEAK_SIDE, device=device).to(memory_format=torch.channels_last)
+        pictures = 1 if device == "cpu" else PEAK_PICTURES_GPU
+        maps = torch.ones(pictures, PEAK_MAPS, PEAK_SIDE, PEAK_SIDE, device=device).to(
+            memory_format=torch.channels_last
+        )
         kernels = torch.ones(PEAK_MAPS, PEAK_MAPS, 3, 3, device=device).to(memory_format=torch.channels_last)
-        seconds = shortest(
-            lambda: float(torch.conv2d(maps, kernels)[0, 0, 0, 0])
-        )  # reading a value waits for the device
+        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):  # as networks are trained here
+            # reading a value waits for the device
+            seconds = shortest(lambda: float(torch.conv2d(maps, kernels)[0, 0, 0, 0]))
     finally:
         torch.set_num_threads(before)
-    return 2 * (PEAK_SIDE - 2) ** 2 * PEAK_MAPS**2 * 9 / seconds
+    return 2 * pictures * (PEAK_SIDE - 2) ** 2 * PEAK_MAPS**2 * 9 / seconds
 
 
 def shortest(work: Callable[[], object], seconds: float = PEAK_SECONDS) -> float:

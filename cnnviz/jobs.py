@@ -37,7 +37,8 @@ LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is s
 SILENT_SECONDS = 90  # without a word from a worker, after which it is said to hang
 SHARD_SILENT_SECONDS = 600  # the same for a process it started: compiling and evaluating take minutes on a slow machine
 # A first guess before anything was measured here: seconds to launch a step, and FLOP/s of one core in it.
-GUESS, GUESS_KERNEL = (0.0005, 100e9), (0.0, 150e9)
+GUESS = {"kernel": (0.0, 150e9), "graph": (0.0007, 5e12)}  # a graph's step is some 190 kernels of 2 to 4 µs each
+GUESS_ELSE = (0.0005, 100e9)
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
         known = known and step is not None
         if step is None:
             flops = 6 * architecture(first.model).multiply_adds * first.batch_size * len(shard.runs)
-            launching, rate = GUESS_KERNEL if how == "kernel" else GUESS
+            launching, rate = GUESS.get(how, GUESS_ELSE)
             step = launching + flops / (rate * shard.threads)
         steps = max(configs[run].epochs for run in shard.runs) * first.steps_per_epoch
         start_up = 16 if how == "compiled" else 6

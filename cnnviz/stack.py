@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cnnviz import arithmetic, data, dense
@@ -25,7 +24,8 @@ from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
 SATURATION_PICTURES = 1000  # of the test set, for the saturation figures
 OUTER_UP_TO = 64  # pictures in a batch; with more, writing a gradient out is no dearer
-EVALUATION_BATCH = 50  # pictures at a time: the maps of six LeNets then stay in the cache
+EVALUATION_BATCH = 50  # pictures at a time: the maps of six LeNets then stay in a CPU's cache
+EVALUATION_BATCH_GPU = 200  # so that launching is not all there is to it, and twelve conv5 take 4 GB
 
 
 class Stack:
@@ -154,7 +154,7 @@ class Stack:
 
     def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Each run's mean loss (K,), and its gradient with respect to the logits (K, N, 10)."""
-        target = F.one_hot(labels, CLASSES).float()
+        target = (labels[:, None] == torch.arange(CLASSES, device=labels.device)).to(logits.dtype)
         log_softmax = torch.log_softmax(logits, -1)
         miss = logits - target
         loss = torch.where(self.mse, miss.square().mean((1, 2)), -(log_softmax * target).sum(-1).mean(1))
@@ -229,7 +229,8 @@ class Stack:
     def _pass(self, images: Tensor, labels: Tensor, learning: bool) -> tuple[Tensor, Tensor, list[Gradient]]:
         logits, kept = self.forward(images)
         loss, grad = self.losses(logits, labels)
-        return loss, (logits.argmax(-1) == labels).sum(1), self.gradients(kept, grad, learning)
+        correct = (logits.argmax(-1) == labels).sum(1, dtype=loss.dtype)
+        return loss, correct, self.gradients(kept, grad, learning)
 
     def _change(self, index: int, weight: Tensor, grad: Tensor) -> Tensor:
         def per_run(values: Tensor) -> Tensor:
@@ -304,8 +305,9 @@ class Stack:
         sums = torch.zeros(2, self.size, device=self.device)
         flat = torch.zeros(len(self.arch.weight_layers) - 1, self.size, device=self.device)
         measured = 0
-        for start in range(0, len(images), EVALUATION_BATCH):
-            batch, answers = images[start : start + EVALUATION_BATCH], labels[start : start + EVALUATION_BATCH]
+        size = EVALUATION_BATCH if self.device == "cpu" else EVALUATION_BATCH_GPU
+        for start in range(0, len(images), size):
+            batch, answers = images[start : start + size], labels[start : start + size]
             logits, kept = self.forward(batch)
             sums[0] += self.losses(logits, answers)[0] * len(batch)
             sums[1] += (logits.argmax(-1) == answers).sum(1)

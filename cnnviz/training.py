@@ -8,6 +8,7 @@ machine are the same.
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,9 @@ from cnnviz.stack import Stack
 COMPILE_FROM_STEPS = 10_000
 KERNEL_FROM_STEPS = 1_000  # LeNet's own kernel is compiled in a second or two, and saves four fifths
 PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
+REPLAYS_AHEAD = 4  # of a CUDA graph: enough to keep the device busy, and few enough that progress is true
 LOOK_UP_SECONDS = 0.25  # how often progress is told and stop requests are heard
+COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
 STEPS_AT_ONCE = 20  # between two looks at the clock; and in one CUDA graph, whose launch then costs nothing
 
 
@@ -84,8 +87,8 @@ def train_stack(
     """Train runs that share one stack_key, each to its config.epochs.
 
     stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. method: how steps are
-    run, "eager", "compiled", "graph" or "kernel"; None takes the fastest. Raises ConfigError for runs that cannot share
-    a stack.
+    run, "eager", "kernel", "graph" or one of COMPILED; None takes the fastest. Raises ConfigError for runs that cannot
+    share a stack.
     """
     starts = starts or [fresh_start(config) for config in configs]
     keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
@@ -152,9 +155,11 @@ class Trainer:
             except CnnvizError as error:
                 print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
                 method = "compiled"
-        self.is_cold = method == "compiled"
-        self.step = torch.compile(self.stack.step, fullgraph=True, dynamic=False) if self.is_cold else self.stack.step
-        self.graph = _StepGraph(self.stack, dataset, self.config.batch_size) if method == "graph" else None
+        self.is_cold, self.step = method in COMPILED, self.stack.step
+        if self.is_cold:
+            self.step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=COMPILED[method])
+        is_graph = method in ("graph", "compiled graph")
+        self.graph = _StepGraph(self.stack, self.step, dataset, self.config.batch_size) if is_graph else None
         self.rate = 0.0
 
     def snapshot(self, seat: int, epoch: int) -> Start:
@@ -246,21 +251,21 @@ class Trainer:
 class _StepGraph:
     """STEPS_AT_ONCE steps replayed as one CUDA graph: no launch and no wait between them."""
 
-    def __init__(self, stack: Stack, dataset: Dataset, batch_size: int) -> None:
-        self.stack, self.images, self.labels = stack, dataset.train_images, dataset.train_labels
+    def __init__(self, stack: Stack, step: Callable[..., None], dataset: Dataset, batch_size: int) -> None:
+        images, labels = dataset.train_images, dataset.train_labels
         self.order = torch.zeros(STEPS_AT_ONCE * batch_size, dtype=torch.int64, device="cuda")
-        self.batches = self.order.split(batch_size)
-        state = [each.clone() for each in stack.state()]
+        batches, state = self.order.split(batch_size), [each.clone() for each in stack.state()]
+        self.replays: deque[torch.cuda.Event] = deque()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # warm-up: libraries choose their kernels and allocate outside of the capture
-            for rows in self.batches[:3]:
-                stack.step(self.images, self.labels, rows)
+            for rows in batches[:3]:
+                step(images, labels, rows)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            for rows in self.batches:
-                stack.step(self.images, self.labels, rows)
+            for rows in batches:
+                step(images, labels, rows)
         for each, saved in zip(stack.state(), state, strict=True):
             each.copy_(saved)
 
@@ -268,6 +273,10 @@ class _StepGraph:
         """Train on images[order]. Returns before the device is done."""
         self.order.copy_(order)
         self.graph.replay()
+        self.replays.append(torch.cuda.Event())
+        self.replays[-1].record()
+        if len(self.replays) > REPLAYS_AHEAD:
+            self.replays.popleft().synchronize()
 
 
 def fastest(configs: Sequence[RunConfig], device: str) -> str:

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import psutil
 import torch
@@ -273,18 +272,19 @@ class _Training:
         self.on_status(self.status)
 
 
+_GPU_FIGURES: dict[str, Callable[[], float]] = {
+    "system/gpu_0_utilization_percentage": lambda: torch.cuda.utilization(0),
+    "system/gpu_0_memory_usage_megabytes": lambda: torch.cuda.device_memory_used(0) / 1e6,
+    "system/gpu_0_temperature_celsius": lambda: torch.cuda.temperature(0),
+}
+
+
 class _Machine:
     """What is recorded about the machine beside every epoch, under MLflow's own names for it."""
 
     def __init__(self, device: str) -> None:
         self.name = jobs.describe(device)
-        self.gpu: Any = None
-        if device == "cuda":
-            with contextlib.suppress(Exception):  # no driver library: the figures are left out
-                import pynvml
-
-                pynvml.nvmlInit()
-                self.gpu = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+        self.gpu_figures = _GPU_FIGURES if device == "cuda" else {}
         psutil.cpu_percent()
 
     def figures(self) -> dict[str, float]:
@@ -292,15 +292,7 @@ class _Machine:
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_megabytes": psutil.virtual_memory().used / 1e6,
         }
-        if self.gpu is not None:
-            import pynvml
-
-            memory = pynvml.nvmlDeviceGetMemoryInfo(self.gpu)
-            figures |= {
-                "system/gpu_0_utilization_percentage": pynvml.nvmlDeviceGetUtilizationRates(self.gpu).gpu,
-                "system/gpu_0_memory_usage_megabytes": memory.used / 1e6,
-                "system/gpu_0_temperature_celsius": pynvml.nvmlDeviceGetTemperature(
-                    self.gpu, pynvml.NVML_TEMPERATURE_GPU
-                ),
-            }
+        for name, read in self.gpu_figures.items():
+            with contextlib.suppress(Exception):  # drivers leave out what a device, or a part of one, cannot tell
+                figures[name] = read()
         return figures
