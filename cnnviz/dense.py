@@ -17,6 +17,7 @@ from cnnviz import native
 from cnnviz.errors import CnnvizError
 
 LARGE = 250_000  # weights of one network's layer, 1 MB: no longer in a core's own cache
+FEW = 64  # pictures; of more, a library's products make enough of each weight
 
 
 def is_large(weight: Tensor) -> bool:
@@ -52,7 +53,8 @@ Gradient = Tensor | Outer | Learned  # of any layer's weights
 
 def forward(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
     """Values (K, N, units) of weight (K, inputs, units), bias (K, units) and what enters (K, N, inputs)."""
-    return (_forward if is_large(weight) else _product)(weight, bias, entering)
+    is_ours = is_large(weight) and entering.shape[1] <= FEW
+    return (_forward if is_ours else _product)(weight, bias, entering)
 
 
 def _product(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from cnnviz.models import CLASSES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture
 
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
 SATURATION_PICTURES = 1000  # of the test set, for the saturation figures
-OUTER_UP_TO = 64  # pictures in a batch; with more, writing a gradient out is no dearer
 EVALUATION_BATCH = 50  # pictures at a time: the maps of six LeNets then stay in a CPU's cache
 EVALUATION_BATCH_GPU = 200  # so that launching is not all there is to it, and twelve conv5 take 4 GB
 
@@ -176,7 +175,7 @@ class Stack:
                 grad = self._by_group(arithmetic.descend, 0, value, output, grad)
             weight, product = self.weights[2 * layer], Outer(entering, grad)
             found.append(grad.sum(1))
-            if dense.is_large(weight) and learning and self.is_plain and len(grad[0]) <= OUTER_UP_TO:
+            if dense.is_large(weight) and learning and self.is_plain and len(grad[0]) <= dense.FEW:
                 grad, norm = dense.back_and_learn(weight, *product, self.rates[0])
                 found.append(Learned(norm))
                 continue
