@@ -30,7 +30,7 @@ _LEGEND: dict[str, Any] = {
 _MARKS: dict[str, dict[str, Any]] = {
     "stretch": {"shape": "stroke", "angle": 90, "size": 160, "strokeWidth": 2},
     "best": {"shape": "circle", "size": 55, "filled": True},
-    "death": {"shape": "cross", "size": 130, "filled": True},
+    "death": {"shape": "cross", "angle": 45, "size": 130, "filled": True},
     "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
 }
 
@@ -158,7 +158,7 @@ def _domain(frame: pd.DataFrame, view: View) -> list[float]:
     return (
         [low * 0.95, high * 1.05]
         if view.log_y
-        else [max(low - margin, 0.0) if low >= 0 else low - margin, high + margin]
+        else [max(low - margin, 0.0) if low >= 0 else low - margin, high + 2 * margin]  # marks stand above their line
     )
 
 
@@ -174,7 +174,8 @@ def _panel(
     finite = frame[is_finite(frame.value)]
     scale = alt.Scale(domain=domain, type="log" if view.log_y else "linear", nice=False, clamp=False)
     x_axis = alt.Axis(tickMinStep=1, format="d") if view.axis == "Epochs" else alt.Axis()
-    x_scale = alt.Scale(type="log" if view.log_x else "linear", nice=False)
+    room = 6  # pixels, so that marks at the ends stay whole
+    x_scale = alt.Scale(type="log" if view.log_x else "linear", nice=False, padding=room)
     place: dict[str, Any] = {
         "x": alt.X("x:Q", title=AXES[view.axis], axis=x_axis, scale=x_scale),
         "y": alt.Y("value:Q", title=MEASURES[view.measure].title, scale=scale),

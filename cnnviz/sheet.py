@@ -176,13 +176,12 @@ def legend(scale: Scale, theme: Theme = LIGHT) -> Image.Image:
 
 def caption(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
     """What the network says of one picture: "predicted 9 truck (83 %), true 1 automobile: wrong"."""
-    best, text = -1, "no prediction, the logits are not finite"
-    if prediction.logits[index].isfinite().all():
-        best = int(prediction.classes[index])
-        text = f"predicted {best} {classes[best]} ({100 * float(prediction.probabilities[index, best]):.0f} %)"
-    if label is None:
-        return text
-    return f"{text}, true {label} {classes[label]}: {'right' if best == label else 'wrong'}"
+    truth = "" if label is None else f", true {label} {classes[label]}"
+    if not prediction.logits[index].isfinite().all():
+        return f"no prediction, the logits are not finite{truth}"
+    best = int(prediction.classes[index])
+    text = f"predicted {best} {classes[best]} ({100 * float(prediction.probabilities[index, best]):.0f} %){truth}"
+    return text if label is None else f"{text}: {'right' if best == label else 'wrong'}"
 
 
 def sheet(
