@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from cnnviz import jobs, tracking
+from cnnviz import jobs, paths, tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
 
@@ -46,8 +46,8 @@ def verdict() -> None:
         missing += run.status == "FINISHED" and sorted(steps) != list(range(run.config.epochs + 1))
     print(f"{len(found)} runs {dict(Counter(run.status for run in found))}: {twice} steps twice, {missing} incomplete")
     zombies = [each.pid for each in psutil.Process().children(recursive=True) if each.status() == psutil.STATUS_ZOMBIE]
-    logs = {path.name: path.stat().st_size for path in tracking.home().rglob("*.log")}
-    print(f"zombies {len(zombies)}; logs, bytes {logs}; halves {len(list(tracking.home().rglob('*.tmp')))}")
+    logs = {path.name: path.stat().st_size for path in paths.home().rglob("*.log")}
+    print(f"zombies {len(zombies)}; logs, bytes {logs}; halves {len(list(paths.home().rglob('*.tmp')))}")
 
 
 def hand(seed: int, rounds: int, errors: Any) -> None:
@@ -94,7 +94,7 @@ def together() -> None:
 def server() -> tuple[subprocess.Popen[bytes], str]:
     port = "8795"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", port]
-    with (tracking.home() / "server.log").open("wb") as log:
+    with (paths.home() / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)
     while jobs._is_free(int(port)):
         time.sleep(0.2)

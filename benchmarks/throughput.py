@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cnnviz import costs, data
+from cnnviz import costs, data, paths
 from cnnviz.config import RunConfig
 from cnnviz.models import architecture, build
 
@@ -136,7 +136,7 @@ def loader(workers: int) -> Any:
     from torchvision.transforms import Compose, Normalize, ToTensor
 
     transform = Compose([ToTensor(), Normalize((0.5,) * 3, (0.5,) * 3)])
-    pictures = CIFAR10(data.data_root(), train=True, transform=transform)
+    pictures = CIFAR10(paths.data_root(), train=True, transform=transform)
     return torch.utils.data.DataLoader(
         pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )

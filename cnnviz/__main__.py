@@ -168,7 +168,7 @@ class _Bar:
         self.bar, self.run_ids = bar, run_ids
 
     def __call__(self, status: "WorkerStatus") -> None:
-        from cnnviz.jobs import duration
+        from cnnviz.wording import duration
 
         ours = {run_id: status.runs[run_id] for run_id in self.run_ids if run_id in status.runs}
         if status.runs and not ours:
@@ -219,7 +219,7 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from cnnviz import tracking
+    from cnnviz import paths, tracking
 
     found = tracking.runs()
     if options.json:
@@ -227,7 +227,7 @@ def _runs(options: argparse.Namespace) -> None:
     elif found:
         _print_table(found)
     else:
-        print(f"no runs yet in {tracking.home()}: `python -m cnnviz train` trains one")
+        print(f"no runs yet in {paths.home()}: `python -m cnnviz train` trains one")
 
 
 def _row(run: "TrackedRun") -> dict[str, Any]:
@@ -253,7 +253,7 @@ def _finite(value: float) -> float | None:
 
 
 def _print_table(found: Sequence["TrackedRun"]) -> None:
-    from cnnviz.jobs import duration
+    from cnnviz.wording import duration
 
     print(f"{'id':8}  {'status':9}  {'epochs':>7}  {'best':>14}  {'last':>7}  {'time':>10}  name")
     for run in found:
@@ -321,7 +321,7 @@ def _indices(text: str, size: int) -> list[int]:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from cnnviz import data
+    from cnnviz import data, paths
 
     if options.fetch:
         from tqdm import tqdm
@@ -337,9 +337,9 @@ def _data(options: argparse.Namespace) -> None:
     if options.check or options.fetch:
         print(data.check())
     elif data.available("cifar10"):
-        print(f"CIFAR-10 is in {data.data_root()}; --check verifies it")
+        print(f"CIFAR-10 is in {paths.data_root()}; --check verifies it")
     else:
-        print(f"CIFAR-10 is not in {data.data_root()}: --fetch downloads it, or set CNNVIZ_DATA to its folder")
+        print(f"CIFAR-10 is not in {paths.data_root()}: --fetch downloads it, or set CNNVIZ_DATA to its folder")
 
 
 if __name__ == "__main__":

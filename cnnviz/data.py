@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnviz import synthetic
+from cnnviz import paths, synthetic
 from cnnviz.errors import DataError
 from cnnviz.synthetic import Progress
 
@@ -76,15 +76,10 @@ def batch_order(seed: int, epoch: int, size: int) -> Tensor:
     return torch.from_numpy(np.argsort(draws, kind="stable").astype(np.int64))
 
 
-def data_root() -> Path:
-    """The folder of the data sets: CNNVIZ_DATA, else data/ in the project."""
-    return Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[1] / "data").expanduser().absolute()
-
-
 def available(name: str) -> bool:
     """Whether load(name) needs no network, as far as the files' names tell; their checksums are load's to verify."""
     _known(name)
-    root = data_root()
+    root = paths.data_root()
     unpacked = all((root / FOLDER / file).is_file() for file in FILES)
     return name == "synthetic" or unpacked or (root / ARCHIVE).is_file()
 
@@ -92,7 +87,7 @@ def available(name: str) -> bool:
 def load(name: str, on_progress: Progress | None = None) -> Dataset:
     """The data set of that name, on the CPU, its checksums verified.
 
-    CIFAR-10 is fetched into data_root() where it is missing; the synthetic set is drawn, and kept there.
+    CIFAR-10 is fetched into paths.data_root() where it is missing; the synthetic set is drawn, and kept there.
 
     Raises DataError, with the remedy, for an unknown name, a damaged file or a download that fails.
     """
@@ -113,7 +108,7 @@ def check(name: str = "cifar10") -> str:
     if name == "synthetic":
         state = "whole" if _kept_synthetic() else "drawn at its next use"
         return f"{TITLES[name]}: {state}, {_synthetic_path()}"
-    folder = data_root() / FOLDER
+    folder = paths.data_root() / FOLDER
     for file, fault in _faults(folder).items():
         raise _broken(folder / file, fault)
     return f"{TITLES[name]}: all {len(FILES)} files in {folder} have the right checksum"
@@ -123,7 +118,7 @@ def check(name: str = "cifar10") -> str:
 
 
 def fetch(on_progress: Progress | None = None) -> None:
-    """Put the files of CIFAR-10 that are missing into data_root(): from an archive lying there, else from URL.
+    """Put the files of CIFAR-10 that are missing into paths.data_root(): from an archive lying there, else from URL.
 
     Nothing is put in place before its checksum is right. A damaged file is replaced in the project's own folder; in a
     folder that CNNVIZ_DATA names it is the user's, and only reported.
@@ -131,7 +126,7 @@ def fetch(on_progress: Progress | None = None) -> None:
     Raises DataError with the remedy: a damaged file of the user's, no network, a broken download, a full disk.
     """
     progress = on_progress or _silent
-    root = data_root()
+    root = paths.data_root()
     faults = _faults(root / FOLDER)
     if not faults:
         return
@@ -210,7 +205,7 @@ def _read_cifar10() -> tuple[Tensor, ...]:
 
     parts = []
     for file in [*CIFAR10.train_list, *CIFAR10.test_list]:  # one by one: all at once take three times the memory
-        part = type("Part", (CIFAR10,), {"train_list": [file], "test_list": []})(data_root())
+        part = type("Part", (CIFAR10,), {"train_list": [file], "test_list": []})(paths.data_root())
         parts.append((torch.from_numpy(part.data).contiguous(), torch.tensor(part.targets)))
     (*train, test) = parts
     images, labels = zip(*train, strict=True)
@@ -252,7 +247,7 @@ def _load_synthetic(progress: Progress) -> tuple[Tensor, ...]:
 
 
 def _synthetic_path() -> Path:
-    return data_root() / f"synthetic-v{synthetic.VERSION}.npz"
+    return paths.data_root() / f"synthetic-v{synthetic.VERSION}.npz"
 
 
 def _kept_synthetic() -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from cnnviz import data, jobs, ui
+from cnnviz import data, jobs, paths, ui
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.diagnosis import Finding
 from cnnviz.errors import ConfigError
@@ -97,7 +97,7 @@ def _data_set() -> str:
     if name == "synthetic":
         st.caption("Drawn shapes made by cnnviz, shaped like CIFAR-10. Its figures are not CIFAR-10's.")
     if not data.available("cifar10"):
-        st.caption(f"CIFAR-10 is not in `{data.data_root()}`.")
+        st.caption(f"CIFAR-10 is not in `{paths.data_root()}`.")
         if st.button("Download CIFAR-10 (170 MB)", key="fetch", width="stretch"):
             with readable_errors():
                 bar = st.progress(0.0)

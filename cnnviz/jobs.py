@@ -25,7 +25,7 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from cnnviz import shards, tracking
+from cnnviz import paths, shards, tracking, wording
 from cnnviz.config import DEVICES, RunConfig
 from cnnviz.errors import ConfigError, StoreError
 from cnnviz.models import architecture
@@ -162,7 +162,7 @@ def _rests(status: WorkerStatus) -> bool:
 
 
 def _free_bytes() -> int:
-    return shutil.disk_usage(tracking.home()).free
+    return shutil.disk_usage(paths.home()).free
 
 
 def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
@@ -170,9 +170,7 @@ def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
     lines = []
     if (free := _free_bytes()) < LEAST_FREE:
         room = f"{free / 1e6:.1f} MB"
-        lines.append(
-            f"Training waits: the disk of {tracking.home()} has {room} left. Free some space; it goes on then."
-        )
+        lines.append(f"Training waits: the disk of {paths.home()} has {room} left. Free some space; it goes on then.")
     lines += [
         f"The worker on {each.device} had to stop: {each.message}. It is started again within {RETRY_SECONDS} s."
         for each in statuses
@@ -216,7 +214,7 @@ def _detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     _bound(log)
     with log.open("ab") as output:  # appending: what was truncated is then really begun again
         process = subprocess.Popen(  # noqa: S603
-            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=tracking.PROJECT, **apart
+            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=paths.PROJECT, **apart
         )
     threading.Thread(target=process.wait, daemon=True).start()  # no zombie is left when it ends
     return process
@@ -266,16 +264,8 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     seconds = max(busy)
     many = f"{len(configs)} run{'s' if len(configs) != 1 else ''}"
     stacks = "one stack" if len(groups) == 1 else f"{len(groups)} stacks"
-    sentence = f"{many}, {stacks}, about {duration(seconds)} here" + ("" if known else " (a first guess)")
+    sentence = f"{many}, {stacks}, about {wording.duration(seconds)} here" + ("" if known else " (a first guess)")
     return Estimate(len(configs), len(groups), seconds, known, sentence)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "40 s", "9 min", "2 h 5 min"."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def start_mlflow_ui(port: int = 5000) -> str:
@@ -320,7 +310,7 @@ def _is_free(port: int) -> bool:
 
 
 def file_of(name: str, kind: str) -> Path:
-    folder = tracking.home() / "workers"
+    folder = paths.home() / "workers"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.{kind}"
 

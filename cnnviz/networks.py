@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from threading import Lock
 
-from cnnviz import tracking
+from cnnviz import paths, tracking
 from cnnviz.features import Network, load_network
 from cnnviz.tracking import TrackedRun
 
@@ -16,7 +16,7 @@ _lock = Lock()
 
 def load(run: TrackedRun, epoch: int) -> Network:
     """The run's network after that epoch, which any number of threads may look into. Raises CheckpointError."""
-    key = (tracking.tracking_uri(), str(tracking.home()), run.id, epoch)
+    key = (tracking.tracking_uri(), str(paths.home()), run.id, epoch)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)

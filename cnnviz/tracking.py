@@ -30,13 +30,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from cnnviz import checkpoints
+from cnnviz import checkpoints, paths
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, ConfigError, StoreError
 from cnnviz.models import Architecture, architecture
 
 EXPERIMENT = "cnnviz"
-PROJECT = Path(__file__).resolve().parents[1]
 PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")
 RARE_PARAMS = ("weight_decay", "limit_train")  # written only where they are not 0
 FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_size", "seed")
@@ -128,14 +127,9 @@ class TrackedRun:
 # -- the store -------------------------------------------------------------------------------------
 
 
-def home() -> Path:
-    """The folder of the store: CNNVIZ_HOME, else mlruns/ in the project."""
-    return Path(os.environ.get("CNNVIZ_HOME") or PROJECT / "mlruns").expanduser().resolve()
-
-
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the embedded SQLite file in home()."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(home() / 'mlflow.db').as_posix()}"
+    """MLFLOW_TRACKING_URI where it is set, else the embedded SQLite file in paths.home()."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(paths.home() / 'mlflow.db').as_posix()}"
 
 
 def _embedded() -> bool:
@@ -179,7 +173,7 @@ def _first_line(error: Exception) -> str:
 def _turn(run_id: str) -> Iterator[Run]:
     """The run, for one at a time who looks at its status and then changes it: no stop or deletion is overtaken."""
     with _plainly():
-        path = home() / "artifacts" / run_id / "status.lock"
+        path = paths.home() / "artifacts" / run_id / "status.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(path).acquire(timeout=30, poll_interval=0.01):
@@ -259,11 +253,11 @@ def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> 
 
 
 def _client() -> MlflowClient:
-    return _connect(tracking_uri(), home())[0]
+    return _connect(tracking_uri(), paths.home())[0]
 
 
 def _experiment() -> str:
-    return _connect(tracking_uri(), home())[1]
+    return _connect(tracking_uri(), paths.home())[1]
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -617,8 +611,8 @@ def _tag(run_id: str, tags: Mapping[str, object]) -> None:
 
 
 def _artifacts(run_id: str) -> Path:
-    """Where this machine keeps a run's artifacts. Found from home(), so a store may be moved with its folder."""
-    return home() / "artifacts" / run_id / "artifacts"
+    """Where this machine keeps a run's artifacts. Found from paths.home(), so a store may be moved with its folder."""
+    return paths.home() / "artifacts" / run_id / "artifacts"
 
 
 def _upload(run_id: str, path: Path, folder: str | None = None) -> None:
@@ -636,8 +630,10 @@ def checkpoint_epochs(run_id: str) -> list[int]:
 def save_checkpoint(run_id: str, epoch: int, weights: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
     """Keep an epoch's weights, and the optimizer's state of the last two alone. Raises CheckpointError."""
     folder = _artifacts(run_id)
-    if _embedded() and not (home() / "mlflow.db").exists():  # else the folders would be made again, and a store lost
-        raise CheckpointError(f"the store in {home()} is gone: it was moved or deleted while a run was training")
+    if (
+        _embedded() and not (paths.home() / "mlflow.db").exists()
+    ):  # else the folders would be made again, and a store lost
+        raise CheckpointError(f"the store in {paths.home()} is gone: it was moved or deleted while a run was training")
     path = folder / "checkpoints" / checkpoints.file_name(epoch)
     if optimizer:
         checkpoints.save(folder / "optimizer" / checkpoints.file_name(epoch), dict(optimizer))

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, jobs, tracking
+from cnnviz import charts, jobs, paths, tracking, wording
 from cnnviz.errors import CnnvizError
 from cnnviz.tracking import TrackedRun
 
@@ -52,7 +52,7 @@ def readable_errors() -> Iterator[None]:
     except CnnvizError as error:
         st.error(plain(str(error)), icon=":material/error:")
     except Exception as error:
-        log = tracking.home() / "app.log"
+        log = paths.home() / "app.log"
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
             handler = RotatingFileHandler(log, maxBytes=jobs.LOG_BYTES, backupCount=1, encoding="utf-8")
@@ -129,7 +129,7 @@ def stretches(run: TrackedRun) -> str:
     """Training time by stretch: "0 to 20: 4 min, 20 to 40: 2 min"."""
     starts = [segment.start_epoch for segment in run.segments]
     parts = zip(starts, [*starts[1:], run.epoch], run.segments, strict=False)
-    return ", ".join(f"{start} to {end}: {jobs.duration(segment.seconds)}" for start, end, segment in parts)
+    return ", ".join(f"{start} to {end}: {wording.duration(segment.seconds)}" for start, end, segment in parts)
 
 
 def refresh() -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import features, networks, surgery, tracking, ui, units
+from cnnviz import features, networks, paths, surgery, tracking, ui, units
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.features import Network, Prediction
@@ -88,7 +88,7 @@ def _warn_of_unknown(keys: Sequence[str]) -> None:
 def _kept(run: TrackedRun) -> list[int]:
     kept = tracking.checkpoint_epochs(run.id)
     if not kept:
-        raise CnnvizError(f"{run.name} has no checkpoint in {tracking.home()}: train it again, or move it here")
+        raise CnnvizError(f"{run.name} has no checkpoint in {paths.home()}: train it again, or move it here")
     return kept
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import data, gallery, images, ui
+from cnnviz import data, gallery, images, paths, ui
 from cnnviz.data import Dataset
 from cnnviz.features import Prediction
 from cnnviz.images import Picture
@@ -37,7 +37,7 @@ def _dataset(name: str, root: str) -> Dataset:
 
 
 def dataset(name: str) -> Dataset:
-    return _dataset(name, str(data.data_root()))
+    return _dataset(name, str(paths.data_root()))
 
 
 def choose(pictures: Dataset, predictions: Sequence[Callable[[], Prediction]]) -> Choice | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, curves, forms, jobs, ui, ui_reasons
+from cnnviz import charts, curves, forms, ui, ui_reasons, wording
 from cnnviz.charts import View
 from cnnviz.comparison import PARAMETERS, text
 from cnnviz.curves import AXES, MEASURES, SPLITS
@@ -213,7 +213,7 @@ def summary(chosen: Sequence[TrackedRun], colours: dict[str, str], colour: str) 
             "@ epoch": run.best[0] if run.best else None,
             "last": 100 * run.accuracy[-1] if run.accuracy else None,
             "epochs": max(run.epoch, 0),
-            "time": jobs.duration(run.seconds),
+            "time": wording.duration(run.seconds),
             "stretches": ui.stretches(run),
             "status": ui.STATUS[run.status],
         }

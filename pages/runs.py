@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, curves, forms, jobs, tracking, ui
+from cnnviz import charts, curves, forms, jobs, tracking, ui, wording
 from cnnviz.charts import View
 from cnnviz.jobs import WorkerStatus
 from cnnviz.tracking import TrackedRun
@@ -46,7 +46,7 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
         words += [f"epoch {min(each.epoch for each in told)} of {max(each.target for each in told)}"]
         rate = sum(each.images_per_second for each in told)
         words += [f"{rate:,.0f} images/s"] if rate else []
-        words += [f"{jobs.duration(max(left))} left"] if left else []
+        words += [f"{wording.duration(max(left))} left"] if left else []
         share = sum(each.fraction for each in told) / len(told)
         st.progress(min(share, 1.0), text=" · ".join(words))
     waiting = [run for run in active if run.status == "SCHEDULED"]
@@ -70,7 +70,7 @@ def hung(status: WorkerStatus) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.warning(
-            f"The worker on {status.device} has not moved for {jobs.duration(seconds)}. "
+            f"The worker on {status.device} has not moved for {wording.duration(seconds)}. "
             "Replaced, it goes on from the last complete epochs.",
             icon=":material/warning:",
         )
@@ -91,7 +91,7 @@ def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
             "@": run.best[0] if run.best else None,
             "last": 100 * run.accuracy[-1] if run.accuracy else None,
             "test accuracy": [100 * value for value in run.accuracy if value == value],
-            "time": jobs.duration(run.seconds) if run.segments else "",
+            "time": wording.duration(run.seconds) if run.segments else "",
             "started": run.created,
             "id": run.id[:6],
             "note": run.message,

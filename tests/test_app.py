@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import jobs, tracking
+from cnnviz import jobs, paths, tracking
 from cnnviz.config import RunConfig, grid
 from cnnviz.models import architecture, initial_weights
 from cnnviz.tracking import Segment
@@ -89,8 +89,8 @@ def test_an_impossible_setting_is_one_line_and_the_app_goes_on() -> None:
 
 
 def test_a_store_from_elsewhere_is_one_line() -> None:
-    tracking.home().mkdir(parents=True)
-    (tracking.home() / "mlflow.db").write_text("a diary" * 1000)
+    paths.home().mkdir(parents=True)
+    (paths.home() / "mlflow.db").write_text("a diary" * 1000)
     opened = app()
     assert not opened.exception
     assert any("store at" in str(each.value) for each in opened.error)
@@ -117,7 +117,7 @@ def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
 
 def test_a_broken_checkpoint_is_one_line() -> None:
     (run_id,) = seed([0.1, 0.4])
-    for path in (tracking.home() / "artifacts" / run_id).rglob("*.safetensors"):
+    for path in (paths.home() / "artifacts" / run_id).rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-3])
     opened = app("pages/feature_maps.py")
     assert not opened.exception

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from cnnviz import tracking
+from cnnviz import paths, tracking
 
 PROJECT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,9 +35,9 @@ def address(synthetic_root: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    tracking.home().mkdir(parents=True)
+    paths.home().mkdir(parents=True)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    with (tracking.home() / "server.log").open("wb") as log:
+    with (paths.home() / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--server.port", str(port)], cwd=PROJECT, stdout=log, stderr=log, env=dict(os.environ)
         )

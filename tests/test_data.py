@@ -17,7 +17,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from cnnviz import data, synthetic
+from cnnviz import data, paths, synthetic
 from cnnviz.errors import DataError
 
 PER_BATCH = 4  # pictures in each of the six files of the stand-in
@@ -100,7 +100,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def _unpacked(**changed: bytes) -> Path:
     """The stand-in, unpacked in data_root() with some files changed."""
-    folder = data.data_root() / data.FOLDER
+    folder = paths.data_root() / data.FOLDER
     folder.mkdir(parents=True)
     for name, content in (FILES | changed).items():
         (folder / name).write_bytes(content)
@@ -108,7 +108,7 @@ def _unpacked(**changed: bytes) -> Path:
 
 
 def _leftovers() -> list[str]:
-    return [path.name for path in data.data_root().iterdir() if path.name != data.FOLDER]
+    return [path.name for path in paths.data_root().iterdir() if path.name != data.FOLDER]
 
 
 # -- fetching ------------------------------------------------------------------------------------
@@ -189,24 +189,24 @@ def test_offline_the_remedy_is_told_and_nothing_is_fetched(server: Server, monke
         data.load("cifar10")
     assert "\n" not in str(caught.value)
     assert server.requests == 0
-    assert not data.data_root().exists()
+    assert not paths.data_root().exists()
 
 
 def test_archive_laid_into_the_folder_is_used_offline(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNVIZ_OFFLINE", "1")
-    data.data_root().mkdir()
-    (data.data_root() / data.ARCHIVE).write_bytes(PACKED)
+    paths.data_root().mkdir()
+    (paths.data_root() / data.ARCHIVE).write_bytes(PACKED)
     assert data.available("cifar10")
     assert len(data.load("cifar10").train_labels) == 5 * PER_BATCH
-    assert (data.data_root() / data.ARCHIVE).is_file()
+    assert (paths.data_root() / data.ARCHIVE).is_file()
 
 
 def test_half_an_archive_is_said_so_and_another_fetched(server: Server) -> None:
-    data.data_root().mkdir()
-    (data.data_root() / data.ARCHIVE).write_bytes(PACKED[:100])
+    paths.data_root().mkdir()
+    (paths.data_root() / data.ARCHIVE).write_bytes(PACKED[:100])
     told: list[str] = []
     assert len(data.load("cifar10", lambda message, _: told.append(message)).train_labels) == 5 * PER_BATCH
-    assert told[0] == f"{data.data_root() / data.ARCHIVE} is damaged: it is not used"
+    assert told[0] == f"{paths.data_root() / data.ARCHIVE} is damaged: it is not used"
     assert server.requests == 1
 
 
@@ -233,9 +233,9 @@ def test_damaged_file_of_the_user_is_named_and_left_alone(server: Server) -> Non
 
 def test_damaged_file_of_the_project_is_said_so_and_replaced(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _unpacked(data_batch_3=FILES["data_batch_3"][:-1])
-    root = data.data_root()
+    root = paths.data_root()
     monkeypatch.delenv("CNNVIZ_DATA")
-    monkeypatch.setattr(data, "data_root", lambda: root)
+    monkeypatch.setattr(paths, "data_root", lambda: root)
     told: list[str] = []
     data.load("cifar10", lambda message, _: told.append(message))
     assert told[0] == "data_batch_3 is damaged: replacing it"
@@ -255,9 +255,9 @@ def test_only_the_missing_file_is_added(server: Server) -> None:
 
 def test_data_root_is_the_projects_without_cnnviz_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNVIZ_DATA", "~/pictures")
-    assert data.data_root() == Path.home() / "pictures"
+    assert paths.data_root() == Path.home() / "pictures"
     monkeypatch.delenv("CNNVIZ_DATA")
-    assert data.data_root() == Path(data.__file__).resolve().parents[1] / "data"
+    assert paths.data_root() == Path(data.__file__).resolve().parents[1] / "data"
 
 
 @pytest.mark.parametrize("function", [data.load, data.available, data.check])
@@ -322,7 +322,7 @@ def test_synthetic_is_drawn_once_and_kept(small_draw: list[str]) -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_damaged_synthetic_cache_is_drawn_again(small_draw: list[str], damage: str) -> None:
     first = data.load("synthetic")
-    (path,) = data.data_root().glob("synthetic-*.npz")
+    (path,) = paths.data_root().glob("synthetic-*.npz")
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
     path.write_bytes(content[: {"flip": len(content), "cut": 5000, "empty": 0}[damage]])

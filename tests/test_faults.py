@@ -22,7 +22,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz import checkpoints, jobs, tracking, worker
+from cnnviz import checkpoints, jobs, paths, tracking, worker
 from cnnviz.config import RunConfig
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "12"))
@@ -125,7 +125,7 @@ def step_clock(seconds: float) -> None:
 def worker_main(environment: dict[str, str], fault: str) -> None:
     os.environ.update(environment)
     os.setsid()
-    with (tracking.home() / "test.log").open("a") as log:
+    with (paths.home() / "test.log").open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     FAULTS[fault]()
@@ -172,7 +172,7 @@ def whole(run_ids: list[str]) -> tuple[int, int]:
         run = tracking.run(run_id)
         for epoch in range(run.epoch + 1):
             tracking.load_checkpoint(run, epoch)
-    for path in (tracking.home() / "artifacts").rglob("*.safetensors"):
+    for path in (paths.home() / "artifacts").rglob("*.safetensors"):
         checkpoints.load(path)
     return epochs, twice
 
@@ -243,7 +243,7 @@ def test_a_worker_that_dies_at_the_worst_instants_loses_nothing(undisturbed: Sta
     go_on()
     assert whole(run_ids) == (sum(config.epochs for config in CONFIGS), 0)
     assert equal(state(run_ids), undisturbed)
-    assert not list(tracking.home().rglob("*.tmp"))
+    assert not list(paths.home().rglob("*.tmp"))
     for run_id in run_ids:
         run = tracking.run(run_id)
         assert run.seconds == pytest.approx(tracking.history([run_id], ["epoch_seconds"]).value.sum())
@@ -294,14 +294,14 @@ def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
         process.kill()
         process.join()
         seconds = seconds or time.monotonic() - began
-        unfinished += (tracking.home() / "mlflow.db.unfinished").exists()
+        unfinished += (paths.home() / "mlflow.db.unfinished").exists()
         before = [run.id for run in tracking.runs()]
         (run_id,) = tracking.schedule(CONFIGS[:1], "cpu")
         assert {run.id for run in tracking.runs()} == {*before, run_id}, f"CNNVIZ_SEED={SEED}"
         tracking.save_checkpoint(run_id, 0, {}, {})
         tracking.record(run_id, 0, {"test_loss": 2.3}, [])
         assert tracking.history([run_id], ["test_loss"]).value.tolist() == [2.3]
-        assert not (tracking.home() / "mlflow.db.unfinished").exists()
+        assert not (paths.home() / "mlflow.db.unfinished").exists()
     print(f"{number} kills while the store was made, {unfinished} left it half made")
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import jobs, resume, shards, tracking, worker
+from cnnviz import jobs, paths, resume, shards, tracking, wording, worker
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
 
@@ -44,14 +44,14 @@ def _no_process_left() -> Iterator[None]:
 
 def start_worker() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cnnviz", "work", "--device", "cpu"]
-    with (tracking.home() / "test.log").open("ab") as log:
+    with (paths.home() / "test.log").open("ab") as log:
         return subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, (tracking.home() / "test.log").read_text()
+        assert time.monotonic() < end, (paths.home() / "test.log").read_text()
         time.sleep(0.05)
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
     started = start_worker()
     wait_for(lambda: tracking.run(run_id).epoch >= 2)
     kill_all(started)
-    folder = tracking.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
+    folder = paths.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
     last = tracking.run(run_id).epoch
     damaged = folder / f"epoch-{last:04d}.safetensors"
     content = bytearray(damaged.read_bytes())
@@ -143,7 +143,7 @@ def test_sigterm_leaves_the_runs_waiting() -> None:
     started.send_signal(signal.SIGTERM)
     started.wait(20)
     assert tracking.run(run_id).status == "SCHEDULED"
-    assert "Traceback" not in (tracking.home() / "test.log").read_text()
+    assert "Traceback" not in (paths.home() / "test.log").read_text()
 
 
 def test_one_worker_a_device() -> None:
@@ -152,7 +152,7 @@ def test_one_worker_a_device() -> None:
     wait_for(lambda: tracking.run(run_id).status == "RUNNING")
     second = start_worker()
     assert second.wait(60) == 0
-    assert "there already" in (tracking.home() / "test.log").read_text()
+    assert "there already" in (paths.home() / "test.log").read_text()
     assert first.poll() is None
     (status,) = jobs.workers()
     assert (status.device, status.pid, status.alive) == ("cpu", first.pid, True)
@@ -195,7 +195,7 @@ def test_devices() -> None:
     ("seconds", "words"), [(4.4, "4 s"), (59.4, "59 s"), (59.6, "1 min"), (540, "9 min"), (7500, "2 h 5 min")]
 )
 def test_durations(seconds: float, words: str) -> None:
-    assert jobs.duration(seconds) == words
+    assert wording.duration(seconds) == words
 
 
 def test_mlflows_own_ui_starts_on_loopback_and_only_once() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import checkpoints, data, jobs, synthetic, tracking
+from cnnviz import checkpoints, data, jobs, paths, synthetic, tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, DataError
 from cnnviz.models import architecture, initial_weights
@@ -88,7 +88,7 @@ def test_a_pickle_in_the_place_of_a_file_of_ours_is_not_loaded(
     assert (tmp_path / "works").exists()
     zipped = io.BytesIO()
     np.savez(zipped, **{name: np.array([Trap(sprung)], object) for name in data._TENSORS})
-    folder = tracking.home() / "artifacts" / trained / "artifacts" / "checkpoints"
+    folder = paths.home() / "artifacts" / trained / "artifacts" / "checkpoints"
     for content in (trap, zipped.getvalue(), struct.pack("<Q", len(trap)) + trap):
         (folder / checkpoints.file_name(1)).write_bytes(content)
         with pytest.raises(CheckpointError, match="damaged"):

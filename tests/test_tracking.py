@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz import checkpoints, tracking
+from cnnviz import checkpoints, paths, tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
 from cnnviz.models import architecture, initial_weights
@@ -144,7 +144,7 @@ def test_deleting_can_be_undone_and_waits_for_the_end_of_training() -> None:
 
 def test_other_programs_runs_are_passed_over() -> None:
     (ours,) = tracking.schedule([CONFIG], "cpu")
-    client, experiment = tracking._connect(tracking.tracking_uri(), tracking.home())
+    client, experiment = tracking._connect(tracking.tracking_uri(), paths.home())
     client.create_run(experiment, run_name="theirs")
     client.create_run(experiment, tags={"cnnviz.target_epochs": "many"})
     assert [run.id for run in tracking.runs()] == [ours]
@@ -208,7 +208,7 @@ def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None
 
 
 def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
-    home = tracking.home()
+    home = paths.home()
     home.mkdir(parents=True)
     (home / "mlflow.db").write_bytes(b"SQLite format 3\0 half")
     (home / "mlflow.db.unfinished").touch()
@@ -217,7 +217,7 @@ def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
 
 
 def test_a_store_from_elsewhere_is_said_in_one_line() -> None:
-    home = tracking.home()
+    home = paths.home()
     home.mkdir(parents=True)
     (home / "mlflow.db").write_text("a diary, not a database" * 100)
     with pytest.raises(StoreError) as caught:
@@ -228,7 +228,7 @@ def test_a_store_from_elsewhere_is_said_in_one_line() -> None:
 
 def test_a_store_from_the_future_is_said_in_one_line() -> None:
     tracking.runs()
-    connection = sqlite3.connect(tracking.home() / "mlflow.db")
+    connection = sqlite3.connect(paths.home() / "mlflow.db")
     with connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     connection.close()
@@ -321,7 +321,7 @@ def test_a_moved_store_is_found_by_mlflow_too(monkeypatch: pytest.MonkeyPatch, t
     (run_id,) = tracking.schedule([CONFIG], "cpu")
     tracking.save_checkpoint(run_id, 0, weights, {})
     record(run_id, 0)
-    tracking.home().rename(tmp_path / "moved")
+    paths.home().rename(tmp_path / "moved")
     with pytest.raises(CheckpointError, match="moved or deleted"):
         tracking.save_checkpoint(run_id, 1, weights, {})
     monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "moved"))

@@ -1,0 +1,20 @@
+"""Figures as people say them."""
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(40), duration(540), duration(7500)
+    ('40 s', '9 min', '2 h 5 min')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "run"), count(12, "run")
+    ('1 run', '12 runs')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
