@@ -12,15 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric
 
-from cnnviz import charts, curves, tracking
+from cnnviz import charts, curves, paths, tracking
+from cnnviz.architectures import ACTIVATIONS
 from cnnviz.charts import View
 from cnnviz.config import RunConfig, grid
-from cnnviz.models import ACTIVATIONS
 from cnnviz.tracking import Segment, TrackedRun
 
 LAYERS = ("c1", "c3", "fc5", "fc6", "fc7")
@@ -70,7 +69,7 @@ def chart(found: Sequence[TrackedRun], chosen: Sequence[TrackedRun]) -> list[dic
 def page(address: Sequence[str]) -> Any:
     from streamlit.testing.v1 import AppTest
 
-    opened = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=120).run()
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=120).run()
     opened.query_params["runs"] = list(address)
     seconds, opened = timed(lambda: opened.switch_page("pages/curves.py").run())
     if opened.exception or opened.error:

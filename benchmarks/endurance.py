@@ -23,7 +23,6 @@ from cnnviz import jobs, paths, tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
 
-PROJECT = Path(__file__).parents[1]
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=100, epochs=2, lr=0.05, momentum=0.5)
 
 
@@ -95,7 +94,7 @@ def server() -> tuple[subprocess.Popen[bytes], str]:
     port = "8795"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", port]
     with (paths.home() / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log)
     while jobs._is_free(int(port)):
         time.sleep(0.2)
     return process, f"http://127.0.0.1:{port}"
@@ -114,7 +113,7 @@ def refreshes(count: int = 3000) -> None:
     pages = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
     for number in range(count + 1):
         if number % 10 == 0:  # a new session
-            opened = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run()
+            opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
         opened.switch_page(pages[number % 3]).run()
         assert not opened.exception
         if number % (count // 10) == 0:

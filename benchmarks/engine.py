@@ -16,10 +16,11 @@ from functools import partial
 import torch
 
 from benchmarks.throughput import BATCH, in_memory_loop
-from cnnviz import costs, data, lenet, shards
+from cnnviz import costs, data
+from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
-from cnnviz.models import architecture
-from cnnviz.training import STEPS_AT_ONCE, Trainer, fresh_start
+from cnnviz.train import lenet, shards
+from cnnviz.train.loop import STEPS_AT_ONCE, Trainer, fresh_start
 
 
 def main() -> None:

@@ -15,17 +15,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cnnviz import features, sheet, synthetic
+from cnnviz import features, paths, sheet
+from cnnviz.architectures import architecture, initial_weights
+from cnnviz.data import synthetic
 from cnnviz.features import LayerMaps, Network
-from cnnviz.models import architecture, initial_weights
 from cnnviz.sheet import Scale
-
-PROJECT = Path(__file__).parents[1]
 
 
 def main() -> None:
@@ -136,7 +134,7 @@ def pages(rounds: int) -> None:
         conv5 = recorded("conv5", "relu")
         print(f"\n{'the whole page, ms':44} {'median':>9} {'least':>9} {'most':>9}")
         for title, run, other in (("two LeNets", *lenets), ("conv5", conv5, "none")):
-            page = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=300).run()
+            page = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=300).run()
             page.switch_page("pages/feature_maps.py")
             page.query_params["run"], page.query_params["other"] = run, other
             page.run()

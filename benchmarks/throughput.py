@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cnnviz import costs, data, paths
+from cnnviz.architectures import architecture, build
 from cnnviz.config import RunConfig
-from cnnviz.models import architecture, build
 
 BATCH, RATE = 10, 0.01
 GRIDS = {  # how many runs → what is asked of the command line

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     configs = _grid(options)
-    from cnnviz import shards
+    from cnnviz.train import shards
 
     shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
     from cnnviz import jobs, tracking
@@ -190,7 +190,7 @@ class _Bar:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from cnnviz import shards
+    from cnnviz.train import shards
 
     shards.warm_up(options.device)
     from cnnviz import jobs, worker
@@ -297,13 +297,14 @@ def _pictures(wanted: Sequence[str], run: "TrackedRun") -> tuple["Tensor", "Tens
     """uint8 (N, 32, 32, 3), the true classes where they are known, and the classes' names."""
     import torch
 
-    from cnnviz import data, images
+    from cnnviz import data
+    from cnnviz.data.pictures import open_picture, prepare
 
     dataset = data.load(run.config.dataset)
     if all(each.startswith("test:") for each in wanted):
         indices = [index for each in wanted for index in _indices(each[5:], len(dataset.test_labels))]
         return dataset.test_images[indices], dataset.test_labels[indices], dataset.classes
-    pixels = [images.prepare(images.open_picture(Path(each), Path(each).name)).pixels for each in wanted]
+    pixels = [prepare(open_picture(Path(each), Path(each).name)).pixels for each in wanted]
     return torch.stack(pixels), None, dataset.classes
 
 

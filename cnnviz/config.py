@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from cnnviz.architectures import ACTIVATIONS, POOLINGS, architecture
 from cnnviz.errors import ConfigError
-from cnnviz.models import ACTIVATIONS, POOLINGS, architecture
 
 LOSSES = ("cross_entropy", "mse")
 OPTIMIZERS = ("sgd", "adam")

@@ -13,7 +13,7 @@ from functools import cache
 import pandas as pd
 import torch
 
-from cnnviz.models import Architecture
+from cnnviz.architectures import Architecture
 from cnnviz.tracking import Segment, TrackedRun
 
 PEAK_MAPS, PEAK_SIDE = 256, 28  # of a convolution wide enough for the library's best: 0.9 GFLOP a picture

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from cnnviz import progress, trends
+from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 from cnnviz.evidence import (
     BOUNCE,
@@ -35,7 +36,6 @@ from cnnviz.evidence import (
     percent,
     try_more,
 )
-from cnnviz.models import architecture
 
 KINDS = (
     *("diverged", "lr_too_high", "chance_level", "vanishing_gradients", "dead_relus", "overfitting"),

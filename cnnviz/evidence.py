@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from cnnviz import trends
+from cnnviz.architectures import CLASSES, architecture
 from cnnviz.config import RunConfig
-from cnnviz.models import CLASSES, architecture
 
 TEST_PICTURES = 10_000  # of CIFAR-10, and of the synthetic set
 CHANCE = 1 / CLASSES

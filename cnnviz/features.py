@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz import data
-from cnnviz.arithmetic import FLAT
+from cnnviz.architectures import ACTIVATION_MODULES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, build
 from cnnviz.errors import CheckpointError, ConfigError
-from cnnviz.models import ACTIVATION_MODULES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, build
+from cnnviz.train.ops import FLAT
 
 BATCH = 250  # pictures at a time where there may be thousands
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour

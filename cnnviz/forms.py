@@ -7,10 +7,10 @@ from typing import Any
 import streamlit as st
 
 from cnnviz import data, jobs, paths, ui
+from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.diagnosis import Finding
 from cnnviz.errors import ConfigError
-from cnnviz.models import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.tracking import TrackedRun
 from cnnviz.ui import plain, readable_errors
 

@@ -25,11 +25,12 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from cnnviz import paths, shards, tracking, wording
+from cnnviz import paths, tracking, wording
+from cnnviz.architectures import architecture
 from cnnviz.config import DEVICES, RunConfig
 from cnnviz.errors import ConfigError, StoreError
-from cnnviz.models import architecture
-from cnnviz.training import fastest
+from cnnviz.train import shards
+from cnnviz.train.loop import fastest
 
 LOG_BYTES = 1_000_000  # a log is begun again past this
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started

@@ -8,9 +8,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from cnnviz.architectures import Architecture
 from cnnviz.errors import ConfigError
 from cnnviz.features import Network, each_step, layer_maps, layer_name, step_names
-from cnnviz.models import Architecture
 
 PICTURES = 300  # test pictures that similarity is measured on
 ALIKE = 0.4  # correlation below which two channels are not called a match

@@ -9,12 +9,13 @@ to take the places of those that have left.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cnnviz import shards, tracking
+from cnnviz import tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
-from cnnviz.shards import Shard
 from cnnviz.tracking import SHORT, Neighbours, Segment, TrackedRun
-from cnnviz.training import Start, fresh_start
+from cnnviz.train import shards
+from cnnviz.train.loop import Start, fresh_start
+from cnnviz.train.shards import Shard
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from cnnviz import checkpoints, paths
+from cnnviz.architectures import Architecture, architecture
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, ConfigError, StoreError
-from cnnviz.models import Architecture, architecture
 
 EXPERIMENT = "cnnviz"
 PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")

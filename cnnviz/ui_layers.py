@@ -8,9 +8,9 @@ from functools import partial
 import streamlit as st
 
 from cnnviz import features, matching, sheet, ui, ui_channel, ui_networks
+from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.features import ChannelFacts, LayerMaps
-from cnnviz.models import Architecture
 from cnnviz.sheet import Scale
 from cnnviz.ui_grids import remembered, theme, tiles
 from cnnviz.ui_networks import Looked

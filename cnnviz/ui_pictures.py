@@ -8,10 +8,10 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import data, gallery, images, paths, ui
+from cnnviz import data, gallery, paths, ui
 from cnnviz.data import Dataset
+from cnnviz.data.pictures import HOWS, Picture, Prepared, open_picture, prepare
 from cnnviz.features import Prediction
-from cnnviz.images import Picture
 from cnnviz.ui_grids import enlarge, remembered, thumbnails, tiles
 
 SOURCES = {"test": "Test set", "upload": "Upload", "camera": "Camera"}
@@ -121,22 +121,22 @@ def _from_outside(camera: bool) -> Choice | None:
         files = left.file_uploader(
             "Pictures (JPEG, PNG, WebP, GIF or BMP; at most 20 MB each)", accept_multiple_files=True, key="upload"
         )
-    remembered("how", images.HOWS, "crop")
+    remembered("how", HOWS, "crop")
     how = right.radio(
         "Make it square",
-        images.HOWS,
+        HOWS,
         format_func={"crop": "cut its middle out", "fit": "all of it on grey"}.__getitem__,
         key="how",
     )
     opened: list[Picture] = []
     for file in files:
         with ui.readable_errors():
-            opened.append(images.open_picture(file.getvalue(), file.name))
+            opened.append(open_picture(file.getvalue(), file.name))
     if not opened:
         what = "Take a photograph" if camera else "Upload one picture or several"
         ui.empty_state(f"{what}: it is shrunk to 32×32 pixels, and shown as the network gets it.")
         return None
-    prepared = [images.prepare(picture, how) for picture in opened]
+    prepared = [prepare(picture, how) for picture in opened]
     pixels = torch.stack([each.pixels for each in prepared])
     index = 0
     if len(opened) > 1:
@@ -159,7 +159,7 @@ def _take_upload(index: int) -> None:
     st.session_state.uploaded = index
 
 
-def _strip(picture: Picture, prepared: images.Prepared) -> None:
+def _strip(picture: Picture, prepared: Prepared) -> None:
     """What became of an upload."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     thumbnail = picture.image.copy()

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from cnnviz import attribution, charts, features, matching, sheet, ui, views
+from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.features import step_names
-from cnnviz.models import Architecture
 from cnnviz.sheet import Scale
 from cnnviz.ui_grids import enlarge, remembered, save_as_png, theme, tiles
 from cnnviz.ui_layers import pairs_of

@@ -16,12 +16,13 @@ import psutil
 import torch
 from filelock import Timeout
 
-from cnnviz import data, jobs, resume, shards, tracking
+from cnnviz import data, jobs, resume, tracking
 from cnnviz.errors import CheckpointError, CnnvizError
 from cnnviz.jobs import RunProgress, WorkerStatus
-from cnnviz.shards import Failed, Shard, Told
 from cnnviz.tracking import Segment, TrackedRun
-from cnnviz.training import EpochResult
+from cnnviz.train import shards
+from cnnviz.train.loop import EpochResult
+from cnnviz.train.shards import Failed, Shard, Told
 
 STOP_LOOK_UP_SECONDS = 2.0  # how often the store is asked for stop requests
 STATUS_SECONDS = 0.5

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_curves import history, lines, run
 
 from cnnviz import charts, curves
 from cnnviz.charts import View
+from tests.helpers.runs import history, lines, run
 
 
 def draw(frame: pd.DataFrame, view: View = View(), **how: Any) -> list[charts.Panel]:  # noqa: B008 — frozen

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cnnviz import checkpoints
+from cnnviz.architectures import ARCHITECTURES, initial_weights
 from cnnviz.errors import CheckpointError
-from cnnviz.models import ARCHITECTURES, initial_weights
 
 ARCH = ARCHITECTURES["lenet5x5"]
 

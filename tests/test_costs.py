@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnviz import costs
+from cnnviz.architectures import ARCHITECTURES, build
 from cnnviz.config import RunConfig
-from cnnviz.models import ARCHITECTURES, build
 from cnnviz.tracking import Segment, TrackedRun
 
 PEAK = 100e9

@@ -1,53 +1,11 @@
 import math
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from cnnviz import curves
-from cnnviz.config import RunConfig
-from cnnviz.tracking import Segment, TrackedRun
-
-
-def run(name: str, parent: str = "", first_epoch: int = 0, starts: tuple[int, ...] = (), **settings: Any) -> TrackedRun:
-    config = RunConfig(**settings)
-    segments = tuple(Segment(start, 0.0, 1.0, "cpu", 1) for start in starts)
-    return TrackedRun(
-        id=name,
-        name=name,
-        status="FINISHED",
-        config=config,
-        epoch=3,
-        device="cpu",
-        created=datetime.now(),
-        queued_at=0.0,
-        segments=segments,
-        parent=parent,
-        first_epoch=first_epoch,
-    )
-
-
-def history(values: dict[str, list[float]], first_epoch: int = 0, seconds: float = 2.0) -> pd.DataFrame:
-    """Of runs with these test losses; train losses are twice as large, accuracies a tenth."""
-    factors = {"test_loss": 1.0, "train_loss": 2.0, "test_accuracy": 0.1, "train_accuracy": 0.1}
-    rows = [
-        (name, metric, epoch, value * factor)
-        for name, line in values.items()
-        for epoch, value in enumerate(line, first_epoch)
-        for metric, factor in factors.items()
-    ]
-    rows += [
-        (name, "epoch_seconds", epoch, seconds if epoch > first_epoch else 0.0)
-        for name, line in values.items()
-        for epoch in range(first_epoch, first_epoch + len(line))
-    ]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
-
-
-def lines(values: dict[str, list[float]], runs: list[TrackedRun] | None = None, **how: Any) -> pd.DataFrame:
-    runs = runs or [run(name) for name in values]
-    return curves.lines(history(values), runs, {each.id: each for each in runs}, **how)
+from tests.helpers.runs import history, lines, run
 
 
 def test_units_and_axes() -> None:

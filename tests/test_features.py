@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS, initial_weights
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.features import (
     LayerMaps,
@@ -22,7 +23,6 @@ from cnnviz.features import (
     predict,
     step_names,
 )
-from cnnviz.models import ACTIVATIONS, ARCHITECTURES, POOLINGS, initial_weights
 
 FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + (-x).exp()),

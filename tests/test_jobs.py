@@ -16,11 +16,11 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import jobs, paths, resume, shards, tracking, wording, worker
+from cnnviz import jobs, paths, resume, tracking, wording, worker
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
+from cnnviz.train import shards
 
-PROJECT = Path(__file__).parents[1]
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
 pytestmark = pytest.mark.usefixtures("synthetic_root")
 
@@ -45,7 +45,7 @@ def _no_process_left() -> Iterator[None]:
 def start_worker() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cnnviz", "work", "--device", "cpu"]
     with (paths.home() / "test.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log, start_new_session=True)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -248,7 +248,7 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
         shard.suspend()
     wait_for(lambda: jobs.workers()[0].hangs_for is not None)
     assert (jobs.workers()[0].hangs_for or 0) >= 6
-    opened = AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run()
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     assert "has not moved for" in "".join(each.value for each in opened.warning)
     (button,) = (each for each in opened.button if each.label == "Replace it")
     button.click().run()

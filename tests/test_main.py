@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from cnnviz import __main__ as command_line
-from cnnviz import tracking
+from cnnviz import paths, tracking
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
-from cnnviz.models import architecture, initial_weights
-
-PROJECT = Path(__file__).parents[1]
 
 
 def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -63,7 +61,7 @@ def test_bad_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[s
 def test_training_in_the_foreground(synthetic_root: Path) -> None:
     words = ["--model", "c4k5-s2-f12", "--loss", "mse,cross_entropy", "--epochs", "1", "--dataset", "synthetic"]
     command = [sys.executable, "-m", "cnnviz", "train", *words, "--limit-train", "500"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("FINISHED") == 2
     assert "Traceback" not in done.stderr
@@ -74,7 +72,7 @@ def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> Non
     """0.42 to 0.60 after one epoch, with steps 0 and 1 of every metric."""
     words = ["--model", "lenet5x5", "--activation", "tanh", "--loss", "cross_entropy", "--lr", "0.01", "--epochs", "1"]
     done = subprocess.run(
-        [sys.executable, "-m", "cnnviz", "train", *words], cwd=PROJECT, capture_output=True, text=True
+        [sys.executable, "-m", "cnnviz", "train", *words], cwd=paths.PROJECT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     (run,) = tracking.runs()

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cnnviz import networks, tracking
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError
-from cnnviz.models import architecture, initial_weights
 from cnnviz.tracking import TrackedRun
 
 

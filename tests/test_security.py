@@ -10,18 +10,19 @@ import sys
 import tomllib
 from pathlib import Path
 
-import hostile
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import checkpoints, data, jobs, paths, synthetic, tracking
+from cnnviz import checkpoints, data, jobs, paths, tracking
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
+from cnnviz.data import cifar10, synthetic
+from cnnviz.data.dataset import TENSORS
 from cnnviz.errors import CheckpointError, DataError
-from cnnviz.models import architecture, initial_weights
 from cnnviz.tracking import Segment
+from tests.helpers import hostile
 
-PROJECT = Path(__file__).parents[1]
 CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
 
 
@@ -37,7 +38,7 @@ def trained(synthetic_root: Path) -> str:
 
 
 def test_the_app_listens_on_this_machine_alone_and_reports_nothing() -> None:
-    config = tomllib.loads((PROJECT / ".streamlit" / "config.toml").read_text())
+    config = tomllib.loads((paths.PROJECT / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "127.0.0.1"
     assert set(config["server"]["allowedHosts"]) == {"localhost", "127.0.0.1"}
     assert config["server"]["maxUploadSize"] <= 20
@@ -64,7 +65,7 @@ def test_no_line_of_the_app_unpickles_or_evaluates() -> None:
         r"\b(c?pickle|cloudpickle|dill|joblib|shelve|marshal)\b|(?<!safetensors\.)torch\.(load|hub|jit\.load|package)|mlflow\.pytorch"
         r"|allow_pickle\s*=\s*True|load_model|unsafe_load|yaml\.load|(?<![.\w])(eval|exec)\(|shell\s*=\s*True|os\.system"
     )
-    for path in [*PROJECT.glob("cnnviz/*.py"), *PROJECT.glob("pages/*.py"), PROJECT / "app.py"]:
+    for path in [*paths.PROJECT.glob("cnnviz/*.py"), *paths.PROJECT.glob("pages/*.py"), paths.PROJECT / "app.py"]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             assert not forbidden.search(line), f"{path.name}:{number}: {line.strip()}"
 
@@ -87,38 +88,30 @@ def test_a_pickle_in_the_place_of_a_file_of_ours_is_not_loaded(
     pickle.loads(pickle.dumps(Trap(tmp_path / "works")))
     assert (tmp_path / "works").exists()
     zipped = io.BytesIO()
-    np.savez(zipped, **{name: np.array([Trap(sprung)], object) for name in data._TENSORS})
+    np.savez(zipped, **{name: np.array([Trap(sprung)], object) for name in TENSORS})
     folder = paths.home() / "artifacts" / trained / "artifacts" / "checkpoints"
     for content in (trap, zipped.getvalue(), struct.pack("<Q", len(trap)) + trap):
         (folder / checkpoints.file_name(1)).write_bytes(content)
         with pytest.raises(CheckpointError, match="damaged"):
             tracking.load_checkpoint(tracking.run(trained), 1)
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
-    cifar = tmp_path / "data" / data.FOLDER
+    cifar = tmp_path / "data" / cifar10.FOLDER
     cifar.mkdir(parents=True)
-    for name in data.FILES:
+    for name in cifar10.FILES:
         (cifar / name).write_bytes(trap)
     with pytest.raises(DataError, match="damaged"):
         data.load("cifar10")
     (tmp_path / "data" / f"synthetic-v{synthetic.VERSION}.npz").write_bytes(zipped.getvalue())
-    assert data._kept_synthetic() == []
+    assert synthetic.kept() == []
     assert not sprung.exists()
 
 
 # -- pictures and names ------------------------------------------------------------------------------
 
 
-def sample() -> dict[str, bytes]:
-    """One of each sort that is refused, by its suffix."""
-    wanted = {"pickle": "jpg", "SVG": "png", "HTML": "gif", "1,000 scans": "jpg", "zlib bomb in a text": "png"}
-    files = {name: content for name, content in [*hostile.others(), *hostile.bombs()] if name in wanted}
-    files["half"] = hostile.honest_files()["JPEG"][:500]
-    return {f"{name.replace(' ', '-')}.{wanted.get(name, 'jpg')}": content for name, content in files.items()}
-
-
 def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp_path: Path) -> None:
     files = []
-    for name, content in sample().items():
+    for name, content in hostile.sample().items():
         files.append(tmp_path / name)
         files[-1].write_bytes(content)
     code = (
@@ -128,7 +121,7 @@ def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp
         "    print(main(['features', sys.argv[1], '--images', path, '--out', path + '.png']))\n"
     )
     command = [sys.executable, "-c", code, trained, *map(str, files)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
     assert done.stdout.split() == ["2"] * len(files), done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(files)
@@ -139,10 +132,13 @@ def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp
 def test_the_uploader_refuses_hostile_pictures_in_one_line(trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
     opened = (
-        AppTest.from_file(str(PROJECT / "app.py"), default_timeout=60).run().switch_page("pages/feature_maps.py").run()
+        AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60)
+        .run()
+        .switch_page("pages/feature_maps.py")
+        .run()
     )
     opened.segmented_control(key="source").set_value("Upload").run()
-    for name, content in sample().items():
+    for name, content in hostile.sample().items():
         opened.file_uploader(key="upload").upload(name, content, "image/png").run()
         assert not opened.exception
         (error,) = opened.error

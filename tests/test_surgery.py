@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.errors import ConfigError
 from cnnviz.features import Network, activations, load_network, predict, transplanted
-from cnnviz.models import architecture, initial_weights
 from cnnviz.surgery import Change, changed, parse
 
 IMAGES = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -12,9 +12,9 @@ import torch
 from mlflow import MlflowClient
 
 from cnnviz import checkpoints, paths, tracking
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
-from cnnviz.models import architecture, initial_weights
 from cnnviz.tracking import Segment
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
@@ -234,7 +234,7 @@ def test_a_store_from_the_future_is_said_in_one_line() -> None:
     connection.close()
     # in a fresh process, as MLflow looks at the version once
     command = [sys.executable, "-W", "ignore", "-m", "cnnviz", "runs"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("cnnviz: the store at")
     assert done.stderr.count("\n") == 1

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from cnnviz import units
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.errors import ConfigError
 from cnnviz.features import Network, ablated, activations, load_network, step_names
-from cnnviz.models import architecture, initial_weights
 from cnnviz.units import Box, explain, kernel, receptive_field, scan
 
 IMAGES = torch.randint(0, 256, (40, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

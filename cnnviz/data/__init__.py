@@ -1,0 +1,60 @@
+"""The two data sets by name: CIFAR-10, and a synthetic one that needs no network."""
+
+from cnnviz import paths
+from cnnviz.data import cifar10, synthetic
+from cnnviz.data.cifar10 import CLASSES, fetch
+from cnnviz.data.dataset import TITLES, Dataset, Progress, batch_order, normalise, silent
+from cnnviz.errors import DataError
+
+__all__ = [
+    "CLASSES",
+    "TITLES",
+    "Dataset",
+    "Progress",
+    "available",
+    "batch_order",
+    "check",
+    "fetch",
+    "load",
+    "normalise",
+]
+
+
+def available(name: str) -> bool:
+    """Whether load(name) needs no network, as far as the files' names tell; their checksums are load's to verify."""
+    _must_be_known(name)
+    return name == "synthetic" or cifar10.available()
+
+
+def load(name: str, on_progress: Progress | None = None) -> Dataset:
+    """The data set of that name, on the CPU, its checksums verified.
+
+    CIFAR-10 is fetched into paths.data_root() where it is missing; the synthetic set is drawn, and kept there.
+
+    Raises DataError, with the remedy, for an unknown name, a damaged file or a download that fails.
+    """
+    _must_be_known(name)
+    if name == "synthetic":
+        return Dataset(name, TITLES[name], synthetic.CLASSES, *synthetic.load(on_progress or silent))
+    try:
+        tensors = cifar10.read()
+    except (RuntimeError, OSError):  # torchvision's word for a file that is missing or fails its checksum; unreadable
+        fetch(on_progress)
+        tensors = cifar10.read()
+    return Dataset(name, TITLES[name], CLASSES, *tensors)
+
+
+def check(name: str = "cifar10") -> str:
+    """One line that says the data set is whole. Raises DataError naming the first missing or damaged file."""
+    _must_be_known(name)
+    if name == "synthetic":
+        state = "whole" if synthetic.kept() else "drawn at its next use"
+        return f"{TITLES[name]}: {state}, {synthetic.path()}"
+    cifar10.check()
+    folder = paths.data_root() / cifar10.FOLDER
+    return f"{TITLES[name]}: all {len(cifar10.FILES)} files in {folder} have the right checksum"
+
+
+def _must_be_known(name: str) -> None:
+    if name not in TITLES:
+        raise DataError(f"data set {name!r} is not known: choose one of {', '.join(TITLES)}")

@@ -1,0 +1,1 @@
+"""Training: needs torch and torchvision alone."""

@@ -1,0 +1,129 @@
+"""LeNet's family on one core: the step and the evaluation in C++ of our own, compiled at first use.
+
+Batches of 10 through two small convolutions are bound by what lies between library calls: dispatch, copies, and
+kernels made for wider layers. Here a network and its batch stay in the core's cache from the pixels to the update.
+Several networks of a stack are trained one after another over the same few batches. Same numbers as Stack's to float
+rounding (tests/test_lenet.py); what is outside the family is compiled by PyTorch.
+"""
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from cnnviz.architectures import Architecture, Conv, architecture
+from cnnviz.config import RunConfig
+from cnnviz.train import native
+from cnnviz.train.stack import SATURATION_PICTURES, Stack
+
+KINDS = ("sigmoid", "tanh", "relu", "leaky_relu")  # by their number in lenet.cpp
+LANES = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8  # floats in a vector
+MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
+MOST_BATCH, MOST_UNITS = 64, 1024  # so that a network and its batch stay in the cache
+PICTURES_AT_ONCE = 1000
+
+
+def fits(configs: Sequence[RunConfig]) -> bool:
+    """Whether these runs, which share a stack, are of the family, and this machine has what it takes.
+
+    Two unpadded convolutions with 2×2 max pooling behind each, a monotone activation, plain gradient descent; a
+    processor whose vectors hold 8 or 16 floats, and a C++ compiler.
+    """
+    return (
+        torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX2")
+        and native.compiler() is not None
+        and _is_family(architecture(configs[0].model))
+        and all(
+            config.activation in KINDS
+            and (config.pooling, config.optimizer) == ("max", "sgd")
+            and not config.momentum
+            and not config.weight_decay
+            and config.batch_size <= MOST_BATCH
+            for config in configs
+        )
+    )
+
+
+def _is_family(arch: Architecture) -> bool:
+    return (
+        len(arch.convs) == len(MOST_MAPS)
+        and all(
+            conv == Conv(conv.channels, conv.kernel) and conv.channels <= most and conv.kernel <= 7
+            for conv, most in zip(arch.convs, MOST_MAPS, strict=True)
+        )
+        and max(arch.hidden, default=0) <= MOST_UNITS
+    )
+
+
+class Kernel:
+    """A stack's networks in the layout of lenet.cpp. Raises CnnvizError where it cannot be compiled."""
+
+    def __init__(self, stack: Stack, batch_size: int) -> None:
+        self.stack = stack
+        (c1, c2), dense = stack.arch.convs, stack.weights[2 * len(MOST_MAPS) :: 2]
+        widths = dense[0].shape[1], *(weight.shape[2] for weight in dense)
+        self.library = native.library(
+            "lenet.cpp",
+            C1=c1.channels,
+            K1=c1.kernel,
+            C2=c2.channels,
+            K2=c2.kernel,
+            FC=",".join(map(str, widths)),
+            BATCH=batch_size,
+            LANES=LANES,
+        )
+        pointer, number = ctypes.c_void_p, ctypes.c_long
+        self.library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]
+        self.library.judge_all.argtypes = [pointer, ctypes.c_int, *[pointer] * 4, number, pointer]
+        self.packed = torch.cat([_padded(view).flatten(1) for view in self._views()], 1)
+        assert self.packed.shape[1] == self.library.floats()
+        kinds = [KINDS.index(name) for name, start, stop in stack.groups for _ in range(start, stop)]
+        self.kinds = torch.tensor(kinds, dtype=torch.int32)
+        self.mse, self.rates = stack.mse.to(torch.uint8), stack.rates[0].contiguous()
+
+    def _views(self) -> list[Tensor]:
+        """The stack's own weights, (K, …) and in the order in which the kernel reads them."""
+        views = []
+        for name, weight in zip(self.stack.names, self.stack.weights, strict=True):
+            if name.startswith("fc"):
+                views.append(weight)
+            elif weight.dim() == 1:
+                views.append(weight.view(self.stack.size, -1))
+            elif not views:  # kernels of the first layer as they lie: (K, map, row, column, colour)
+                views.append(weight.unflatten(0, (self.stack.size, -1)).permute(0, 1, 3, 4, 2).flatten(1))
+            else:  # of the second with its maps side by side: (K, row, column, map before, map)
+                views.append(weight.unflatten(0, (self.stack.size, -1)).permute(0, 3, 4, 2, 1))
+        return views
+
+    def walk(self, images: Tensor, labels: Tensor, order: Tensor) -> None:
+        """Train on images[order], batch by batch; the steps' figures are added to the stack's totals."""
+        order = order.contiguous()
+        pointers = [each.data_ptr() for each in (self.kinds, self.mse, self.rates, images, labels, order)]
+        self.library.walk(self.packed.data_ptr(), self.stack.size, *pointers, len(order), self.stack.totals.data_ptr())
+
+    def write_back(self) -> None:
+        """Into the stack's weights, which know nothing of what was learned here until then."""
+        at = 0
+        for view in self._views():
+            padded = _padded(view).shape
+            size = padded[1:].numel()
+            view.copy_(self.packed[:, at : at + size].reshape(padded)[..., : view.shape[-1]])
+            at += size
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
+        """As Stack.evaluate, of which it leaves the saturation to Stack."""
+        figures = self.stack.evaluate(images[:SATURATION_PICTURES], labels[:SATURATION_PICTURES])
+        totals = torch.zeros(2, self.stack.size, dtype=torch.float64)
+        for start in range(0, len(images), PICTURES_AT_ONCE):
+            some, answers = images[start : start + PICTURES_AT_ONCE], labels[start : start + PICTURES_AT_ONCE]
+            pointers = [each.data_ptr() for each in (self.kinds, self.mse, some, answers)]
+            self.library.judge_all(self.packed.data_ptr(), self.stack.size, *pointers, len(some), totals.data_ptr())
+        for run, (loss, hits) in zip(figures, (totals / len(images)).T.tolist(), strict=True):
+            run |= {"loss": loss, "accuracy": hits}
+        return figures
+
+
+def _padded(view: Tensor) -> Tensor:
+    return F.pad(view, (0, -view.shape[-1] % LANES))

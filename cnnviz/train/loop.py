@@ -1,0 +1,296 @@
+"""Train one stack of networks: an EpochResult per run and epoch. Needs torch and torchvision alone.
+
+What an epoch does depends on the configurations, the weights it starts from and (seed, epoch), and on nothing else: a
+run resumed at an epoch's edge goes on as if it had never stopped, bit for bit where the stack, the threads and the
+machine are the same.
+"""
+
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cnnviz import data
+from cnnviz.architectures import architecture, initial_weights
+from cnnviz.config import RunConfig
+from cnnviz.data import Dataset
+from cnnviz.errors import CnnvizError, ConfigError
+from cnnviz.train import lenet, native
+from cnnviz.train.stack import Stack
+
+# Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
+COMPILE_FROM_STEPS = 10_000
+KERNEL_FROM_STEPS = 1_000  # LeNet's own kernel is compiled in a second or two, and saves four fifths
+PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
+REPLAYS_AHEAD = 4  # of a CUDA graph: enough to keep the device busy, and few enough that progress is true
+LOOK_UP_SECONDS = 0.25  # how often progress is told and stop requests are heard
+COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
+STEPS_AT_ONCE = 20  # between two looks at the clock; and in one CUDA graph, whose launch then costs nothing
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run sets out from."""
+
+    epoch: int  # the last complete one; -1: not even the untrained network was recorded
+    weights: Mapping[str, Tensor]
+    slots: Mapping[str, Tensor] = field(default_factory=dict)  # the optimizer's state
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One run after one epoch; epoch 0 is the untrained network."""
+
+    run: int  # index among the configurations
+    epoch: int
+    metrics: dict[str, float]  # by the names the store uses
+    weights: dict[str, Tensor] = field(repr=False)
+    slots: dict[str, Tensor] = field(repr=False)
+    seats: tuple[int, ...] = ()  # the stack that trains the next epoch: the indices of its runs, in order
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stack is, several times a second."""
+
+    phase: str  # "compiling", "training", "evaluating"
+    epoch: int
+    fraction: float  # of the epoch
+    images_per_second: float  # of each network; 0: not known yet
+
+
+def fresh_start(config: RunConfig) -> Start:
+    """The untrained network of that configuration."""
+    return Start(-1, initial_weights(architecture(config.model), config.seed))
+
+
+def stack_key(config: RunConfig, start_epoch: int) -> tuple[object, ...]:
+    """Runs may share a stack where these are equal: the same network, the same batches, the same optimizer."""
+    c = config
+    return (c.model, c.pooling, c.optimizer, c.batch_size, c.dataset, c.seed, c.limit_train, start_epoch)
+
+
+def train_stack(
+    configs: Sequence[RunConfig],
+    dataset: Dataset,
+    starts: Sequence[Start] | None = None,
+    device: str = "cpu",
+    method: str | None = None,
+    stopped: Callable[[], Collection[int]] = tuple,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[EpochResult]:
+    """Train runs that share one stack_key, each to its config.epochs.
+
+    stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. method: how steps are
+    run, "eager", "kernel", "graph" or one of COMPILED; None takes the fastest. Raises ConfigError for runs that cannot
+    share a stack.
+    """
+    starts = starts or [fresh_start(config) for config in configs]
+    keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
+    if len(keys) != 1:
+        raise ConfigError(
+            f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
+        )
+    torch.backends.cudnn.allow_tf32 = False  # float32 as it is written; recorded with every stretch
+    torch.backends.cudnn.deterministic = True
+    dataset = dataset.limited(configs[0].limit_train).to(device)
+    method = method or fastest(configs, device)
+    active = [
+        run for run, (config, start) in enumerate(zip(configs, starts, strict=True)) if start.epoch < config.epochs
+    ]
+    if not active:
+        return
+    trainer = Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, method)
+    seats = active  # whose network sits where in the stack
+    for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
+        if not active:
+            return
+        last = {run for run in active if configs[run].epochs == epoch}
+        metrics = trainer.epoch(epoch, bool(last), partial(_all_stopped, active, stopped), on_progress)
+        left_out = set(stopped())
+        active = [run for run in active if run not in left_out]
+        if metrics is None:
+            return
+        now = {run: trainer.snapshot(seats.index(run), epoch) for run in active}
+        figures = {run: metrics[seats.index(run)] for run in active}
+        active = [run for run in active if run not in last]
+        # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
+        shrinks = bool(active) and len(active) <= (len(seats) - 1 if trainer.kernel else len(seats) // 2)
+        seats = active if shrinks else seats
+        for run, state in now.items():
+            yield EpochResult(run, epoch, figures[run], dict(state.weights), dict(state.slots), tuple(seats))
+        if shrinks:
+            trainer = Trainer([configs[run] for run in active], [now[run] for run in active], dataset, device, method)
+
+
+def _all_stopped(runs: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
+    return set(runs) <= set(stopped())
+
+
+class Trainer:
+    """A stack, its data and the way its steps are run on this device."""
+
+    def __init__(
+        self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, method: str
+    ) -> None:
+        self.dataset, self.config = dataset, configs[0]
+        self.stack = Stack(
+            architecture(self.config.model),
+            configs,
+            [start.weights for start in starts],
+            [start.slots for start in starts],
+            device,
+        )
+        self.evaluate = self.stack.evaluate
+        self.kernel: lenet.Kernel | None = None
+        if method == "kernel":
+            try:
+                self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
+                self.evaluate = self.kernel.evaluate
+            except CnnvizError as error:
+                print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
+                method = "compiled"
+        self.is_cold, self.step = method in COMPILED, self.stack.step
+        if self.is_cold:
+            self.step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=COMPILED[method])
+        is_graph = method in ("graph", "compiled graph")
+        self.graph = _StepGraph(self.stack, self.step, dataset, self.config.batch_size) if is_graph else None
+        self.rate = 0.0
+
+    def snapshot(self, seat: int, epoch: int) -> Start:
+        return Start(epoch, self.stack.weights_of(seat), self.stack.slots_of(seat))
+
+    def epoch(
+        self,
+        epoch: int,
+        exact: bool,
+        abandoned: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> list[dict[str, float]] | None:
+        """Train one epoch (0: only look) and return each run's metrics; None where it was abandoned half way."""
+        began = time.perf_counter()
+        if epoch == 0:
+            on_progress(Progress("evaluating", 0, 0.0, 0.0))
+            metrics = self._probe()
+        else:
+            walked = self._walk(epoch, abandoned, on_progress)
+            if walked is None:
+                return None
+            metrics = walked
+            on_progress(Progress("evaluating", epoch, 1.0, self.rate))
+        data_set = self.dataset
+        tested = self.evaluate(data_set.test_images, data_set.test_labels)
+        for run, figures in zip(metrics, tested, strict=True):
+            run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
+        if exact or epoch == 0:
+            trained = self.evaluate(data_set.train_images, data_set.train_labels)
+            for run, figures in zip(metrics, trained, strict=True):
+                run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
+                if epoch == 0:  # before training the two are one
+                    run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
+        for run in metrics:
+            run["epoch_seconds"] = time.perf_counter() - began if epoch else 0.0
+            run["images_per_second"] = self.rate
+        return metrics
+
+    def _probe(self) -> list[dict[str, float]]:
+        """The gradient norms of the untrained network, over the first batches of epoch 1; nothing is changed."""
+        stack, size = self.stack, self.config.batch_size
+        order = data.batch_order(self.config.seed, 1, len(self.dataset.train_labels))[: PROBE_STEPS * size]
+        batches = order.to(self.stack.device).split(size)
+        stack.begin_epoch()
+        for rows in batches:
+            stack.look(self.dataset.train_images, self.dataset.train_labels, rows)
+        return stack.epoch_figures(len(order), len(batches))
+
+    def _walk(
+        self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
+    ) -> list[dict[str, float]] | None:
+        size = self.config.batch_size
+        order = data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels)).to(self.stack.device)
+        on_progress(Progress("compiling" if self.is_cold else "training", epoch, 0.0, self.rate))
+        self.stack.begin_epoch()
+        told = began = time.perf_counter()
+        done = uncounted = 0  # pictures
+        for rows in order.split(STEPS_AT_ONCE * size):
+            self.train_on(rows)
+            done += len(rows)
+            now = time.perf_counter()
+            if self.is_cold:  # the first of these steps took as long as the compiler
+                self.is_cold, told, began, uncounted = False, now, now, done
+            if now - told > LOOK_UP_SECONDS:
+                told = now
+                if abandoned():
+                    return None
+                self.rate = (done - uncounted) / (now - began)
+                on_progress(Progress("training", epoch, done / len(order), self.rate))
+        if self.kernel is not None:
+            self.kernel.write_back()
+        figures = self.stack.epoch_figures(len(order), -(-len(order) // size))
+        self.rate = (len(order) - uncounted) / max(time.perf_counter() - began, 1e-9)
+        return figures
+
+    def train_on(self, order: Tensor) -> None:
+        """STEPS_AT_ONCE steps, or fewer at an epoch's end."""
+        images, labels, size = self.dataset.train_images, self.dataset.train_labels, self.config.batch_size
+        if self.kernel is not None:
+            self.kernel.walk(images, labels, order)
+        elif self.graph is not None and len(order) == STEPS_AT_ONCE * size:
+            self.graph.walk(order)
+        else:
+            for rows in order.split(size):
+                step = self.step if len(rows) == size else self.stack.step
+                step(images, labels, rows)
+
+
+class _StepGraph:
+    """STEPS_AT_ONCE steps replayed as one CUDA graph: no launch and no wait between them."""
+
+    def __init__(self, stack: Stack, step: Callable[..., None], dataset: Dataset, batch_size: int) -> None:
+        images, labels = dataset.train_images, dataset.train_labels
+        self.order = torch.zeros(STEPS_AT_ONCE * batch_size, dtype=torch.int64, device="cuda")
+        batches, state = self.order.split(batch_size), [each.clone() for each in stack.state()]
+        self.replays: deque[torch.cuda.Event] = deque()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # warm-up: libraries choose their kernels and allocate outside of the capture
+            for rows in batches[:3]:
+                step(images, labels, rows)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            for rows in batches:
+                step(images, labels, rows)
+        for each, saved in zip(stack.state(), state, strict=True):
+            each.copy_(saved)
+
+    def walk(self, order: Tensor) -> None:
+        """Train on images[order]. Returns before the device is done."""
+        self.order.copy_(order)
+        self.graph.replay()
+        self.replays.append(torch.cuda.Event())
+        self.replays[-1].record()
+        if len(self.replays) > REPLAYS_AHEAD:
+            self.replays.popleft().synchronize()
+
+
+def fastest(configs: Sequence[RunConfig], device: str) -> str:
+    """How the steps of these runs are run. It follows from the configurations and the machine alone, so that a resumed
+    run decides alike."""
+    steps = max(config.epochs * config.steps_per_epoch for config in configs)
+    if device == "cuda":
+        return "graph"
+    if device == "cpu" and steps >= KERNEL_FROM_STEPS and lenet.fits(configs):
+        return "kernel"
+    return "compiled" if device == "cpu" and steps >= COMPILE_FROM_STEPS and has_compiler() else "eager"
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler for torch.compile on the CPU."""
+    return native.compiler() is not None or shutil.which("cl") is not None

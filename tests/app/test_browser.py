@@ -1,0 +1,62 @@
+"""The main job in a real browser: launch, watch, close, come back, look inside."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cnnviz import tracking
+from tests.helpers.screens import page_of
+
+
+def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
+    elsewhere: list[str] = []
+    page = page_of(browser, address, elsewhere)
+    page.get_by_text("No runs yet").wait_for()
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
+    page.get_by_text("1 run, one stack").wait_for()
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    epochs.fill("8")  # long enough to be seen at it on a fast machine
+    epochs.press("Tab")
+    page.get_by_role("button", name="Train", exact=True).click()
+    # the first point, without a reload
+    page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    (run,) = tracking.runs()
+    assert run.active
+    page.close()
+
+    end = time.monotonic() + 300
+    while tracking.run(run.id).active:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert tracking.run(run.id).status == "FINISHED"
+    assert tracking.run(run.id).epoch == 8
+
+    page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
+    page.get_by_text("predicted").first.wait_for()
+    assert "epoch=1" in page.url
+    page.get_by_role("button", name="test picture 7,").click()
+    page.get_by_text("test picture 7").wait_for()
+    page.get_by_text("81,302 parameters").wait_for(state="attached")
+
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (64, 48), "orange").save(picture)
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
+    page.locator("input[type=file]").set_input_files(str(picture))
+    page.get_by_text("64×48 PNG").wait_for()
+    page.get_by_text("predicted").first.wait_for()
+
+    page.goto(f"{address}/curves?runs={run.id[:8]}")
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
+    page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    page.close()
+    assert elsewhere == []
+
+
+def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: str) -> None:
+    page = page_of(browser, f"{address}/curves?runs=nothing", [])
+    page.get_by_text("click Train").first.wait_for()
+    page.get_by_role("link", name="Feature maps").wait_for()
+    page.close()

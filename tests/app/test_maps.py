@@ -1,0 +1,147 @@
+"""The Feature maps page through app.py: what the address says is what is shown, for networks of every kind."""
+
+import math
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import paths
+from tests.helpers.runs import recorded
+from tests.helpers.screens import said
+
+pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
+
+
+def page(**address: object) -> AppTest:
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    opened.switch_page("pages/feature_maps.py")
+    for name, value in address.items():
+        opened.query_params[name] = value if isinstance(value, list) else str(value)
+    return opened.run()
+
+
+def plain(opened: AppTest) -> str:
+    assert not opened.exception
+    assert not opened.error
+    return said(opened).replace("\\", "")
+
+
+def test_an_address_shows_all_that_it_names() -> None:
+    run, other = recorded(), recorded(activation="sigmoid")
+    opened = page(
+        run=run,
+        other=other,
+        epoch=1,
+        other_epoch=0,
+        picture=11,
+        layer="c3_activation",
+        channel=4,
+        cell="2.3",
+        scale="layer",
+        change=["c1.2:off", "c3.0:epoch-0", "fc5.7:other"],
+    )
+    text = plain(opened)
+    assert opened.selectbox(key="run").value == run
+    assert opened.selectbox(key="other").value == other
+    assert opened.select_slider(key="epoch").value == 1
+    assert "sigmoid cross_entropy lr 0.01 synthetic, epoch 0" in text
+    assert "c3, activation · channel 4** of lenet5x5 tanh" in text
+    assert "c3[4] at row 2, column 3: " in opened.code[0].value
+    assert "With c1 · 2 off, c3 · 0 from epoch 0, fc5 · 7 from the other network: accuracy on 1,000" in text
+    assert "Spread of c3, activation: " in text
+    assert opened.query_params["change"] == ["c1.2:off", "c3.0:epoch-0", "fc5.7:other"]
+    for name, value in {"run": run, "epoch": "1", "picture": "11", "layer": "c3_activation", "channel": "4"}.items():
+        assert opened.query_params[name] == value
+
+
+def test_a_change_moves_the_maps_behind_it_and_can_be_taken_back() -> None:
+    opened = page(run=recorded(), layer="c1_activation", channel=2)
+    assert "accuracy on" not in plain(opened)
+    opened.button(key="switch").click().run()
+    assert "With c1 · 2 off: accuracy on 1,000 test images" in plain(opened)
+    assert "Its map before it was switched off" in plain(opened)
+    assert opened.query_params["change"] == "c1.2:off"
+    opened.selectbox(key="state of c1 2").set_value("epoch-0").run()
+    assert "With c1 · 2 from epoch 0: accuracy" in plain(opened)
+    opened.button(key="switch").click().run()
+    assert "accuracy on" not in plain(opened)
+    opened.multiselect(key="change").set_value(["c3.1:off", "c3.5:off"]).run()
+    assert "With c3 · 1 off, c3 · 5 off: accuracy" in plain(opened)
+    opened.button(key="close_channel").click().run()
+    assert "channel" not in opened.query_params
+
+
+def test_what_an_address_gets_wrong_is_left_out_and_said() -> None:
+    run = recorded()
+    opened = page(
+        run=run, other="nobody", epoch=77, picture=-3, layer="c9", channel=2, change=["c1.99:off", "nonsense"]
+    )
+    text = plain(opened)
+    assert "run nobody from the address is not in this store; it is left out" in text
+    assert "c1.99:off is left out: c1 has no channel 99" in text
+    assert "nonsense is left out" in text
+    assert opened.select_slider(key="epoch").value == 2
+    assert "predicted" in text
+    assert "is not in this store; here is the newest instead" in plain(page(run="nobody"))
+
+
+@pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
+@pytest.mark.parametrize("other", ["lenet3x3", "f30"])
+def test_networks_of_any_two_kinds_stand_beside_each_other(view: str, other: str) -> None:
+    first, second = recorded("lenet5x5", 1), recorded(other, 1, activation="relu")
+    assert "predicted" in plain(page(run=first, other=second, view=view))
+    assert "predicted" in plain(page(run=second, other=first, view=view))
+
+
+@pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
+def test_a_diverged_network_is_drawn_and_named(view: str) -> None:
+    run, sound = recorded(gain=math.nan, activation="relu"), recorded(activation="relu")
+    assert "This network diverged" in plain(page(run=run, view=view, layer="c3_activation", channel=1))
+    assert "no prediction" in plain(page(run=sound, other=run, view=view))
+
+
+def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
+    opened = page(run=recorded("f30", 1, loss="mse"), layer="fc1_activation", channel=29)
+    assert "Trained with MSE" in plain(opened)
+    assert "fc1[29]: " in opened.code[0].value
+    assert "Its top 9 of 10,000 test pictures" in plain(opened)
+
+
+def test_a_new_address_replaces_all_that_was_chosen() -> None:
+    first, second = recorded(epochs=1), recorded("f30")
+    opened = page(run=first, scale="layer", layer="c1_activation", channel=1)
+    opened.switch_page("pages/curves.py").run()
+    opened.switch_page("pages/feature_maps.py")
+    opened.query_params.clear()
+    opened.query_params["run"], opened.query_params["epoch"] = second, "1"
+    opened.run()
+    assert "epoch 1" in plain(opened)
+    assert opened.selectbox(key="run").value == second
+    assert "channel" not in opened.query_params
+    assert "scale" not in opened.query_params
+
+
+def test_playing_goes_through_the_epochs_and_stops() -> None:
+    opened = page(run=recorded())
+    opened.button(key="play").click().run()
+    assert opened.session_state.playing
+    assert opened.select_slider(key="epoch").value == 0  # from the end it begins again
+    opened.button(key="play").click().run()
+    assert not opened.session_state.playing
+
+
+@pytest.mark.parametrize("order", ["random", "mistakes", "disagreements"])
+def test_the_gallery_has_every_order(order: str) -> None:
+    opened = page(run=recorded(epochs=1), other=recorded("f30", 1), order=order, **{"class": "ring"})
+    assert plain(opened)
+    assert opened.selectbox(key="order").value == order
+    assert opened.selectbox(key="class").value == "ring"
+
+
+def test_maps_on_one_scale_name_the_same_numbers() -> None:
+    run, other = recorded(activation="sigmoid"), recorded(gain=0.1, activation="sigmoid")
+    assert "times as much on the left" in plain(page(run=run, other=other))
+    for scale in ("layer", "channel"):
+        opened = page(run=run, other=other, scale=scale, before=True)
+        assert "c1** · convolution, before sigmoid" in plain(opened)
+        assert (opened.query_params["scale"], opened.query_params["before"]) == (scale, "True")

@@ -1,0 +1,186 @@
+"""Every page through app.py, with AppTest."""
+
+import io
+import math
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import paths, tracking
+from cnnviz.config import RunConfig
+from tests.helpers.runs import seed
+from tests.helpers.screens import said
+
+PAGES = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
+pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+
+
+def app(page: str | None = None) -> AppTest:
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    return opened.switch_page(page).run() if page else opened
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_no_runs_every_page_says_what_to_do(page: str) -> None:
+    opened = app(page)
+    assert not opened.exception
+    assert not opened.error
+    assert "click **Train**" in said(opened)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_odd_runs_every_page_draws(page: str) -> None:
+    seed([0.1, 0.4, 0.5], [0.1, math.nan, math.nan], [0.1, math.inf], [0.1])
+    seed([0.1, 0.2], name="**bold** <b>html</b> $x$ [link](http://x) 🙂 " + "long " * 2000)
+    tracking.schedule([RunConfig(dataset="synthetic")], "cpu")
+    opened = app(page)
+    assert not opened.exception
+    assert not opened.error
+
+
+def test_the_cost_is_said_before_the_click() -> None:
+    opened = app()
+    assert "12 runs, one stack, about" in "".join(str(each.value) for each in opened.sidebar.caption).replace("\\", "")
+    opened.sidebar.selectbox(key="launch_preset").set_value("2a").run()
+    assert "1 run, one stack, about" in "".join(str(each.value) for each in opened.sidebar.caption).replace("\\", "")
+    assert opened.sidebar.button(key="launch")
+
+
+def test_an_impossible_setting_is_one_line_and_the_app_goes_on() -> None:
+    opened = app()
+    opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
+    opened.sidebar.multiselect(key="launch_lr").set_value(["fast"]).run()
+    assert [str(each.value) for each in opened.sidebar.error] == [
+        r"'fast' is not a number such as 0\.01: take it out and type another".replace(":", r"\:")
+    ]
+    opened.sidebar.multiselect(key="launch_lr").set_value([0.5]).run()
+    assert not opened.sidebar.error
+    opened.sidebar.multiselect(key="launch_model").set_value(["c6k40"]).run()
+    assert "larger than its 32×32 input" in str(opened.sidebar.error[0].value)
+
+
+def test_a_store_from_elsewhere_is_one_line() -> None:
+    paths.home().mkdir(parents=True)
+    (paths.home() / "mlflow.db").write_text("a diary" * 1000)
+    opened = app()
+    assert not opened.exception
+    assert any("store at" in str(each.value) for each in opened.error)
+
+
+def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
+    seed([0.1, 0.4, 0.5])
+    opened = app("pages/feature_maps.py")
+    assert "predicted" in said(opened)
+    assert "fc7" in said(opened)
+    opened.number_input(key="picture").set_value(7).run()
+    assert not opened.error
+    assert opened.query_params["picture"] == "7"
+    opened.segmented_control(key="source").set_value("upload").run()
+    content = io.BytesIO()
+    Image.new("RGB", (60, 40), "green").save(content, "PNG")
+    opened.file_uploader(key="upload").upload("mine.png", content.getvalue(), "image/png").run()
+    assert "60×40 PNG" in said(opened).replace("\\", "")
+    assert "predicted" in said(opened)
+    opened.file_uploader(key="upload").upload("diary.png", b"dear diary", "image/png").run()
+    assert not opened.exception
+    assert "diary" in str(opened.error[0].value)
+
+
+def test_a_broken_checkpoint_is_one_line() -> None:
+    (run_id,) = seed([0.1, 0.4])
+    for path in (paths.home() / "artifacts" / run_id).rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-3])
+    opened = app("pages/feature_maps.py")
+    assert not opened.exception
+    assert len(opened.error) == 1
+
+
+SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_curves_say_why(section: str) -> None:
+    seed([0.1, *[0.1] * 9], [0.1, 0.4, 0.5], [0.1, math.nan], [0.1])
+    tracking.schedule([RunConfig(dataset="synthetic", model="lenet3x3", activation="relu")], "cpu")
+    opened = app("pages/curves.py")
+    opened.segmented_control(key="why").set_value(section).run()
+    assert not opened.exception
+    assert not opened.error
+    text = said(opened).replace("\\", "")
+    if section == "Findings":
+        assert "Never left chance level" in text
+        assert "would be refuted" in text
+    elif section == "What differs":
+        assert "Controlled comparisons" in text
+    elif section == "Time":
+        assert "one network: 62,006 parameters" in text
+
+
+def test_a_findings_trial_is_launched_by_its_button() -> None:
+    (run_id,) = seed([0.1] * 10)
+    opened = app("pages/curves.py")
+    button = next(each for each in opened.button if str(each.key).startswith("trial"))
+    button.click().run()
+    new = [run for run in tracking.runs() if run.id != run_id]
+    again = tracking.run(run_id)
+    assert not opened.exception
+    assert [run.status for run in new] == ["SCHEDULED"] or again.status == "SCHEDULED"
+
+
+def test_a_fork_from_the_curves() -> None:
+    (run_id,) = seed([0.1, 0.4, 0.5])
+    opened = app("pages/curves.py")
+    opened.number_input(key="curve_epoch").set_value(1).run()
+    fork = f"{run_id} 1"
+    assert opened.button(key=f"fork {fork}").disabled
+    opened.text_input(key=f"fork lr {fork}").set_value("fast").run()
+    assert "'fast' is not a number" in str(opened.error[0].value).replace("\\", "")
+    opened.text_input(key=f"fork lr {fork}").set_value("0.5").run()
+    opened.button(key=f"fork {fork}").click().run()
+    assert not opened.exception
+    (made,) = [run for run in tracking.runs() if run.parent]
+    assert (made.parent, made.first_epoch, made.config.lr, made.status) == (run_id, 1, 0.5, "SCHEDULED")
+
+
+def test_continuing_all_of_the_curves() -> None:
+    seed([0.1, 0.4, 0.5], [0.1, 0.3])
+    opened = app("pages/curves.py")
+    opened.number_input(key="more curves").set_value(7).run()
+    opened.button(key="continue curves").click().run()
+    assert not opened.error
+    assert sorted(run.config.epochs for run in tracking.runs()) == [8, 9]
+    assert {run.status for run in tracking.runs()} == {"SCHEDULED"}
+
+
+def test_every_option_of_the_curves_draws() -> None:
+    runs = seed([0.1, 0.4, 0.5], [0.1, math.nan])
+    tracking.finish(tracking.fork(runs[0], 1, {"seed": 3}, 2, "cpu"), "KILLED")
+    opened = app("pages/curves.py")
+    opened.pills(key="show").set_value(["log y", "log x", "seeds apart", "forks at 0"]).run()
+    for axis in ("Seconds", "Images"):
+        opened.segmented_control(key="axis").set_value(axis).run()
+        assert not opened.error
+    opened.selectbox(key="stroke").set_value("seed").run()
+    opened.select_slider(key="smoothing").set_value(5).run()
+    opened.multiselect(key="facets").set_value(["lr", "seed"]).run()
+    opened.pills(key="splits").set_value([]).run()
+    assert not opened.error
+    assert not opened.exception
+
+
+def test_the_address_says_what_is_shown() -> None:
+    run_ids = seed([0.1, 0.4, 0.5], [0.1, 0.3, 0.4])
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    wanted = {"runs": [run_ids[1][:8], "gone"], "measure": "Error", "axis": "Images", "epoch": "1", "facets": ["lr"]}
+    for name, value in wanted.items():
+        opened.query_params[name] = value
+    opened.switch_page("pages/curves.py").run()
+    assert opened.multiselect(key="curve_runs").value == [run_ids[1][:8]]
+    assert (opened.segmented_control(key="measure").value, opened.segmented_control(key="axis").value) == (
+        "Error",
+        "Images",
+    )
+    assert opened.multiselect(key="facets").value == ["lr"]
+    assert opened.number_input(key="curve_epoch").value == 1
+    assert "gone from the address" in said(opened)

@@ -1,0 +1,48 @@
+"""What the pages share, as far as it needs no page."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from cnnviz import tracking, ui
+from cnnviz.tracking import Segment
+from tests.helpers.runs import run
+
+
+def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def read(run_ids: list[str], metrics: list[str]) -> pd.DataFrame:
+        asked.append(list(run_ids))
+        rows = [(run_id, metric, 0, 1.0) for run_id in run_ids for metric in metrics]
+        return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+
+    monkeypatch.setattr(tracking, "history", read)
+    kept, first, second = ui._Histories(), run("a"), run("b")
+    assert kept.read("store", [first], ["x"]).run_id.tolist() == ["a"]
+    assert kept.read("store", [first, second], ["x"]).run_id.tolist() == ["a", "b"]
+    assert asked == [["a"], ["b"]]
+    kept.read("store", [replace(first, epoch=first.epoch + 1), second], ["x"])
+    kept.read("another store", [second], ["x"])
+    assert asked[2:] == [["a"], ["b"]]
+
+
+def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui._Histories, "MOST", 6)
+    kept = ui._Histories()
+    (run_id,) = tracking.schedule([run("a").config], "cpu")
+    tracking.record(run_id, 0, {"test_loss": 1.0}, [])
+    known = tracking.run(run_id)
+    for epoch in range(10):  # a later epoch takes an earlier one's place
+        assert len(kept.read("store", [replace(known, epoch=epoch)], ["test_loss", "train_loss"])) == 1
+    assert len(kept.kept) == 1
+    for number in range(10):
+        kept.read(f"store {number}", [known], ["test_loss", "train_loss"])
+    assert len(kept.kept) == 3
+
+
+def test_training_time_by_stretch() -> None:
+    segments = (Segment(0, 0.0, 240.0, "cpu", 1), Segment(20, 9e9, 90.0, "cpu", 1))
+    assert ui.stretches(replace(run("a"), epoch=40, segments=segments)) == "0 to 20: 4 min, 20 to 40: 2 min"
+    assert ui.stretches(run("a")) == ""

@@ -1,0 +1,283 @@
+"""Untrusted pictures: honest ones come through rightly, hostile ones end in one clear line."""
+
+import io
+import pickle
+import struct
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnviz.data.pictures import HOWS, MAX_BYTES, SHOWN, Picture, open_picture, prepare
+from cnnviz.errors import ConfigError, ImageError
+from tests.helpers import hostile
+from tests.helpers.hostile import encode, gif_screen, png, smooth
+
+NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def seen(data: bytes, how: str = "crop") -> np.ndarray:
+    return prepare(open_picture(data, "it"), how).pixels.numpy()
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode(Image.fromarray(NOISE)),
+        encode(Image.fromarray(NOISE), "BMP"),
+        encode(Image.fromarray(NOISE), "WEBP", lossless=True),
+        encode(Image.fromarray(NOISE).convert("RGBA")),
+    ],
+    ids=["PNG", "BMP", "lossless WebP", "opaque RGBA"],
+)
+def test_32_by_32_pixels_come_through_byte_for_byte(data: bytes, how: str) -> None:
+    result = prepare(open_picture(data, "it"), how)
+    assert np.array_equal(result.pixels.numpy(), NOISE)
+    assert np.array_equal(np.asarray(result.square), NOISE)
+    assert result.note.endswith("every pixel as it is")
+
+
+def test_a_cifar_picture_is_seen_exactly(cifar10_root: Path) -> None:
+    batch = pickle.loads((cifar10_root / "cifar-10-batches-py" / "test_batch").read_bytes(), encoding="bytes")
+    for row in batch[b"data"][:20]:
+        pixels = row.reshape(3, 32, 32).transpose(1, 2, 0)
+        assert np.array_equal(seen(encode(Image.fromarray(np.ascontiguousarray(pixels)))), pixels)
+
+
+def test_shrinking_is_the_mean_over_each_area() -> None:
+    large = np.random.default_rng(1).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    mean = large.reshape(32, 5, 32, 5, 3).mean((1, 3))
+    assert np.abs(seen(encode(Image.fromarray(large))) - mean).max() <= 1  # rounded to a byte after each direction
+
+
+def test_the_note_tells_all_that_was_done() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90° clockwise
+    picture = open_picture(encode(smooth(90, 120), "JPEG", exif=exif), "holiday.jpg")
+    assert (picture.name, picture.format, picture.size) == ("holiday.jpg", "JPEG", (120, 90))
+    assert prepare(picture).note == (
+        "120×90 JPEG, turned by its EXIF tag, centre square of 90, shrunk to 32×32 (area averaging)"
+    )
+    assert prepare(picture, "fit").note == (
+        "120×90 JPEG, turned by its EXIF tag, all of it, on a grey square of 120, shrunk to 32×32 (area averaging)"
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_undone(orientation: int) -> None:
+    undo = {
+        1: lambda x: x,
+        2: np.fliplr,
+        3: lambda x: np.rot90(x, 2),
+        4: np.flipud,
+        5: lambda x: x.transpose(1, 0, 2),
+        6: lambda x: np.rot90(x, -1),
+        7: lambda x: np.rot90(x.transpose(1, 0, 2), 2),
+        8: np.rot90,
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(seen(encode(Image.fromarray(NOISE), exif=exif)), undo[orientation](NOISE))
+
+
+def test_crop_takes_the_centre_and_fit_takes_all() -> None:
+    wide = np.zeros((32, 96, 3), np.uint8)
+    wide[:, 32:64], wide[:, 64:] = NOISE, 255
+    assert np.array_equal(seen(encode(Image.fromarray(wide))), NOISE)
+    fitted = seen(encode(Image.fromarray(wide)), "fit")
+    assert (fitted[:10] == 128).all()
+    assert (fitted[22:] == 128).all()
+    assert (fitted[10:21, :10] == 0).all()
+    assert (fitted[10:21, 22:] == 255).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 3), (1, 6000), (6000, 1), (31, 33), (640, 480)])
+@pytest.mark.parametrize("how", HOWS)
+def test_odd_sizes(width: int, height: int, how: str) -> None:
+    result = prepare(open_picture(encode(Image.new("RGB", (width, height), (200, 100, 50))), "it"), how)
+    assert result.pixels.shape == (32, 32, 3)
+    assert max(result.square.size) <= SHOWN
+    assert result.square.width == result.square.height
+    middle = result.pixels[16, 15 if width < height else 16] if how == "fit" and width != height else result.pixels
+    colours = {tuple(pixel) for pixel in middle.reshape(-1, 3).tolist()}
+    assert colours <= {(200, 100, 50), (128, 128, 128)}
+    assert (200, 100, 50) in {tuple(pixel) for pixel in result.pixels.reshape(-1, 3).tolist()}
+
+
+def test_sixteen_bits_are_scaled() -> None:
+    values = np.linspace(0, 65535, 1024).astype(np.uint16).reshape(32, 32)
+    picture = open_picture(encode(Image.fromarray(values)), "it")
+    assert picture.notes == ("16 bits scaled to 8",)
+    assert np.array_equal(np.asarray(picture.image)[..., 1], np.round(values / 257))
+
+
+def test_sixteen_bits_with_a_transparent_value() -> None:
+    rows = (b"\0" + struct.pack(">2H", 1000, 40000)) * 2
+    picture = open_picture(png(2, 2, 16, 0, rows, (b"tRNS", struct.pack(">H", 1000))), "it")
+    assert picture.image.getpixel((0, 0)) == (255, 255, 255)
+    assert picture.image.getpixel((1, 1)) == (round(40000 / 257),) * 3
+
+
+def test_transparency_is_laid_on_white() -> None:
+    image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 128), (0, 0, 32, 16))
+    for kind in ("PNG", "WEBP"):
+        picture = open_picture(encode(image, kind, **({"lossless": True} if kind == "WEBP" else {})), "it")
+        assert picture.notes == ("transparency on white",)
+        assert picture.image.getpixel((5, 5)) == (255, 127, 127)
+        assert picture.image.getpixel((5, 25)) == (255, 255, 255)
+
+
+def test_palettes_with_and_without_transparency() -> None:
+    image = smooth(32, 32).quantize(16)
+    assert np.array_equal(seen(encode(image)), np.asarray(image.convert("RGB")))
+    assert open_picture(encode(image, transparency=bytes([0] * 16)), "it").image.getextrema() == ((255, 255),) * 3
+    black = Image.new("P", (4, 4), 3)
+    black.putpalette([0] * 48)
+    assert open_picture(encode(black, "GIF", transparency=3), "it").image.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_grey_modes(mode: str) -> None:
+    image = smooth(32, 32).convert("L").convert(mode)
+    assert np.array_equal(seen(encode(image))[..., 2], np.asarray(image.convert("L")))
+
+
+def test_cmyk() -> None:
+    picture = open_picture(encode(Image.new("CMYK", (40, 40), (0, 255, 255, 0)), "JPEG", quality=100), "it")
+    assert picture.notes == ("CMYK turned to RGB",)
+    red, green, blue = picture.image.getpixel((20, 20))
+    assert red > 250
+    assert max(green, blue) < 5
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_alone(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    picture = open_picture(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options), "it")
+    assert picture.notes == ("first frame",)
+    assert picture.image.getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_broken_exif_data_costs_no_picture_and_no_warning() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a maker with a long name"
+    data = encode(smooth(40, 40), "JPEG", exif=exif)
+    start = data.index(b"Exif") + 6 + 8  # of the only directory: a count, then 12 bytes an entry
+    data = data[:start] + b"\xff\xff" + data[start + 2 :]
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        dict(Image.open(io.BytesIO(data)).getexif())
+    assert open_picture(data, "it").size == (40, 40)
+
+
+def test_a_phones_jpeg_with_two_views() -> None:
+    picture = open_picture(encode(smooth(64, 64), "MPO", save_all=True, append_images=[smooth(32, 32)]), "it")
+    assert (picture.format, picture.size, picture.notes) == ("JPEG", (64, 64), ("first frame",))
+
+
+def test_a_path_is_read_and_a_missing_one_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode(Image.fromarray(NOISE)))
+    assert open_picture(tmp_path / "a.png", "a.png").size == (32, 32)
+    with pytest.raises(ImageError, match=r"b\.png cannot be read .*choose another"):
+        open_picture(tmp_path / "b.png", "b.png")
+
+
+def test_an_unknown_way_to_prepare() -> None:
+    with pytest.raises(ConfigError, match="choose one of crop, fit"):
+        prepare(Picture("it", smooth(4, 4), "PNG"), "stretch")
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "is empty"),
+    "text": (lambda: b"dear network, what is this?", "is not a JPEG, PNG, WebP, GIF or BMP picture: save it as"),
+    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a JPEG"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a JPEG"),
+    "tiff": (lambda: encode(smooth(9, 9), "TIFF"), "is not a JPEG"),
+    "icon": (lambda: encode(smooth(16, 16), "ICO"), "is not a JPEG"),
+    "huge file": (lambda: b"\xff\xd8" + bytes(MAX_BYTES), "is larger than the 20 MB"),
+    "21 megapixels": (lambda: encode(Image.new("1", (4_200, 5_000))), "has more than the 20 megapixels"),
+    "100 megapixels": (lambda: png(10_000, 10_000, 8, 2, b""), "has more than the 20 megapixels"),
+    "10,000 megapixels": (lambda: png(100_000, 100_000, 8, 2, b""), "has more than the 20 megapixels"),
+    "largest PNG": (lambda: png(2**31 - 1, 2**31 - 1, 16, 6, b""), "has more than the 20 megapixels"),
+    "huge GIF screen": (lambda: gif_screen(65535, 65535), "has more than the 20 megapixels"),
+    "no rows": (lambda: png(32, 32, 8, 2, b""), "is damaged or cut short"),
+    "zero wide": (lambda: png(0, 32, 8, 2, b""), "is "),
+    "zlib bomb in a text": (
+        lambda: png(1, 1, 8, 2, b"\0" * 4, (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))),
+        "is damaged",
+    ),
+    "zlib garbage": (lambda: encode(smooth(32, 32)).replace(b"IDAT", b"IDAT\x00", 1), "is "),
+    "half a JPEG": (lambda: (x := encode(smooth(300, 300), "JPEG"))[: len(x) // 2], "is damaged or cut short"),
+}
+
+
+@pytest.mark.parametrize("which", HOSTILE)
+def test_hostile_files_end_in_one_line_with_the_remedy(which: str) -> None:
+    make, message = HOSTILE[which]
+    with pytest.raises(ImageError, match=f"^cat.png {message}") as caught:
+        open_picture(make(), "cat.png")
+    assert "\n" not in str(caught.value)
+    assert ": " in str(caught.value)
+
+
+def test_a_hostile_name_stays_one_short_line() -> None:
+    with pytest.raises(ImageError) as caught:
+        open_picture(b"?", "a\nb\x1b[31m\u202e" + "x" * 5000 + ".png")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+def outcome(data: bytes) -> Picture | str:
+    """The picture, or the line that refuses it; anything else fails the test."""
+    try:
+        picture = open_picture(data, "cat.png")
+    except ImageError as error:
+        return str(error)
+    for how in HOWS:
+        assert prepare(picture, how).pixels.shape == (32, 32, 3)
+    return picture
+
+
+def memory(which: str) -> float:
+    """Of this process, MB: VmRSS as it is, VmHWM at its highest since it was reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith(which))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks of memory are read as Linux tells them")
+def test_hundreds_of_hostile_files_are_shown_or_refused_in_one_line_and_300_mb() -> None:
+    count, slowest, largest = Counter[str](), (0.0, ""), (0.0, "")
+    for name, data in hostile.corpus():
+        Path("/proc/self/clear_refs").write_text("5")
+        before, began = memory("VmRSS"), time.process_time()
+        result = outcome(data)
+        slowest = max(slowest, (time.process_time() - began, name))
+        largest = max(largest, (memory("VmHWM") - before, name))
+        if isinstance(result, str):
+            assert result.startswith("cat.png "), name
+            assert "\n" not in result, name
+            assert ": " in result, name
+        assert isinstance(result, str) or "cut" not in name, f"{name} is shown though most of it is missing"
+        count["refused" if isinstance(result, str) else "shown"] += 1
+        del result
+    print(f"{count}; slowest {slowest[0]:.2f} s ({slowest[1]}); largest {largest[0]:.0f} MB ({largest[1]})")
+    assert count.total() >= 500
+    assert largest[0] < 300, largest[1]
+
+
+def test_a_cameras_48_megapixels_are_decoded_at_half_their_size() -> None:
+    picture = open_picture(encode(Image.new("RGB", (8000, 6000), "red"), "JPEG"), "it")
+    assert picture.size == (4000, 3000)
+    assert picture.notes == ("decoded at 4000×3000 instead of 8000×6000",)
+
+
+def test_every_honest_kind_is_shown() -> None:
+    for name, data in hostile.honest_files().items():
+        assert isinstance(outcome(data), Picture), name

@@ -1,0 +1,90 @@
+"""The drawn set: the same bytes everywhere, nothing but form tells the kinds apart, and form does."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from cnnviz import data
+from cnnviz.data import synthetic
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    return synthetic.draw("test", 2000)
+
+
+def test_bytes_never_change() -> None:
+    """Where this fails, either the recipe has changed (raise VERSION) or a platform draws other pictures (a fault)."""
+    digest = hashlib.sha256()
+    for split in ("train", "test"):
+        for array in synthetic.draw(split, 150):
+            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    assert digest.hexdigest() == "2cddfa5ad22b5fef718ee12418b246c0bec102de3f48d2b551e2748ac363500d"
+
+
+def test_shapes_and_balance(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = drawn
+    assert images.shape == (2000, 32, 32, 3)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert np.bincount(labels).tolist() == [200] * 10
+    assert len(np.unique(images.reshape(2000, -1), axis=0)) == 2000
+
+
+def test_classes_are_not_cifar10s() -> None:
+    assert len(set(synthetic.CLASSES)) == 10
+    assert not set(synthetic.CLASSES) & set(data.CLASSES)
+
+
+def test_fewer_pictures_are_the_first_of_more(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = synthetic.draw("test", 130)
+    assert np.array_equal(images, drawn[0][:130])
+    assert np.array_equal(labels, drawn[1][:130])
+
+
+def test_splits_differ(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    assert not (synthetic.draw("train", 100)[0] == drawn[0][:100]).all(axis=(1, 2, 3)).any()
+
+
+def test_progress_runs_to_one() -> None:
+    told: list[float] = []
+    synthetic.draw("train", 250, lambda message, fraction: told.append(fraction))
+    assert told == [0.4, 0.8, 1.0]
+
+
+def test_a_share_of_the_training_labels_is_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = synthetic.draw("train", 4000)
+    monkeypatch.setattr(synthetic, "MISTAKEN", 0.0)
+    same_images, kinds = synthetic.draw("train", 4000)
+    assert np.array_equal(images, same_images)
+    assert np.mean(labels != kinds) == pytest.approx(0.15, abs=0.02)  # 3.5 standard errors
+    assert np.bincount(kinds).tolist() == [400] * 10
+
+
+def _ridge_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy on the second half of a linear classifier fitted to the first."""
+    features = np.column_stack([features, np.ones(len(features))])
+    half, onehot = len(features) // 2, np.eye(10)[labels]
+    train = features[:half]
+    weights = np.linalg.solve(train.T @ train + 10 * np.eye(train.shape[1]), train.T @ onehot[:half])
+    return float(np.mean((features[half:] @ weights).argmax(1) == labels[half:]))
+
+
+def test_colour_tells_nothing_and_form_does(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = synthetic.draw("test", 6000)
+    scaled = images / 127.5 - 1
+    colour = np.column_stack([scaled.mean(axis=(1, 2)), scaled.std(axis=(1, 2))])
+    grey = scaled.mean(axis=3)
+    form = (grey - grey.mean(axis=(1, 2), keepdims=True)).reshape(6000, 16, 2, 16, 2).mean(axis=(2, 4))
+    assert _ridge_accuracy(colour, labels) < 0.14
+    assert _ridge_accuracy(form.reshape(6000, -1), labels) > 0.25
+
+
+@pytest.mark.parametrize("kind", synthetic.CLASSES)
+def test_kinds_cover_alike(kind: str) -> None:
+    """Each covers a like share of the picture, so that brightness does not give it away; none reaches far beyond."""
+    u, v = np.meshgrid(*[np.linspace(-1.5, 1.5, 301, dtype=np.float32)] * 2)
+    inside = synthetic.KINDS[kind](u, v) < 0
+    assert 1.2 < inside.mean() * 9 < 2.5  # area, in units squared
+    assert np.hypot(u, v)[inside].max() < 1.45

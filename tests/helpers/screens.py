@@ -1,0 +1,20 @@
+"""What a test does with a page."""
+
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+
+def said(opened: AppTest) -> str:
+    everything = [*opened.markdown, *opened.caption, *opened.info, *opened.warning, *opened.error]
+    return "\n".join(str(each.value) for each in everything)
+
+
+def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
+    """A page, noting every request that leaves this machine."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page.set_default_timeout(60_000)
+    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+    page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
+    page.goto(url)
+    return page

@@ -1,0 +1,226 @@
+"""Pictures of maps: right colours at the right place, one scale for all, texts that the font can write."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFont
+
+from cnnviz import sheet
+from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, initial_weights
+from cnnviz.data import CLASSES
+from cnnviz.errors import ConfigError
+from cnnviz.features import LayerMaps, Prediction, activations, load_network, predict
+from cnnviz.sheet import (
+    DARK,
+    LIGHT,
+    Scale,
+    Theme,
+    atlas,
+    by_channel,
+    caption,
+    colour,
+    legend,
+    mosaic,
+    png,
+    tile,
+)
+from tests.helpers.drawn import IMAGES, has, network
+
+WHITE, MAGENTA = (247, 247, 247), (255, 0, 255)
+
+
+def maps_of(values: torch.Tensor) -> LayerMaps:
+    return LayerMaps("c1", ARCHITECTURES["lenet5x5"].layers[0], values)
+
+
+def colours_of(picture: Image.Image) -> set[tuple[int, int, int]]:
+    return {pixel for _, pixel in picture.getcolors(2**24)}
+
+
+def test_signed_values_are_white_at_zero_and_symmetric() -> None:
+    scale = Scale.of([maps_of(torch.tensor([-1.0, 0.5])), maps_of(torch.tensor([0.0, 3.0]))])
+    assert scale == Scale(-3.0, 3.0, signed=True)
+    assert Scale.of([maps_of(torch.tensor([-3.0, 1.0]))]) == scale
+    low, zero, high = colour(torch.tensor([-3.0, 0.0, 3.0]), scale).tolist()
+    assert low[2] > low[0] + 50
+    assert np.abs(np.subtract(zero, WHITE)).max() <= 1
+    assert high[0] > high[2] + 50
+
+
+def test_values_that_are_not_negative_go_from_dark_to_light() -> None:
+    scale = Scale.of([maps_of(torch.tensor([0.2, 0.8]))])
+    assert scale == Scale(pytest.approx(0.2), pytest.approx(0.8), signed=False)
+    ramp = colour(torch.linspace(0.2, 0.8, 100), scale)
+    assert ramp[0].tolist() == [0x44, 0x01, 0x54]
+    assert ramp[-1].tolist() == [0xFD, 0xE7, 0x25]
+    lightness = ramp @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > 0).all()
+    assert colour(torch.tensor([-9.0, 9.0]), scale).tolist() == [ramp[0].tolist(), ramp[-1].tolist()]
+
+
+def test_zero_is_white_even_where_there_is_nothing_else() -> None:
+    assert np.abs(colour(torch.zeros(1), Scale(0.0, 0.0, signed=True))[0].astype(int) - WHITE).max() <= 1
+    assert colour(torch.zeros(1), Scale(0.0, 0.0, signed=False))[0].tolist() == [0x44, 0x01, 0x54]
+
+
+def test_what_is_not_finite_has_its_own_colour() -> None:
+    maps = maps_of(torch.tensor([math.nan, math.inf, -math.inf, 1.0, 2.0]))
+    scale = Scale.of([maps])
+    assert scale == Scale(1.0, 2.0, signed=False, finite=False)
+    colours = [tuple(c) for c in colour(maps.values, scale).tolist()]
+    assert colours[:3] == [MAGENTA] * 3
+    assert MAGENTA not in colours[3:]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.5, 0.5 + 6e-8], [-3e38, 3e38], [math.nan, math.nan]])
+def test_scales_at_the_edge_of_arithmetic(values: list[float]) -> None:
+    maps = maps_of(torch.tensor(values))
+    scale = Scale.of([maps])
+    first, second = colour(maps.values, scale).tolist()
+    assert (first == second) == (values[0] != -3e38)
+    assert np.asarray(legend(scale)).std() > 0
+
+
+def test_every_cell_of_a_tile_is_a_square_of_its_colour() -> None:
+    values = torch.randn(5, 10, 10, generator=torch.Generator().manual_seed(2))
+    scale = Scale.of([maps_of(values)])
+    grid = tile(values, scale, width=140)
+    assert grid.width <= 140
+    for channel in range(5):
+        assert has(grid, colour(values[channel], scale).repeat(6, 0).repeat(6, 1))
+    wide = tile(values, scale)
+    assert wide.width > 4 * wide.height
+
+
+@pytest.mark.parametrize(("size", "zoom"), [(28, 2), (14, 4), (5, 11), (100, 1)])
+def test_maps_of_any_size_come_out_about_as_large(size: int, zoom: int) -> None:
+    values = torch.rand(1, size, size)
+    assert tile(values, Scale(0, 1, signed=False), width=1).width == zoom * size + 2
+
+
+def test_units_are_a_strip_in_whole_tens(texts: list[str]) -> None:
+    values = torch.linspace(0, 1, 84)
+    scale = Scale.of([maps_of(values)])
+    grid = tile(values, scale, width=320)
+    assert texts == [str(number) for number in range(0, 84, 10)]
+    assert grid.width <= 320
+    found = colours_of(grid)
+    assert {tuple(pixel) for pixel in colour(values, scale).tolist()} <= found
+    texts.clear()
+    tile(torch.rand(10), scale)
+    assert texts == [str(number) for number in range(10)]
+
+
+def test_the_legend_gives_ends_and_middle_in_numbers(texts: list[str]) -> None:
+    scale = Scale(-0.5, 0.5, signed=True)
+    bar = np.asarray(legend(scale))
+    assert texts == ["-0.5", "0", "0.5"]
+    assert bar[5, [0, -1]].tolist() == colour(torch.tensor([-0.5, 0.5]), scale).tolist()
+    texts.clear()
+    legend(Scale(0.0, 0.0, signed=False, finite=False))
+    assert texts == ["0", "not finite (NaN or infinity)"]
+
+
+def test_captions() -> None:
+    logits = torch.full((2, 10), 0.0)
+    logits[0, 9] = 3.8
+    logits[1] = math.nan
+    prediction = Prediction(logits)
+    assert caption(prediction, 0, 1, CLASSES) == "predicted 9 truck (83 %), true 1 automobile: wrong"
+    assert caption(prediction, 0, 9, CLASSES) == "predicted 9 truck (83 %), true 9 truck: right"
+    assert caption(prediction, 0, None, CLASSES) == "predicted 9 truck (83 %)"
+    assert caption(prediction, 1, 0, CLASSES) == "no prediction, the logits are not finite, true 0 airplane"
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_sheet_shows_each_picture_its_caption_and_its_maps_on_one_scale(theme: Theme, texts: list[str]) -> None:
+    net = network()
+    prediction, maps = predict(net, IMAGES), activations(net, IMAGES)["c3_activation"]
+    labels = prediction.classes.clone()
+    labels[1] = (labels[1] + 1) % 10
+    page = sheet.sheet(net, IMAGES, labels, "c3_activation", theme=theme)
+    assert page.getpixel((0, 0)) == theme.paper
+    scale = Scale.of([maps])
+    for index, label in enumerate(labels.tolist()):
+        assert has(page, IMAGES[index].numpy().repeat(3, 0).repeat(3, 1))
+        assert has(page, np.asarray(tile(maps.values[index], scale, theme=theme)))
+        assert caption(prediction, index, label, CLASSES) in texts
+    assert "lenet5x5: c3, after its tanh, 16 maps of 10 by 10" in texts
+    inks = colours_of(page)
+    assert {theme.right, theme.wrong} <= inks
+    again = Image.open(io.BytesIO(png(page)))
+    assert np.array_equal(np.asarray(again), np.asarray(page))
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_every_layer_has_a_sheet_in_letters_the_font_has(model: str, texts: list[str]) -> None:
+    font = ImageFont.load_default(14)
+    missing = bytes(font.getmask("\uffff"))
+    assert bytes(font.getmask("×")) == missing  # why the sheet writes "10 by 10"
+    net = network(model, "relu")
+    for name in activations(net, IMAGES):
+        sheet.sheet(net, IMAGES[:1], torch.tensor([3]), name)
+    letters = set("".join([*texts, *ACTIVATIONS, *ARCHITECTURES, *CLASSES, "0123456789.e+-"])) - {" "}
+    assert [letter for letter in sorted(letters) if bytes(font.getmask(letter)) == missing] == []
+
+
+def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
+    arch = ARCHITECTURES["lenet5x5"]
+    weights = {name: weight * math.nan for name, weight in initial_weights(arch, seed=0).items()}
+    page = sheet.sheet(load_network(arch, "tanh", "max", weights), IMAGES, None, "c1")
+    assert texts.count("no prediction, the logits are not finite") == 3
+    assert MAGENTA in colours_of(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("c9", "no layer 'c9'"), ("s2_activation", "s2_activation is not a step of lenet5x5")]
+)
+def test_a_layer_that_is_not_there(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sheet.sheet(network(), IMAGES, None, name)
+
+
+def test_a_locked_scale_spans_every_range() -> None:
+    assert Scale.spanning([(0.1, 0.4), (0.2, 0.9)]) == Scale(0.1, 0.9, signed=False)
+    assert Scale.spanning([(0.1, 0.4), (-0.2, 0.3)], finite=False) == Scale(-0.4, 0.4, signed=True, finite=False)
+
+
+def test_scales_by_channel_are_of_one_kind() -> None:
+    values = torch.tensor([[[0.0, 2.0]], [[-1.0, 0.5]], [[math.nan, math.nan]]])
+    assert by_channel(values[:1]) == [Scale(0.0, 2.0, signed=False)]
+    assert by_channel(values) == [Scale(-2, 2, True), Scale(-1, 1, True), Scale(0, 0, True, finite=False)]
+    assert by_channel(torch.tensor([0.5, 3.0])) == [Scale(0.5, 3.0, signed=False)]
+
+
+@pytest.mark.parametrize("count", [1, 6, 32, 70])
+def test_an_atlas_holds_every_map_where_it_is_looked_for(count: int) -> None:
+    values = torch.randn(count, 3, 5, generator=torch.Generator().manual_seed(0))
+    scale = Scale(-2, 2, signed=True)
+    pixels = np.asarray(atlas(values, scale))
+    own = [Scale(-1 - index, 1 + index, signed=True) for index in range(count)]
+    each = np.asarray(atlas(values, own))
+    columns = min(count, 32)
+    for index in range(count):
+        row, column = divmod(index, columns)
+        place = slice(3 * row, 3 * row + 3), slice(5 * column, 5 * column + 5)
+        assert np.array_equal(pixels[place], colour(values[index], scale))
+        assert np.array_equal(each[place], colour(values[index], own[index]))
+
+
+def test_an_atlas_of_units_is_a_pixel_each() -> None:
+    values = torch.linspace(0, 1, 40)
+    assert atlas(values, Scale(0, 1, False)).size == (32, 2)
+    assert np.array_equal(np.asarray(atlas(values, by_channel(values)))[0], colour(values[:32], Scale(0, 1, False)))
+
+
+def test_a_mosaic_is_made_of_its_pictures() -> None:
+    pixels = np.asarray(mosaic(IMAGES.numpy()))
+    assert np.array_equal(pixels[:, 32:64], IMAGES[1].numpy())
+
+
+def test_a_fast_png_holds_the_same_pixels() -> None:
+    drawn = tile(torch.randn(6, 9, 9), Scale(-2, 2, True))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(drawn, fast=True)))), np.asarray(drawn))

@@ -1,0 +1,131 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from cnnviz.architectures import ARCHITECTURES, Architecture, Conv, architecture, build, initial_weights
+from cnnviz.errors import ConfigError
+
+PARAMETERS = {
+    "lenet5x5": {"c1": 456, "c3": 2_416, "fc5": 48_120, "fc6": 10_164, "fc7": 850},
+    "lenet3x3": {"c1": 168, "c3": 880, "fc5": 69_240, "fc6": 10_164, "fc7": 850},
+    "conv5": {
+        "c1": 168,
+        "c3": 660,
+        "c5": 2_616,
+        "c7": 10_416,
+        "c9": 41_568,
+        "fc11": 8_398_200,
+        "fc12": 10_164,
+        "fc13": 850,
+    },
+}
+NAMES = {
+    "lenet5x5": "c1 s2 c3 s4 fc5 fc6 fc7",
+    "lenet3x3": "c1 s2 c3 s4 fc5 fc6 fc7",
+    "conv5": "c1 s2 c3 s4 c5 s6 c7 s8 c9 s10 fc11 fc12 fc13",
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_layer_tables_are_the_studys(name: str) -> None:
+    arch = architecture(name)
+    assert {layer.name: layer.parameters for layer in arch.weight_layers} == PARAMETERS[name]
+    assert " ".join(layer.name for layer in arch.layers) == NAMES[name]
+
+
+def test_lenet3x3_has_81302_parameters_and_576_inputs_to_fc5() -> None:
+    assert architecture("lenet3x3").parameters == 81_302
+    assert architecture("lenet3x3").weight_shapes["fc5.weight"] == (120, 576)
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "c8k3p1-c8k3-s1-c4k5p2-s2-f30", "f50", "c5k32"])
+def test_layer_table_agrees_with_the_module(name: str) -> None:
+    arch = architecture(name)
+    module = build(arch, "tanh", arch.pooling)
+    shapes: dict[str, tuple[int, ...]] = {}
+    adds: dict[str, int] = {}
+    x = torch.zeros(1, 3, 32, 32)
+    for child_name, child in module.named_children():
+        y = child(x)
+        shapes[child_name] = tuple(y.shape[1:])
+        if isinstance(child, nn.Conv2d | nn.Linear):
+            adds[child_name] = child.weight.numel() * y[0].numel() // child.weight.shape[0]
+        x = y
+    for layer in arch.layers:
+        assert layer.output == shapes[layer.name]
+        assert layer.multiply_adds == adds.get(layer.name, 0)
+    assert arch.parameters == sum(each.numel() for each in module.parameters())
+    assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == arch.weight_shapes
+
+
+@pytest.mark.parametrize("name", ["lenet5x5", "conv5", "c8k3p1-s2-c8k3p1-s1-c4k5p2-s2-f30"])
+def test_receptive_fields_are_where_the_gradient_reaches(name: str) -> None:
+    """The pixels one cell depends on are those its gradient is not zero at; padding cuts them off at the border."""
+    arch = architecture(name)
+    module = build(arch, "sigmoid", "avg")
+    maps = [layer for layer in arch.layers if len(layer.output) == 3]
+    picture = torch.rand(1, 3, 32, 32, requires_grad=True)
+    x = picture
+    for child_name, child in module.named_children():
+        x = child(x)
+        layer = next((each for each in maps if each.name == child_name), None)
+        if layer is None:
+            continue
+        row = layer.output[1] // 2
+        (grad,) = torch.autograd.grad(x[0, :, row, row].sum(), picture, retain_graph=True)
+        touched = grad.abs().sum((0, 1, 2)).nonzero().flatten()
+        first = layer.offset + row * layer.jump
+        assert int(touched[0]) == max(first, 0)
+        assert int(touched[-1]) == min(first + layer.receptive_field, 32) - 1
+
+
+def test_an_architecture_survives_json() -> None:
+    arch = architecture("conv5")
+    assert Architecture.from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
+    with pytest.raises(ConfigError):
+        Architecture.from_dict({"name": "x"})
+
+
+def test_spelled_out_lenet_is_lenet() -> None:
+    assert architecture("c6k5-s2-c16k5-s2-f120-f84").weight_shapes == architecture("lenet5x5").weight_shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet50", "not known"),
+        ("", "not known"),
+        ("c6k33", "larger than its 32×32 input"),
+        ("c6k5-s2-c6k5-s2-c6k5-c6k5", "larger than its 1×1 input"),
+        ("c6k32-s2", "1×1 map to pool"),
+        ("s2-c6k5", "not known"),
+        ("f10-c6k5", "not known"),
+        ("c0k3", "1 to 1024 channels"),
+        ("c6k0", "kernel of at least 1×1"),
+        ("f0", "1 to 10,000 units"),
+        ("c1024k3p1-f10000", "more than the"),
+    ],
+)
+def test_impossible_architectures_say_why(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        architecture(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_initial_weights_are_pytorchs_and_leave_the_generator_alone() -> None:
+    torch.manual_seed(7)
+    expected = build(architecture("lenet5x5"), "relu", "max").state_dict()
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    weights = initial_weights(architecture("lenet5x5"), 7)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(expected[name], weights[name]) for name in expected)
+
+
+def test_layer_by_name() -> None:
+    assert architecture("lenet5x5").layer("c3").output == (16, 10, 10)
+    with pytest.raises(ConfigError, match="c1, s2, c3"):
+        architecture("lenet5x5").layer("c9")
+    assert Conv(6, 5).padding == 0

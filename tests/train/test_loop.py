@@ -1,0 +1,196 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from cnnviz import data, paths
+from cnnviz.architectures import build
+from cnnviz.config import RunConfig
+from cnnviz.data import Dataset
+from cnnviz.errors import ConfigError
+from cnnviz.train import lenet, loop
+from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
+
+TINY = RunConfig(model="c4k5-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=95)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (300, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 10, (300,), generator=generator)
+    return Dataset("synthetic", "Noise", tuple("abcdefghij"), images[:200], labels[:200], images[200:], labels[200:])
+
+
+def train(configs: list[RunConfig], dataset: Dataset, **options: object) -> list[EpochResult]:
+    return list(train_stack(configs, dataset, **options))  # type: ignore[arg-type]
+
+
+def same(one: EpochResult, other: EpochResult) -> bool:
+    return all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights) and all(
+        torch.equal(one.slots[name], other.slots[name]) for name in one.slots
+    )
+
+
+def test_an_epoch_is_a_plain_loop_over_batch_order(dataset: Dataset) -> None:
+    results = train([TINY], dataset)
+    module = build(loop.architecture(TINY.model), TINY.activation, TINY.pooling)
+    module.load_state_dict(results[0].weights)
+    optimizer = torch.optim.SGD(module.parameters(), TINY.lr)
+    images, labels = dataset.train_images[:95], dataset.train_labels[:95]
+    for epoch in (1, 2):
+        total = 0.0
+        for rows in data.batch_order(TINY.seed, epoch, 95).split(10):
+            loss = functional.cross_entropy(module(data.normalise(images[rows])), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        result = results[epoch]
+        with torch.no_grad():
+            logits = module(data.normalise(dataset.test_images))
+        assert result.metrics["train_loss"] == pytest.approx(total / 95, rel=1e-4)
+        assert result.metrics["test_loss"] == pytest.approx(
+            float(functional.cross_entropy(logits, dataset.test_labels)), rel=1e-4
+        )
+        for name, weight in module.state_dict().items():
+            assert torch.allclose(result.weights[name], weight, atol=1e-5)
+
+
+def test_every_metric_has_step_0_and_1(dataset: Dataset) -> None:
+    before, first, last = train([TINY], dataset)
+    always = {"train_loss", "test_loss", "train_accuracy", "test_accuracy", "epoch_seconds", "images_per_second"}
+    layers = {f"{kind}/{layer}" for kind in ("grad_norm", "update_ratio") for layer in ("c1", "fc3", "fc4")}
+    exact = {"train_loss_exact", "train_accuracy_exact"}
+    assert set(first.metrics) == always | layers | {"saturation/c1", "saturation/fc3"}
+    assert set(before.metrics) == set(last.metrics) == set(first.metrics) | exact
+    assert [each.epoch for each in (before, first, last)] == [0, 1, 2]
+    assert before.metrics["train_loss"] == before.metrics["train_loss_exact"]
+    assert before.metrics["epoch_seconds"] == 0 < first.metrics["epoch_seconds"]
+    assert before.metrics["grad_norm/c1"] > 0
+    assert all(isinstance(value, float) for value in first.metrics.values())
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adam", 0.0)])
+def test_resumed_is_as_if_never_stopped(dataset: Dataset, optimizer: str, momentum: float) -> None:
+    config = replace(TINY, optimizer=optimizer, momentum=momentum, lr=0.01, epochs=4)
+    configs = [config, replace(config, loss="mse")]
+    whole = {(each.run, each.epoch): each for each in train(configs, dataset)}
+    starts = [Start(2, whole[run, 2].weights, whole[run, 2].slots) for run in (0, 1)]
+    for result in train(configs, dataset, starts=starts):
+        assert same(result, whole[result.run, result.epoch])
+        assert result.epoch in (3, 4)
+
+
+def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) -> None:
+    configs = [replace(TINY, epochs=5, lr=lr) for lr in (0.01, 0.02, 0.03)] + [replace(TINY, epochs=2)]
+    whole = {(each.run, each.epoch): each for each in train(configs, dataset)}
+    assert max(epoch for run, epoch in whole if run == 3) == 2
+    stopped: set[int] = set()
+    seen: dict[tuple[int, int], EpochResult] = {}
+    for result in train_stack(configs, dataset, stopped=lambda: stopped):
+        seen[result.run, result.epoch] = result
+        if result.epoch == 1:
+            stopped.add(1)
+    assert max(epoch for run, epoch in seen if run == 1) == 1
+    for run in (0, 2):
+        assert [epoch for each, epoch in seen if each == run] == [0, 1, 2, 3, 4, 5]
+        alone = train([configs[run]], dataset)
+        for epoch in range(6):
+            # once half have left the stack is made smaller, and a sum may be rounded in another order
+            for name, weight in whole[run, epoch].weights.items():
+                assert torch.allclose(seen[run, epoch].weights[name], weight, atol=1e-6)
+                assert torch.allclose(alone[epoch].weights[name], weight, atol=1e-6)
+
+
+def test_all_stopped_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOOK_UP_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "STEPS_AT_ONCE", 1)
+    told: list[Progress] = []
+    results = train(
+        [replace(TINY, epochs=1000)],
+        dataset,
+        method="eager",
+        stopped=lambda: {0} if any(0 < each.fraction < 1 for each in told) else set(),
+        on_progress=told.append,
+    )
+    assert [each.epoch for each in results] == [0]
+
+
+def test_progress_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOOK_UP_SECONDS", 0.0)
+    told: list[Progress] = []
+    train([TINY], dataset, on_progress=told.append)
+    fractions = [each.fraction for each in told if each.epoch == 1 and each.phase == "training"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert told[-1].images_per_second > 0
+
+
+def test_runs_that_cannot_share_a_stack(dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match="cannot share a stack"):
+        train([TINY, replace(TINY, seed=1)], dataset)
+
+
+def test_a_finished_run_trains_no_more(dataset: Dataset) -> None:
+    (*_, last) = train([TINY], dataset)
+    assert train([TINY], dataset, starts=[Start(2, last.weights)]) == []
+
+
+def test_compiled_is_the_same_training(dataset: Dataset) -> None:
+    if not loop.has_compiler():
+        pytest.skip("no C++ compiler here: training is eager")
+    configs = [replace(TINY, epochs=1), replace(TINY, epochs=1, loss="mse")]
+    for compiled, eager in zip(
+        train(configs, dataset, method="compiled"), train(configs, dataset, method="eager"), strict=True
+    ):
+        for name in eager.weights:
+            assert torch.allclose(compiled.weights[name], eager.weights[name], atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.filterwarnings("ignore:Plan failed with a cudnnException")
+@pytest.mark.parametrize("method", ["eager", "graph", "compiled graph", "reduce-overhead"])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"momentum": 0.9}, {"optimizer": "adam", "lr": 0.002}, {"pooling": "avg"}, {"model": "c8k3p1-s1-c6k3-s2-f64"}],
+    ids=str,
+)
+def test_on_a_cuda_device_it_is_the_same_training(dataset: Dataset, method: str, change: dict[str, object]) -> None:
+    """Whole graphs and single steps, batches that are not full, a stack that shrinks."""
+    config = replace(TINY, limit_train=0, batch_size=4, **change)  # type: ignore[arg-type]
+    configs = [config, replace(config, loss="mse"), replace(config, activation="sigmoid", epochs=1)]
+    there = train(configs, dataset, device="cuda", method=method)
+    for ours, expected in zip(there, train(configs, dataset, method="eager"), strict=True):
+        assert (ours.run, ours.epoch) == (expected.run, expected.epoch)
+        for name in expected.weights:
+            assert torch.allclose(ours.weights[name], expected.weights[name], atol=1e-4)
+
+
+def test_the_fastest_way_follows_from_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lenet, "fits", lambda configs: True)
+    long, short = RunConfig(epochs=20), RunConfig(epochs=1, limit_train=1000)
+    assert loop.fastest([long], "cpu") == "kernel"
+    assert loop.fastest([short], "cpu") == "eager"
+    assert loop.fastest([long], "cuda") == "graph"
+    assert loop.fastest([long], "mps") == "eager"
+    monkeypatch.setattr(lenet, "fits", lambda configs: False)
+    assert loop.fastest([long], "cpu") == ("compiled" if loop.has_compiler() else "eager")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "")
+    assert loop.fastest([long], "cpu") == "eager"
+
+
+def test_the_core_runs_where_only_torch_is_installed() -> None:
+    """In a fresh process that refuses to import the rest."""
+    program = """
+import sys
+for name in ("streamlit", "mlflow", "altair", "pandas", "safetensors", "psutil"):
+    sys.modules[name] = None
+from cnnviz import data, features, lenet, models, stack, training
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
