@@ -19,10 +19,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cnnviz import features, paths, sheet
+from cnnviz import paths, sheet
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.data import synthetic
-from cnnviz.features import LayerMaps, Network
+from cnnviz.inspection.network import LayerMaps, Network, activations, load_network
 from cnnviz.sheet import Scale
 
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 def network(model: str, activation: str, seed: int) -> Network:
     arch = architecture(model)
-    return features.load_network(arch, activation, arch.pooling, initial_weights(arch, seed))
+    return load_network(arch, activation, arch.pooling, initial_weights(arch, seed))
 
 
 def compare(title: str, networks: list[Network], images: Tensor, step: str, rounds: int) -> None:
@@ -55,7 +55,7 @@ def compare(title: str, networks: list[Network], images: Tensor, step: str, roun
         for name, draw in ways.items():
             began = time.perf_counter()
             for each in networks:
-                every = features.activations(each, images[turn % len(images), None])
+                every = activations(each, images[turn % len(images), None])
                 draw([maps for maps in every.values() if step in ("", maps.name)])
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - began)

@@ -271,14 +271,15 @@ def _print_table(found: Sequence["TrackedRun"]) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from cnnviz import features, sheet, tracking
+    from cnnviz import sheet, tracking
+    from cnnviz.inspection.network import load_network, predict
 
     run = tracking.run(options.run_id)
     kept = tracking.checkpoint_epochs(run.id)
     if not kept:
         raise CnnvizError(f"{run.name} has no checkpoint yet: wait for its first epoch")
     weights = tracking.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
-    network = features.load_network(run.architecture, run.config.activation, run.config.pooling, weights)
+    network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
     layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"
     images, labels, classes = _pictures(options.images, run)
     picture = sheet.sheet(network, images, labels, layer, classes)
@@ -286,7 +287,7 @@ def _features(options: argparse.Namespace) -> None:
         options.out.write_bytes(sheet.png(picture))
     except OSError as error:
         raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
-    prediction = features.predict(network, images)
+    prediction = predict(network, images)
     for index in range(len(images)):
         label = None if labels is None else int(labels[index])
         print(f"{index}: {sheet.caption(prediction, index, label, classes)}")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cnnviz import data
 from cnnviz.errors import ConfigError
-from cnnviz.features import LayerMaps, Network, Prediction, activations
+from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations
 
 # viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, read by the colour-blind, sampled at 17 places.
 _VIRIDIS = (

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import charts, features, sheet, surgery, tracking, ui, units, views
+from cnnviz import charts, sheet, tracking, ui, views
 from cnnviz.data import Dataset
-from cnnviz.features import LayerMaps, layer_name
+from cnnviz.inspection import cells, edits
+from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name
 from cnnviz.sheet import Scale
-from cnnviz.ui_grids import cells, save_as_png, theme, tiles
+from cnnviz.ui_grids import cell_map, save_as_png, theme, tiles
 from cnnviz.ui_networks import NONE, Looked, scan
 from cnnviz.ui_pictures import Choice
 
@@ -61,12 +62,12 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         return
     others = [f"epoch-{epoch}" for epoch in tracking.checkpoint_epochs(one.run.id) if epoch != one.epoch]
     if st.session_state.get("other", NONE) != NONE:
-        others.insert(0, surgery.OTHER)
+        others.insert(0, edits.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
-    options = [AS_TRAINED, surgery.OFF, *others]
+    options = [AS_TRAINED, edits.OFF, *others]
     key = f"state of {layer} {channel}"
     st.session_state[key] = now.source if now and now.source in options else AS_TRAINED
-    words = {AS_TRAINED: AS_TRAINED, surgery.OFF: "switched off", surgery.OTHER: "from the network beside it"}
+    words = {AS_TRAINED: AS_TRAINED, edits.OFF: "switched off", edits.OTHER: "from the network beside it"}
 
     def change() -> None:
         kept = [text for text in st.session_state.change if not text.startswith(f"{layer}.{channel}:")]
@@ -84,7 +85,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
     )
 
     def toggle() -> None:
-        st.session_state[key] = AS_TRAINED if now else surgery.OFF
+        st.session_state[key] = AS_TRAINED if now else edits.OFF
         change()
 
     row.button("Restore" if now else "Switch off", key="switch", on_click=toggle, icon=":material/power_settings_new:")
@@ -99,19 +100,17 @@ def _made_of(
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """Draw a cell's making; captions and pictures, and the arithmetic in words, come back."""
     parts: list[tuple[str, Image.Image]] = []
-    off = any(
-        (each.layer, each.channel, each.source) == (maps.layer.name, channel, surgery.OFF) for each in one.changes
-    )
+    off = any((each.layer, each.channel, each.source) == (maps.layer.name, channel, edits.OFF) for each in one.changes)
     # Nothing is to be seen of a channel that is switched off, so it is shown as it was.
     network = one.trained if off else one.network
-    values = features.layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
+    values = layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
     row, column = _cell(values)
-    cell = units.explain(network, choice.pixels, maps.name, channel, row, column)
+    cell = cells.explain(network, choice.pixels, maps.name, channel, row, column)
     if values.ndim == 2:
         large, patch, kernels = st.columns([5, 3, 4])
         with large:
             st.caption(f"Its map{' before it was switched off' if off else ''}: hover for values, click a cell")
-            cells(
+            cell_map(
                 f"Channel {channel} of {maps.name}: arrow keys move, Enter chooses a cell",
                 values,
                 scale,
@@ -119,7 +118,7 @@ def _made_of(
                 key="large_map",
                 on_pick=lambda row, column: st.session_state.update(cell=f"{row}.{column}"),
             )
-        box = units.receptive_field(maps.layer, row, column)
+        box = cells.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
         framed = views.boxed(choice.pixels, box, 6)
         patch.image(framed, alt=f"The picture, framed: {box}")
@@ -150,7 +149,7 @@ def _cell(values: Tensor) -> tuple[int, int]:
     return row_and_column
 
 
-def _kernel(cell: units.Cell) -> tuple[str, Image.Image]:
+def _kernel(cell: cells.Cell) -> tuple[str, Image.Image]:
     assert cell.weights is not None
     weights = cell.weights
     if weights.shape[1:] == (1, 1) and cell.operation != "convolution":
@@ -170,7 +169,7 @@ def _kernel(cell: units.Cell) -> tuple[str, Image.Image]:
     return f"its weights, {scale.low:.3g} to {scale.high:.3g}", drawn
 
 
-def _products(cell: units.Cell) -> pd.DataFrame:
+def _products(cell: cells.Cell) -> pd.DataFrame:
     assert cell.weights is not None
     place = torch.cartesian_prod(*(torch.arange(size) for size in cell.weights.shape)).tolist()
     frame = pd.DataFrame(
@@ -236,4 +235,4 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
 def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
     if maps.values.ndim == 2:
         return image.numpy().repeat(2, 0).repeat(2, 1)
-    return np.asarray(views.boxed(image, units.receptive_field(maps.layer, *place), zoom=2))
+    return np.asarray(views.boxed(image, cells.receptive_field(maps.layer, *place), zoom=2))

@@ -66,7 +66,7 @@ def tiles(
     _tiles(key=key, data=data, on_picked_change=picked)
 
 
-def cells(
+def cell_map(
     label: str, values: Tensor, scale: Scale, cell: tuple[int, int], key: str, on_pick: Callable[[int, int], None]
 ) -> None:
     """One map (height, width), large, with the value under the pointer; a click picks a cell."""

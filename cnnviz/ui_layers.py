@@ -7,10 +7,19 @@ from functools import partial
 
 import streamlit as st
 
-from cnnviz import features, matching, sheet, ui, ui_channel, ui_networks
+from cnnviz import sheet, ui, ui_channel, ui_networks
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
-from cnnviz.features import ChannelFacts, LayerMaps
+from cnnviz.inspection import matching
+from cnnviz.inspection.network import (
+    ChannelFacts,
+    LayerMaps,
+    Prediction,
+    activations,
+    channel_facts,
+    layer_name,
+    step_names,
+)
 from cnnviz.sheet import Scale
 from cnnviz.ui_grids import remembered, theme, tiles
 from cnnviz.ui_networks import Looked
@@ -42,7 +51,7 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
     )
     remembered("before", [False, True], False)
     before = row.toggle("Values before the activation too", key="before")
-    every = [features.activations(one.network, choice.pixels[None]) for one in looked]
+    every = [activations(one.network, choice.pixels[None]) for one in looked]
     spans = [ui_networks.ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
     shown: list[list[tuple[LayerMaps, Scales]]] = [[] for _ in looked]
     later: list[Callable[[], None]] = []
@@ -67,13 +76,13 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
 
 
 def _text(one: Looked, maps: Maps, choice: Choice, classes: Sequence[str]) -> str:
-    prediction = features.Prediction(maps[one.run.architecture.layers[-1].name].values)
+    prediction = Prediction(maps[one.run.architecture.layers[-1].name].values)
     return sheet.caption(prediction, 0, choice.label, classes)
 
 
 def pairs_of(archs: list[Architecture], before: bool) -> list[Pair]:
     """The steps on show, row by row; `before`: those before an activation too."""
-    pairs: list[Pair] = [(step, None) for step in features.step_names(archs[0])]
+    pairs: list[Pair] = [(step, None) for step in step_names(archs[0])]
     if len(archs) > 1:
         pairs = matching.paired_steps(*archs)
     found = []
@@ -85,7 +94,7 @@ def pairs_of(archs: list[Architecture], before: bool) -> list[Pair]:
 
 
 def _on_show(arch: Architecture, step: str | None, before: bool) -> str | None:
-    if step is None or before or step != features.layer_name(step):
+    if step is None or before or step != layer_name(step):
         return step
     layer = arch.layer(step)
     return step if layer.kind == "pooling" or layer == arch.layers[-1] else None
@@ -114,7 +123,7 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
     values = maps.values[0]
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
-        facts = features.channel_facts(every[layer.name], one.run.config.activation)
+        facts = channel_facts(every[layer.name], one.run.config.activation)
         if one.run.config.activation not in SATURATING:  # a ReLU's zeros are how it works
             facts = [replace(fact, saturated=0.0) for fact in facts]
     chosen = st.session_state.get("channel")
@@ -142,7 +151,7 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
 
 def _words(one: Looked, step: str) -> str:
     """What a step is: "convolution, after tanh · 16×10×10"."""
-    layer = one.run.architecture.layer(features.layer_name(step))
+    layer = one.run.architecture.layer(layer_name(step))
     shape = "×".join(map(str, layer.output))
     if layer.kind == "pooling":
         return f"{one.run.config.pooling} pooling · {shape}"

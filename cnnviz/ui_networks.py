@@ -8,11 +8,12 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import features, networks, paths, surgery, tracking, ui, units
+from cnnviz import paths, tracking, ui
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
-from cnnviz.features import Network, Prediction
-from cnnviz.surgery import Change
+from cnnviz.inspection import cells, edits, recorded
+from cnnviz.inspection.edits import Change
+from cnnviz.inspection.network import Network, Prediction, each_step, predict
 from cnnviz.tracking import TrackedRun
 from cnnviz.ui_grids import remembered
 
@@ -68,8 +69,8 @@ def choose(found: list[TrackedRun]) -> list[Looked]:
     looked = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
         fixed = st.session_state.get("other_epoch", FOLLOW) if side == "other" else FOLLOW
-        at = networks.nearest_epoch(epochs, epoch if fixed == FOLLOW else int(fixed))
-        network = networks.load(each, at)
+        at = recorded.nearest_epoch(epochs, epoch if fixed == FOLLOW else int(fixed))
+        network = recorded.load(each, at)
         looked.append(Looked(side, each, at, network, network))
     return [_operated(looked), *looked[1:]]
 
@@ -141,7 +142,7 @@ def _operated(looked: list[Looked]) -> Looked:
     one = looked[0]
     arch = one.run.architecture
     options = [
-        str(Change(layer.name, channel, surgery.OFF))
+        str(Change(layer.name, channel, edits.OFF))
         for layer in arch.weight_layers[:-1]
         for channel in range(layer.output[0])
     ]
@@ -154,7 +155,7 @@ def _operated(looked: list[Looked]) -> Looked:
         st.multiselect(
             "Channels",
             options + [text for text in st.session_state.change if text not in options],
-            format_func=lambda text: surgery.parse(text).words,
+            format_func=lambda text: edits.parse(text).words,
             key="change",
             placeholder="Click a map below, or choose channels here",
         )
@@ -168,7 +169,7 @@ def _fitting(looked: list[Looked], asked: Sequence[str]) -> tuple[list[Change], 
     faults: list[str] = []
     for text in asked:
         try:
-            change = surgery.parse(text)
+            change = edits.parse(text)
             _changed(looked, [change])
             changes.append(change)
         except CnnvizError as error:
@@ -179,12 +180,12 @@ def _fitting(looked: list[Looked], asked: Sequence[str]) -> tuple[list[Change], 
 def _changed(looked: list[Looked], changes: Sequence[Change]) -> Network:
     def donor(change: Change) -> Network:
         if change.epoch is not None:
-            return networks.load(looked[0].run, change.epoch)
+            return recorded.load(looked[0].run, change.epoch)
         if len(looked) < 2:
             raise ConfigError("there is no second network to take the channel from: choose one beside the first")
         return looked[1].trained
 
-    return surgery.changed(looked[0].trained, changes, donor)
+    return edits.changed(looked[0].trained, changes, donor)
 
 
 # -- kept between reruns, within bounds ----------------------------------------------------------
@@ -210,7 +211,7 @@ def _logits(
     _network: Network,
     _images: Tensor,
 ) -> np.ndarray:
-    return features.predict(_network, _images).logits.numpy()
+    return predict(_network, _images).logits.numpy()
 
 
 def accuracies(one: Looked, pictures: Dataset) -> tuple[float, float]:
@@ -220,15 +221,15 @@ def accuracies(one: Looked, pictures: Dataset) -> tuple[float, float]:
     return float(before), float(after)
 
 
-def scan(one: Looked, pictures: Dataset, step: str) -> units.Scan:
+def scan(one: Looked, pictures: Dataset, step: str) -> cells.Scan:
     """What the channels of a step of the trained network do over the test set."""
     return _scan(one.key, step, one.trained, pictures.test_images)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _scan(key: tuple[str, str, int], step: str, _network: Network, _images: Tensor) -> units.Scan:
+def _scan(key: tuple[str, str, int], step: str, _network: Network, _images: Tensor) -> cells.Scan:
     bar = st.progress(0.0, "Showing the test pictures to the network …")
-    found = units.scan(_network, _images, step, bar.progress)
+    found = cells.scan(_network, _images, step, bar.progress)
     bar.empty()
     return found
 
@@ -245,7 +246,7 @@ def _ranges(
 ) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for epoch in kept:
-        for maps in features.each_step(networks.load(_run, epoch), _pixels[None]):
+        for maps in each_step(recorded.load(_run, epoch), _pixels[None]):
             low, high = found.get(maps.name, (maps.low, maps.high))
             found[maps.name] = min(low, maps.low), max(high, maps.high)
     return found

@@ -8,10 +8,11 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import data, gallery, paths, ui
+from cnnviz import data, paths, ui
 from cnnviz.data import Dataset
 from cnnviz.data.pictures import HOWS, Picture, Prepared, open_picture, prepare
-from cnnviz.features import Prediction
+from cnnviz.inspection import gallery
+from cnnviz.inspection.network import Prediction
 from cnnviz.ui_grids import enlarge, remembered, thumbnails, tiles
 
 SOURCES = {"test": "Test set", "upload": "Upload", "camera": "Camera"}

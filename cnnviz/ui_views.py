@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import attribution, charts, features, matching, sheet, ui, views
+from cnnviz import charts, sheet, ui, views
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
-from cnnviz.features import step_names
+from cnnviz.inspection import attribution, matching
+from cnnviz.inspection.network import activations, layer_maps, predict, step_names
 from cnnviz.sheet import Scale
 from cnnviz.ui_grids import enlarge, remembered, save_as_png, theme, tiles
 from cnnviz.ui_layers import pairs_of
@@ -36,7 +37,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         key="target",
         width=220,
     )
-    owns = [int(features.predict(one.network, choice.pixels[None]).classes[0]) for one in looked]
+    owns = [int(predict(one.network, choice.pixels[None]).classes[0]) for one in looked]
     classes = [own if target == PREDICTED else int(target) for own in owns]
     with st.spinner("Covering the picture patch by patch …"):
         found = [_attributed(one, choice, index) for one, index in zip(looked, classes, strict=True)]
@@ -132,8 +133,7 @@ def _matches(
 ) -> list[tuple[str, Image.Image]]:
     """Draw the pairs of maps; the captions and pictures come back."""
     values = [
-        features.layer_maps(one.network, choice.pixels[None], step).values[0]
-        for one, step in zip(looked, steps, strict=True)
+        layer_maps(one.network, choice.pixels[None], step).values[0] for one, step in zip(looked, steps, strict=True)
     ]
     values = [x[:, None, None] if x.ndim == 1 else x for x in values]
     scale = Scale.spanning([(float(x.min()), float(x.max())) for x in values if bool(x.isfinite().all())] or [(0, 0)])
@@ -202,7 +202,7 @@ def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> Non
     step = row.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="sheet_layer", width=220)
     some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
     names = [_counterpart(arch, one.run.architecture, step) for one in looked]
-    maps = [features.layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
+    maps = [layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
         draw = partial(sheet.sheet, one.network, some, labels, name, pictures.classes, scale=scale)
@@ -245,7 +245,7 @@ def exports(shown: list[tuple[Looked, Panel]], choice: Choice) -> None:
 def _arrays(one: Looked, pixels: Tensor) -> bytes:
     """Every step's maps by name, and the picture, as NumPy reads them."""
     file = io.BytesIO()
-    every = features.activations(one.network, pixels[None])
+    every = activations(one.network, pixels[None])
     arrays = {name: maps.values[0].numpy() for name, maps in every.items()}
     np.savez_compressed(file, allow_pickle=False, picture=pixels.numpy(), **arrays)
     return file.getvalue()

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from cnnviz import sheet
-from cnnviz.features import LayerMaps, Network
+from cnnviz.inspection.cells import Box
+from cnnviz.inspection.network import LayerMaps, Network
 from cnnviz.sheet import LIGHT, Scale, Theme
-from cnnviz.units import Box
 
 LINE = 130  # letters of a line of text
 _WRITABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "↔": "/", "·": ",", "→": ">", "…": "..."})  # for the font

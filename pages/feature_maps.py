@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz import charts, features, sheet, ui, ui_layers, ui_networks, ui_pictures, ui_views
+from cnnviz import charts, sheet, ui, ui_layers, ui_networks, ui_pictures, ui_views
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
+from cnnviz.inspection.network import predict
 from cnnviz.ui_grids import enlarge, remembered
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
@@ -36,7 +37,7 @@ def verdicts(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
 
 
 def verdict(one: Looked, choice: Choice, pictures: Dataset) -> None:
-    trained, now = (features.predict(net, choice.pixels[None]) for net in (one.trained, one.network))
+    trained, now = (predict(net, choice.pixels[None]) for net in (one.trained, one.network))
     st.caption(ui.plain(one.title))
     st.markdown(f"**{ui.plain(sheet.caption(now, 0, choice.label, pictures.classes))}**")
     if not bool(now.logits.isfinite().all()):

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from cnnviz.architectures import ARCHITECTURES, initial_weights
-from cnnviz.features import Network, load_network
+from cnnviz.inspection.network import Network, load_network
 
 IMAGES = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 

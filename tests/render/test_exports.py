@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from cnnviz.data import CLASSES
-from cnnviz.features import activations, predict
+from cnnviz.inspection.cells import Box
+from cnnviz.inspection.network import activations, predict
 from cnnviz.sheet import DARK, LIGHT, Scale, Theme, by_channel, caption, colour
-from cnnviz.units import Box
 from cnnviz.views import Panel, boxed, captioned, heat, view
 from tests.helpers.drawn import IMAGES, has, network
 

@@ -12,7 +12,7 @@ from cnnviz import sheet
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, initial_weights
 from cnnviz.data import CLASSES
 from cnnviz.errors import ConfigError
-from cnnviz.features import LayerMaps, Prediction, activations, load_network, predict
+from cnnviz.inspection.network import LayerMaps, Prediction, activations, load_network, predict
 from cnnviz.sheet import (
     DARK,
     LIGHT,

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, activations, load_network, predict, transplanted
-from cnnviz.surgery import Change, changed, parse
+from cnnviz.inspection.edits import Change, changed, parse, transplanted
+from cnnviz.inspection.network import Network, activations, load_network, predict
 
 IMAGES = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cnnviz import data
-from cnnviz.features import Prediction
+from cnnviz.inspection.network import Prediction
 
 
 def at_random(count: int, seed: int) -> Tensor:

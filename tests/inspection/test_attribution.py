@@ -8,9 +8,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from cnnviz.architectures import architecture, initial_weights
-from cnnviz.attribution import PATCH, STRIDE, grad_cam, occlusion
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, ablated, load_network, predict
+from cnnviz.inspection.attribution import PATCH, STRIDE, grad_cam, occlusion
+from cnnviz.inspection.edits import ablated
+from cnnviz.inspection.network import Network, load_network, predict
 
 IMAGES = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 

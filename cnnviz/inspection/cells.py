@@ -9,7 +9,7 @@ from torch import Tensor
 from cnnviz import data
 from cnnviz.architectures import ACTIVATION_MODULES, Layer
 from cnnviz.errors import ConfigError
-from cnnviz.features import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
+from cnnviz.inspection.network import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
 
 TOP = 9  # pictures that excite a channel most
 BINS = 128  # of a histogram; a power of two, so that its range can double

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnviz.architectures import Architecture
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, each_step, layer_maps, layer_name, step_names
+from cnnviz.inspection.network import Network, each_step, layer_maps, layer_name, step_names
 
 PICTURES = 300  # test pictures that similarity is measured on
 ALIKE = 0.4  # correlation below which two channels are not called a match

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cnnviz import data
 from cnnviz.architectures import CLASSES, IMAGE_SIZE
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, layer_name, step_names
+from cnnviz.inspection.network import Network, layer_name, step_names
 
 PATCH = 6  # pixels a side of what occlusion greys out
 STRIDE = 2  # pixels between two such patches

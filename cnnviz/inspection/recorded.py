@@ -4,7 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from cnnviz import paths, tracking
-from cnnviz.features import Network, load_network
+from cnnviz.inspection.network import Network, load_network
 from cnnviz.tracking import TrackedRun
 
 MOST_BYTES = 600_000_000  # of weights: every epoch of some hundreds of LeNets, or some seventeen of conv5's

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnnviz import units
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, ablated, activations, load_network, step_names
-from cnnviz.units import Box, explain, kernel, receptive_field, scan
+from cnnviz.inspection import cells
+from cnnviz.inspection.cells import Box, explain, kernel, receptive_field, scan
+from cnnviz.inspection.edits import ablated
+from cnnviz.inspection.network import Network, activations, load_network, step_names
 
 IMAGES = torch.randint(0, 256, (40, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -117,7 +118,7 @@ def test_a_cell_that_is_not_there_is_one_line(step: str, at: tuple[int, int, int
 
 @pytest.mark.parametrize("step", ["c1_activation", "s4", "fc6_activation", "fc7"])
 def test_a_scan_finds_the_top_pictures_and_counts_every_cell(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "BATCH", 16)  # three batches, the last one smaller
+    monkeypatch.setattr(cells, "BATCH", 16)  # three batches, the last one smaller
     net = network(activation="tanh")
     values = activations(net, IMAGES)[step].values
     flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
@@ -152,8 +153,8 @@ def test_a_scan_of_few_pictures_of_a_dead_and_a_diverged_channel() -> None:
 
 
 def test_a_scan_reads_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "BATCH", 8)
-    monkeypatch.setattr(units, "SCAN_CELLS", 20 * 6 * 28 * 28)
+    monkeypatch.setattr(cells, "BATCH", 8)
+    monkeypatch.setattr(cells, "SCAN_CELLS", 20 * 6 * 28 * 28)
     assert scan(network(), IMAGES, "c1").pictures == 20
 
 

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from cnnviz.features import Prediction
-from cnnviz.gallery import at_random, disagreements, mistakes
+from cnnviz.inspection.gallery import at_random, disagreements, mistakes
+from cnnviz.inspection.network import Prediction
 
 
 def logits(*rows: tuple[int, float]) -> Prediction:

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from cnnviz import networks, tracking
+from cnnviz import tracking
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError
+from cnnviz.inspection import recorded
 from cnnviz.tracking import TrackedRun
 
 
-def recorded(epochs: int) -> TrackedRun:
+def trained(epochs: int) -> TrackedRun:
     (run_id,) = tracking.schedule([RunConfig(model="lenet3x3", activation="relu")], "cpu")
     for epoch in range(epochs):
         tracking.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet3x3"), epoch), {})
@@ -18,32 +19,32 @@ def recorded(epochs: int) -> TrackedRun:
 
 
 def test_a_network_comes_back_and_stays() -> None:
-    run = recorded(2)
-    network = networks.load(run, 1)
+    run = trained(2)
+    network = recorded.load(run, 1)
     assert (network.arch.name, network.activation) == ("lenet3x3", "relu")
     expected = initial_weights(architecture("lenet3x3"), 1)["c3.weight"]
     assert torch.equal(network.module.get_parameter("c3.weight"), expected)
-    assert networks.load(run, 1) is network
-    assert networks.load(run, 0) is not network
+    assert recorded.load(run, 1) is network
+    assert recorded.load(run, 0) is not network
 
 
 def test_the_least_recently_used_networks_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = recorded(3)
-    monkeypatch.setattr(networks, "MOST_BYTES", 2 * 4 * run.architecture.parameters)
-    first, second = networks.load(run, 0), networks.load(run, 1)
-    assert networks.load(run, 0) is first
-    networks.load(run, 2)
-    assert networks.load(run, 0) is first
-    assert networks.load(run, 1) is not second
-    monkeypatch.setattr(networks, "MOST_BYTES", 0)
-    assert networks.load(run, 2) is networks.load(run, 2)
+    run = trained(3)
+    monkeypatch.setattr(recorded, "MOST_BYTES", 2 * 4 * run.architecture.parameters)
+    first, second = recorded.load(run, 0), recorded.load(run, 1)
+    assert recorded.load(run, 0) is first
+    recorded.load(run, 2)
+    assert recorded.load(run, 0) is first
+    assert recorded.load(run, 1) is not second
+    monkeypatch.setattr(recorded, "MOST_BYTES", 0)
+    assert recorded.load(run, 2) is recorded.load(run, 2)
 
 
 def test_an_epoch_that_was_not_kept_is_one_line() -> None:
     with pytest.raises(CheckpointError, match="no checkpoint of epoch 7; kept are: 0, 1"):
-        networks.load(recorded(2), 7)
+        recorded.load(trained(2), 7)
 
 
 @pytest.mark.parametrize(("wanted", "nearest"), [(0, 2), (2, 2), (5, 4), (99, 9)])
 def test_the_nearest_epoch_is_the_last_one_before(wanted: int, nearest: int) -> None:
-    assert networks.nearest_epoch([2, 4, 9], wanted) == nearest
+    assert recorded.nearest_epoch([2, 4, 9], wanted) == nearest

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS, initial_weights
 from cnnviz.errors import CheckpointError, ConfigError
-from cnnviz.features import (
+from cnnviz.inspection.edits import ablated
+from cnnviz.inspection.network import (
     LayerMaps,
     Network,
-    ablated,
     accuracy,
     activations,
     channel_facts,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.errors import ConfigError
-from cnnviz.features import Network, activations, load_network
-from cnnviz.matching import cka_table, correlation, linear_cka, match, matched_channels, paired_steps
+from cnnviz.inspection.matching import cka_table, correlation, linear_cka, match, matched_channels, paired_steps
+from cnnviz.inspection.network import Network, activations, load_network
 
 IMAGES = torch.randint(0, 256, (30, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 ORDER = [3, 5, 0, 1, 4, 2]

@@ -4,10 +4,8 @@ Pictures go in as a data set holds them: uint8 (N, 32, 32, 3), RGB. Nothing here
 one, so any number of threads may look into the same network at once.
 """
 
-import copy
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ BATCH = 250  # pictures at a time where there may be thousands
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
 NOTHING = 1e-6  # of the layer's largest value: what float32 rounding leaves of zero
 
-_SUFFIX = "_activation"
+SUFFIX = "_activation"
 _CAN_DIE = ("relu", "gelu", "silu")  # their slope is zero, or nearly, wherever they give zero
 
 
@@ -157,14 +155,14 @@ def step_names(arch: Architecture) -> tuple[str, ...]:
     return tuple(
         name
         for layer in arch.layers
-        for name in (layer.name, layer.name + _SUFFIX)
+        for name in (layer.name, layer.name + SUFFIX)
         if name == layer.name or (layer.kind != "pooling" and layer.name != last)
     )
 
 
 def layer_name(step: str) -> str:
     """The layer a step belongs to: "c3" of "c3_activation"."""
-    return step.removesuffix(_SUFFIX)
+    return step.removesuffix(SUFFIX)
 
 
 @torch.no_grad()
@@ -221,60 +219,6 @@ def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
             )
         )
     return tuple(facts)
-
-
-def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
-    """The network with these channels of the layer silent: zero after its activation, or after the pooling.
-
-    It shares the weights of the one it came from. Raises ConfigError for a channel that is not there, and for the
-    logits, which are the answer and not a channel.
-    """
-    found, silent = network.arch.layer(layer), sorted(set(channels))
-    steps = OrderedDict(network.module.named_children())
-    name = layer if found.kind == "pooling" else layer + _SUFFIX
-    if name not in steps:
-        raise ConfigError(f"{layer} holds the logits, which cannot be switched off: choose a layer before it")
-    _check_channels(found, silent)
-    steps[name] = nn.Sequential(steps[name], _Silence(silent))
-    return replace(network, module=nn.Sequential(steps).eval())
-
-
-@torch.no_grad()
-def transplanted(network: Network, donor: Network, layer: str, channels: Iterable[int]) -> Network:
-    """The network with the donor's kernels and biases in these channels of the layer.
-
-    It shares all other weights with the one it came from. Raises ConfigError for a channel that is not there, and where
-    the donor's kernels have another shape.
-    """
-    found, moved = network.arch.layer(layer), sorted(set(channels))
-    key = f"{layer}.weight"
-    mine, theirs = network.arch.weight_shapes.get(key), donor.arch.weight_shapes.get(key)
-    if mine is None:
-        raise ConfigError(f"{layer} has no weights to put another's in place of: choose a layer with weights")
-    if mine[1:] != theirs[1:] if theirs else True:
-        raise ConfigError(f"{layer} of {donor.arch.name} does not fit {network.arch.name}: choose a network like it")
-    for arch in (network.arch, donor.arch):
-        _check_channels(arch.layer(layer), moved)
-    steps = OrderedDict(network.module.named_children())
-    steps[layer] = copy.deepcopy(steps[layer])
-    for name in ("weight", "bias"):
-        steps[layer].get_parameter(name)[moved] = donor.module.get_parameter(f"{found.name}.{name}")[moved]
-    return replace(network, module=nn.Sequential(steps).eval())
-
-
-def _check_channels(layer: Layer, channels: Iterable[int]) -> None:
-    if wrong := [channel for channel in channels if not 0 <= channel < layer.output[0]]:
-        raise ConfigError(f"{layer.name} has no channel {wrong[0]}: choose from 0 to {layer.output[0] - 1}")
-
-
-class _Silence(nn.Module):
-    def __init__(self, channels: list[int]) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Filled and not multiplied: NaN times zero is NaN.
-        return x.index_fill(1, torch.tensor(self.channels, dtype=torch.long, device=x.device), 0.0)
 
 
 def _device(network: Network) -> torch.device:
