@@ -16,7 +16,8 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from cnnviz import charts, curves, paths, tracking
+from cnnviz import charts, paths, tracking
+from cnnviz.analysis import curves
 from cnnviz.architectures import ACTIVATIONS
 from cnnviz.charts import View
 from cnnviz.config import RunConfig, grid

@@ -16,7 +16,8 @@ from functools import partial
 import torch
 
 from benchmarks.throughput import BATCH, in_memory_loop
-from cnnviz import costs, data
+from cnnviz import data
+from cnnviz.analysis import costs
 from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 from cnnviz.train import lenet, shards

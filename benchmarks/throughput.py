@@ -26,7 +26,8 @@ from mlflow import MlflowClient
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cnnviz import costs, data, paths
+from cnnviz import data, paths
+from cnnviz.analysis import costs
 from cnnviz.architectures import architecture, build
 from cnnviz.config import RunConfig
 

@@ -9,9 +9,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from cnnviz import curves
-from cnnviz.comparison import text, words
-from cnnviz.curves import AXES, MEASURES, SPLITS, is_finite
+from cnnviz.analysis import curves
+from cnnviz.analysis.comparison import text, words
+from cnnviz.analysis.curves import AXES, MEASURES, SPLITS, is_finite
 
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values; train and test are dashed and solid

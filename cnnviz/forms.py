@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from cnnviz import data, jobs, paths, ui
+from cnnviz.analysis.findings import Finding
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
-from cnnviz.diagnosis import Finding
 from cnnviz.errors import ConfigError
 from cnnviz.tracking import TrackedRun
 from cnnviz.ui import plain, readable_errors

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, comparison, costs, diagnosis, forms, ui
-from cnnviz.diagnosis import Finding
+from cnnviz import charts, forms, ui
+from cnnviz.analysis import comparison, costs
+from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.tracking import TrackedRun
 
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
@@ -17,13 +18,13 @@ MOST_DIAGNOSED = 24  # runs
 MANY_PAIRS = 8  # from which they are folded
 
 
-def diagnose(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
+def findings_of(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
     """Each run's findings, by its id; none where there are more runs than one could read of."""
     if len(chosen) > MOST_DIAGNOSED:
         return {}
     alike: dict[tuple[str, ...], list[TrackedRun]] = {}
     for run in chosen:
-        alike.setdefault(tuple(diagnosis.metric_names(run.config)), []).append(run)
+        alike.setdefault(tuple(metric_names(run.config)), []).append(run)
     found: dict[str, list[Finding]] = {}
     for names, runs in alike.items():
         history = ui.history(runs, names)
@@ -34,7 +35,7 @@ def diagnose(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _findings(run_id: str, epoch: int, _run: TrackedRun, _history: pd.DataFrame) -> list[Finding]:
-    return diagnosis.diagnose(_run.config, _history)
+    return diagnose(_run.config, _history)
 
 
 def section(chosen: Sequence[TrackedRun]) -> None:
@@ -61,7 +62,7 @@ def section(chosen: Sequence[TrackedRun]) -> None:
 
 
 def findings(chosen: Sequence[TrackedRun]) -> None:
-    runs, found = {run.id: run for run in chosen}, diagnose(chosen)
+    runs, found = {run.id: run for run in chosen}, findings_of(chosen)
     if len(chosen) > MOST_DIAGNOSED:
         st.caption(f"Findings are told of up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, curves, forms, ui, ui_reasons, wording
+from cnnviz import charts, forms, ui, ui_reasons, wording
+from cnnviz.analysis import curves
+from cnnviz.analysis.comparison import PARAMETERS, text
+from cnnviz.analysis.curves import AXES, MEASURES, SPLITS
+from cnnviz.analysis.findings import Finding
 from cnnviz.charts import View
-from cnnviz.comparison import PARAMETERS, text
-from cnnviz.curves import AXES, MEASURES, SPLITS
-from cnnviz.diagnosis import Finding
 from cnnviz.tracking import TrackedRun
 
 BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
@@ -102,7 +103,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
     lines = frame if "seeds apart" in shown else curves.collapse(frame)
     colours = ui.hues(view.colour, chosen)
-    found = ui_reasons.diagnose(chosen) if "findings" in shown else {}
+    found = ui_reasons.findings_of(chosen) if "findings" in shown else {}
     stretches = curves.stretches(frame, chosen)
     made = charts.panels(lines, view, colours, stretches, marked(found))
     if not made:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, curves, forms, jobs, tracking, ui, wording
+from cnnviz import charts, forms, jobs, tracking, ui, wording
+from cnnviz.analysis import curves
 from cnnviz.charts import View
 from cnnviz.jobs import WorkerStatus
 from cnnviz.tracking import TrackedRun

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cnnviz import charts, curves
+from cnnviz import charts
+from cnnviz.analysis import curves
 from cnnviz.charts import View
 from tests.helpers.runs import history, lines, run
 

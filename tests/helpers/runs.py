@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from cnnviz import curves, tracking
+from cnnviz import tracking
+from cnnviz.analysis import curves
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig, grid
 from cnnviz.tracking import Segment, TrackedRun

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cnnviz import comparison
-from cnnviz.comparison import Repeats
+from cnnviz.analysis import comparison
+from cnnviz.analysis.comparison import Repeats
 from cnnviz.config import PRESETS, RunConfig
 from cnnviz.tracking import TrackedRun
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnnviz import costs
+from cnnviz.analysis import costs
 from cnnviz.architectures import ARCHITECTURES, build
 from cnnviz.config import RunConfig
 from cnnviz.tracking import Segment, TrackedRun

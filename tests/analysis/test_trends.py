@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnnviz import trends
+from cnnviz.analysis import trends
 
 
 def line(values: object) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Write the histories in this folder anew from the store in CNNVIZ_HOME: python tests/histories/record.py
+"""Write the histories in this folder anew from the store in CNNVIZ_HOME: python tests/analysis/histories/record.py
 
 One JSON file a run, five significant digits, metric by epoch. They are the study's grid 1a as it was trained: CIFAR-10,
 LeNet, SGD, batches of 10, 20 epochs, and tanh with cross-entropy at 0.001 taken on to 40.
@@ -9,11 +9,12 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from cnnviz import diagnosis, tracking
+from cnnviz import tracking
+from cnnviz.analysis.findings import metric_names
 
 for run in tracking.runs():
     config = run.config
-    history = tracking.history([run.id], diagnosis.metric_names(config))
+    history = tracking.history([run.id], metric_names(config))
     lines = {
         metric: {int(epoch): float(f"{value:.5g}") for epoch, value in zip(line.epoch, line.value, strict=True)}
         for metric, line in history.groupby("metric")

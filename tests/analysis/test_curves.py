@@ -4,7 +4,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cnnviz import curves
+from cnnviz.analysis import curves
 from tests.helpers.runs import history, lines, run
 
 

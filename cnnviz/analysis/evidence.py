@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cnnviz import trends
+from cnnviz.analysis import trends
 from cnnviz.architectures import CLASSES, architecture
 from cnnviz.config import RunConfig
 

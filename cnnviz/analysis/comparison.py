@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from cnnviz.analysis.evidence import TEST_PICTURES
 from cnnviz.config import RunConfig
 from cnnviz.errors import ConfigError
-from cnnviz.evidence import TEST_PICTURES
 from cnnviz.tracking import TrackedRun
 
 PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs is how far a run is, not what it is

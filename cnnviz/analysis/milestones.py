@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from cnnviz import trends
-from cnnviz.evidence import (
+from cnnviz.analysis import trends
+from cnnviz.analysis.evidence import (
     CHANCE,
     ENOUGH,
     SIGMAS,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cnnviz.comparison import PARAMETERS, differing
+from cnnviz.analysis.comparison import PARAMETERS, differing
 from cnnviz.tracking import TrackedRun
 
 SPLITS = ("train", "test")

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnnviz import diagnosis
+from cnnviz.analysis.findings import KINDS, RISING, Finding, diagnose, metric_names
 from cnnviz.config import RunConfig
-from cnnviz.diagnosis import Finding, diagnose
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 BASE = RunConfig(lr=0.01)
@@ -45,7 +44,7 @@ def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
     severities = [finding.severity for finding in findings]
     assert severities == sorted(severities)  # "alarm" before "note"
     for finding in findings:
-        assert finding.kind in diagnosis.KINDS
+        assert finding.kind in KINDS
         assert finding.title
         assert finding.refutes.endswith(".")
         assert any(letter.isdigit() for letter in finding.sentence)
@@ -111,7 +110,7 @@ def test_overfitting_begins_where_the_test_loss_turns() -> None:
     assert finding.epoch is not None
     assert 10 <= finding.epoch <= 13
     assert 0.03 < finding.evidence["rise"] < 0.08
-    assert finding.evidence["certainty"] > 1.2 * diagnosis.RISING  # not a close call
+    assert finding.evidence["certainty"] > 1.2 * RISING  # not a close call
     # the accuracy goes on rising while the loss does
     assert finding.evidence["test_accuracy"] > finding.evidence["test_accuracy_then"]
     assert "did not fall" in finding.sentence
@@ -186,10 +185,10 @@ def test_any_part_of_a_history_will_do(path: Path) -> None:
 
 def test_metric_names_are_what_it_reads() -> None:
     config, history = recorded("sigmoid-mse-0.1")
-    names = diagnosis.metric_names(config)
+    names = metric_names(config)
     assert {"train_loss", "test_accuracy", "grad_norm/c1", "update_ratio/fc7", "saturation/fc6"} <= set(names)
     assert diagnose(config, history[history.metric.isin(names)]) == diagnose(config, history)
-    assert "grad_norm/fc13" in diagnosis.metric_names(RunConfig(model="conv5"))
+    assert "grad_norm/fc13" in metric_names(RunConfig(model="conv5"))
 
 
 # -- overfitting -----------------------------------------------------------------------------------

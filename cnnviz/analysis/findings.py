@@ -1,6 +1,6 @@
 """A run's history → findings: what its curves say, with the figures that say it and what would refute them.
 
-Plain robust statistics (cnnviz.trends) over a run's lines (cnnviz.evidence), so that one spike decides nothing. Every
+Plain robust statistics (cnnviz.analysis.trends) over a run's lines (cnnviz.analysis.evidence), so that one spike decides nothing. Every
 threshold is a named constant with its reason.
 """
 
@@ -9,10 +9,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from cnnviz import progress, trends
-from cnnviz.architectures import architecture
-from cnnviz.config import RunConfig
-from cnnviz.evidence import (
+from cnnviz.analysis import milestones, trends
+from cnnviz.analysis.evidence import (
     BOUNCE,
     CHANCE,
     CHANCE_NOISE,
@@ -36,6 +34,8 @@ from cnnviz.evidence import (
     percent,
     try_more,
 )
+from cnnviz.architectures import architecture
+from cnnviz.config import RunConfig
 
 KINDS = (
     *("diverged", "lr_too_high", "chance_level", "vanishing_gradients", "dead_relus", "overfitting"),
@@ -384,7 +384,7 @@ _FINDERS: tuple[Callable[[RunLines], Finding | None], ...] = (
     _dead_relus,
     _overfitting,
     _saturated_units,
-    progress.slow_start,
-    progress.still_improving,
-    progress.converged,
+    milestones.slow_start,
+    milestones.still_improving,
+    milestones.converged,
 )

@@ -1,0 +1,1 @@
+"""Runs' histories: lines, findings, comparisons, costs."""
