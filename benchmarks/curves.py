@@ -16,11 +16,12 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from cnnviz import charts, paths, tracking
+from cnnviz import paths, tracking
 from cnnviz.analysis import curves
 from cnnviz.architectures import ACTIVATIONS
-from cnnviz.charts import View
 from cnnviz.config import RunConfig, grid
+from cnnviz.render import curve_charts
+from cnnviz.render.curve_charts import View
 from cnnviz.tracking import Segment, TrackedRun
 
 LAYERS = ("c1", "c3", "fc5", "fc6", "fc7")
@@ -64,7 +65,7 @@ def chart(found: Sequence[TrackedRun], chosen: Sequence[TrackedRun]) -> list[dic
     history = tracking.history([run.id for run in chosen], curves.metrics("Loss"))
     frame = curves.lines(history, chosen, {run.id: run for run in found})
     view = View(facets=("activation", "loss"))
-    return [panel.chart.to_dict() for panel in charts.panels(frame, view, charts.hues(frame.lr))]
+    return [panel.chart.to_dict() for panel in curve_charts.panels(frame, view, curve_charts.hues(frame.lr))]
 
 
 def page(address: Sequence[str]) -> Any:

@@ -19,11 +19,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cnnviz import paths, sheet
+from cnnviz import paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.data import synthetic
 from cnnviz.inspection.network import LayerMaps, Network, activations, load_network
-from cnnviz.sheet import Scale
+from cnnviz.render.colours import Scale
+from cnnviz.render.exports import png
+from cnnviz.render.maps import atlas, legend
 
 
 def main() -> None:
@@ -69,8 +71,8 @@ def ours(layers: list[LayerMaps]) -> list[bytes]:
     made = []
     for maps in layers:
         scale = Scale.of([maps])
-        made.append(sheet.png(sheet.atlas(maps.values[0], scale), fast=True))
-        made.append(sheet.png(sheet.legend(scale), fast=True))
+        made.append(png(atlas(maps.values[0], scale), fast=True))
+        made.append(png(legend(scale), fast=True))
     return made
 
 

@@ -271,8 +271,10 @@ def _print_table(found: Sequence["TrackedRun"]) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from cnnviz import sheet, tracking
+    from cnnviz import tracking
     from cnnviz.inspection.network import load_network, predict
+    from cnnviz.render.exports import png
+    from cnnviz.render.maps import caption, sheet
 
     run = tracking.run(options.run_id)
     kept = tracking.checkpoint_epochs(run.id)
@@ -282,15 +284,15 @@ def _features(options: argparse.Namespace) -> None:
     network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
     layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"
     images, labels, classes = _pictures(options.images, run)
-    picture = sheet.sheet(network, images, labels, layer, classes)
+    picture = sheet(network, images, labels, layer, classes)
     try:
-        options.out.write_bytes(sheet.png(picture))
+        options.out.write_bytes(png(picture))
     except OSError as error:
         raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
     prediction = predict(network, images)
     for index in range(len(images)):
         label = None if labels is None else int(labels[index])
-        print(f"{index}: {sheet.caption(prediction, index, label, classes)}")
+        print(f"{index}: {caption(prediction, index, label, classes)}")
     print(f"{layer} of {run.name}, {picture.width}×{picture.height} pixels: {options.out}")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, jobs, paths, tracking, wording
+from cnnviz import jobs, paths, tracking, wording
 from cnnviz.errors import CnnvizError
+from cnnviz.render import curve_charts
 from cnnviz.tracking import TrackedRun
 
 STATUS = {
@@ -122,7 +123,7 @@ def history(found: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame
 def hues(parameter: str, found: Sequence[TrackedRun]) -> dict[str, str]:
     """The colours of a parameter's values among these runs: the same on every page, as long as the store only grows."""
     known = [vars(run.config)[parameter] for run in reversed(runs())]
-    return charts.hues([vars(run.config)[parameter] for run in found], known)
+    return curve_charts.hues([vars(run.config)[parameter] for run in found], known)
 
 
 def stretches(run: TrackedRun) -> str:

@@ -10,11 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import charts, sheet, tracking, ui, views
+from cnnviz import tracking, ui
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, edits
 from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name
-from cnnviz.sheet import Scale
+from cnnviz.render import network_charts
+from cnnviz.render.colours import Scale, colour
+from cnnviz.render.exports import captioned
+from cnnviz.render.maps import boxed, legend, mosaic, tile
 from cnnviz.ui_grids import cell_map, save_as_png, theme, tiles
 from cnnviz.ui_networks import NONE, Looked, scan
 from cnnviz.ui_pictures import Choice
@@ -41,7 +44,7 @@ def detail(
             drawn = [*parts, *_over_the_test_set(one, maps, channel, pictures)]
             title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
             name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
-            save_as_png("Save as PNG", partial(views.captioned, title, drawn, words), name, key="save channel")
+            save_as_png("Save as PNG", partial(captioned, title, drawn, words), name, key="save channel")
 
     return rest
 
@@ -120,9 +123,9 @@ def _made_of(
             )
         box = cells.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
-        framed = views.boxed(choice.pixels, box, 6)
+        framed = boxed(choice.pixels, box, 6)
         patch.image(framed, alt=f"The picture, framed: {box}")
-        large_map = Image.fromarray(sheet.colour(values, scale)).resize((192, 192), Image.Resampling.NEAREST)
+        large_map = Image.fromarray(colour(values, scale)).resize((192, 192), Image.Resampling.NEAREST)
         parts += [(f"its map, {scale.low:.3g} to {scale.high:.3g}", large_map), ("what the cell sees", framed)]
     else:
         kernels = st.container()
@@ -163,9 +166,9 @@ def _kernel(cell: cells.Cell) -> tuple[str, Image.Image]:
     largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
     scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
     colours = theme()
-    drawn = sheet.tile(values, scale, 330 if cell.operation == "convolution" else 620, colours)
+    drawn = tile(values, scale, 330 if cell.operation == "convolution" else 620, colours)
     st.image(drawn, alt="Its weights")
-    st.image(sheet.legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
+    st.image(legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
     return f"its weights, {scale.low:.3g} to {scale.high:.3g}", drawn
 
 
@@ -206,7 +209,7 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
         ]
         tiles(
             "Top pictures",
-            sheet.mosaic(np.stack(framed)),
+            mosaic(np.stack(framed)),
             (64, 64),
             1,
             [
@@ -223,7 +226,7 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
             st.warning(f"Dead: zero in every cell of {every}.")
     with histogram:
         st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
-        drawn = charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
+        drawn = network_charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
         st.altair_chart(drawn, width="stretch", key="distribution")
     peaks = found.peaks[channel].tolist()
     return [
@@ -235,4 +238,4 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
 def _framed(image: Tensor, maps: LayerMaps, place: list[int]) -> np.ndarray:
     if maps.values.ndim == 2:
         return image.numpy().repeat(2, 0).repeat(2, 1)
-    return np.asarray(views.boxed(image, cells.receptive_field(maps.layer, *place), zoom=2))
+    return np.asarray(boxed(image, cells.receptive_field(maps.layer, *place), zoom=2))

@@ -10,8 +10,10 @@ import streamlit as st
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import sheet, ui
-from cnnviz.sheet import Scale, Theme
+from cnnviz import ui
+from cnnviz.render.colours import DARK, LIGHT, Scale, Theme
+from cnnviz.render.exports import png
+from cnnviz.render.maps import ATLAS_COLUMNS, atlas, mosaic
 
 T = TypeVar("T")
 _FOLDER = Path(__file__).with_name("components")
@@ -55,7 +57,7 @@ def tiles(
     data = {
         "label": label,
         "src": _address(pictures),
-        "columns": sheet.ATLAS_COLUMNS,
+        "columns": ATLAS_COLUMNS,
         "width": size[0],
         "height": size[1],
         "zoom": zoom,
@@ -79,7 +81,7 @@ def cell_map(
 
     data = {
         "label": label,
-        "src": _address(sheet.atlas(values[None], scale)),
+        "src": _address(atlas(values[None], scale)),
         "rows": rows,
         "columns": columns,
         "zoom": max(2, round(320 / max(rows, columns))),
@@ -92,7 +94,7 @@ def cell_map(
 
 def thumbnails(pixels: Tensor) -> Image.Image:
     """uint8 (N, 32, 32, 3) pictures as tiles() takes them."""
-    return sheet.mosaic(pixels.cpu().numpy())
+    return mosaic(pixels.cpu().numpy())
 
 
 def enlarge(pixels: Tensor, zoom: int) -> np.ndarray:
@@ -104,7 +106,7 @@ def save_as_png(label: str, make: Callable[[], Image.Image], name: str, key: str
     """A button that saves a picture, which is made only when it is asked for."""
     st.download_button(
         label,
-        lambda: sheet.png(make()),
+        lambda: png(make()),
         f"{name}.png",
         "image/png",
         on_click="ignore",
@@ -115,11 +117,11 @@ def save_as_png(label: str, make: Callable[[], Image.Image], name: str, key: str
 
 def theme() -> Theme:
     """The colours that suit what the browser shows."""
-    return sheet.DARK if ui.is_dark() else sheet.LIGHT
+    return DARK if ui.is_dark() else LIGHT
 
 
 def _address(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(sheet.png(image, fast=True)).decode()
+    return "data:image/png;base64," + base64.b64encode(png(image, fast=True)).decode()
 
 
 def remembered(name: str, options: Sequence[T], default: T) -> T:

@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from cnnviz import sheet, ui, ui_channel, ui_networks
+from cnnviz import ui, ui_channel, ui_networks
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import matching
@@ -20,11 +20,12 @@ from cnnviz.inspection.network import (
     layer_name,
     step_names,
 )
-from cnnviz.sheet import Scale
+from cnnviz.render.colours import Scale, by_channel
+from cnnviz.render.exports import NetworkPanel
+from cnnviz.render.maps import FEW, MAP_SIDE, UNIT_SIDE, atlas, caption, legend
 from cnnviz.ui_grids import remembered, theme, tiles
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
-from cnnviz.views import Panel
 
 SCALES = {
     "locked": "locked over networks and epochs",
@@ -37,7 +38,7 @@ Maps = dict[str, LayerMaps]
 Pair = tuple[str | None, str | None]
 
 
-def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[Looked, Panel]]:
+def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[Looked, NetworkPanel]]:
     """Draw them; what is on show comes back, to be exported."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     remembered("scale", list(SCALES), "locked")
@@ -69,7 +70,7 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
         finish()
     texts = [_text(one, maps, choice, pictures.classes) for one, maps in zip(looked, every, strict=True)]
     panels = [
-        Panel(f"{one.title}, {choice.name}", choice.pixels, text, kept)
+        NetworkPanel(f"{one.title}, {choice.name}", choice.pixels, text, kept)
         for one, text, kept in zip(looked, texts, shown, strict=True)
     ]
     return list(zip(looked, panels, strict=True))
@@ -77,7 +78,7 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
 
 def _text(one: Looked, maps: Maps, choice: Choice, classes: Sequence[str]) -> str:
     prediction = Prediction(maps[one.run.architecture.layers[-1].name].values)
-    return sheet.caption(prediction, 0, choice.label, classes)
+    return caption(prediction, 0, choice.label, classes)
 
 
 def pairs_of(archs: list[Architecture], before: bool) -> list[Pair]:
@@ -105,7 +106,7 @@ def _scales(
 ) -> list[Scales | None]:
     here = [None if step is None else maps[step] for step, maps in zip(pair, every, strict=False)]
     if mode == "channel":
-        return [None if maps is None else sheet.by_channel(maps.values[0]) for maps in here]
+        return [None if maps is None else by_channel(maps.values[0]) for maps in here]
     if mode == "layer":
         return [None if maps is None else Scale.of([maps]) for maps in here]
     # The maps on show belong to it too: a changed channel may drive them beyond what training ever did.
@@ -130,22 +131,22 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
     here = chosen is not None and (st.session_state.get("of"), st.session_state.get("layer")) == (one.side, step)
     if values.ndim == 3:
         size = (values.shape[2], values.shape[1])
-        zoom = max(1, round(sheet.MAP_SIDE / max(size)))
+        zoom = max(1, round(MAP_SIDE / max(size)))
     else:
-        size, zoom = (1, 1), 2 * sheet.UNIT_SIDE if len(values) <= sheet.FEW else sheet.UNIT_SIDE
+        size, zoom = (1, 1), 2 * UNIT_SIDE if len(values) <= FEW else UNIT_SIDE
     tiles(
         f"{'Maps' if values.ndim == 3 else 'Units'} of {step} of {one.title}",
-        sheet.atlas(values, scale),
+        atlas(values, scale),
         size,
         zoom,
         _items(maps, facts, classes if layer == arch.layers[-1] else ()),
         key=f"maps {one.side} {step}",
         on_pick=partial(_pick, one.side, step),
         selected=int(chosen) if here and chosen is not None else None,
-        dense=values.ndim == 1 and len(values) > sheet.FEW,
+        dense=values.ndim == 1 and len(values) > FEW,
     )
     if isinstance(scale, Scale):
-        st.image(sheet.legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
+        st.image(legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
     _sentence(facts)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, forms, ui
+from cnnviz import forms, ui
 from cnnviz.analysis import comparison, costs
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
+from cnnviz.render import curve_charts
 from cnnviz.tracking import TrackedRun
 
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
@@ -81,17 +82,17 @@ def gradient_flow(chosen: Sequence[TrackedRun]) -> None:
     )
     runs = [by_id[key] for key in keys]
     layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
-    wanted = [f"{kind}/{name}" for kind in charts.FLOWS for name in sorted(set().union(*layers.values()))]
+    wanted = [f"{kind}/{name}" for kind in curve_charts.FLOWS for name in sorted(set().union(*layers.values()))]
     if not runs:
         return
     history = ui.history(runs, wanted)
-    flows = {kind: charts.flow(history, kind, layers) for kind in charts.FLOWS}
+    flows = {kind: curve_charts.flow(history, kind, layers) for kind in curve_charts.FLOWS}
     for run in runs:
         st.markdown(f"**{ui.plain(ui.label(run))}**")
         row = st.container(horizontal=True)
         for kind, made in flows.items():
             with row.container(width=FLOW_WIDTH):
-                st.caption(charts.FLOWS[kind][1])
+                st.caption(curve_charts.FLOWS[kind][1])
                 if run.id in made:
                     st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}")
                 else:

@@ -9,17 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import charts, sheet, ui, views
+from cnnviz import ui
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import attribution, matching
 from cnnviz.inspection.network import activations, layer_maps, predict, step_names
-from cnnviz.sheet import Scale
+from cnnviz.render import network_charts
+from cnnviz.render.colours import Scale, colour
+from cnnviz.render.exports import NetworkPanel, captioned, view
+from cnnviz.render.maps import heat, legend, mosaic, sheet
 from cnnviz.ui_grids import enlarge, remembered, save_as_png, theme, tiles
 from cnnviz.ui_layers import pairs_of
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
-from cnnviz.views import Panel
 
 PREDICTED = "predicted"
 CAM, OCCLUSION = "Grad-CAM", "Occlusion"
@@ -47,7 +49,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         zoom = 4 if len(looked) > 1 else 7
         parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
         for what, values in results.items():
-            drawn = views.heat(choice.pixels, values, scales[what], 32 * zoom)
+            drawn = heat(choice.pixels, values, scales[what], 32 * zoom)
             parts.append((f"{what}: {_most(values)}", drawn))
         with column:
             st.markdown(f"**{ui.plain(one.title)}**: {name}")
@@ -57,7 +59,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
             if CAM not in results:
                 st.caption("This network has no convolution, so there is no Grad-CAM of it.")
             title = f"{one.title}, {choice.name}: what speaks for {name}"
-            make = partial(views.captioned, title, parts)
+            make = partial(captioned, title, parts)
             save_as_png("Save as PNG", make, f"{_stem(one)}-why", key=f"why {one.side}")
     st.caption(
         "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
@@ -116,13 +118,13 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         )
     )
     st.altair_chart(
-        charts.similarity(words[0], words[1], table.tolist(), ("left", "right")), width="content", key="cka"
+        network_charts.similarity(words[0], words[1], table.tolist(), ("left", "right")), width="content", key="cka"
     )
     title = f"{choice.name}, {step.replace('_', ', ')}: matched channels (left / right)"
     notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA, layer by layer: {each}"]
     save_as_png(
         "Save as PNG",
-        partial(views.captioned, title, drawn, notes),
+        partial(captioned, title, drawn, notes),
         f"{_stem(first)}-beside-{_stem(second)}-matched",
         key="save matches",
     )
@@ -139,7 +141,7 @@ def _matches(
     scale = Scale.spanning([(float(x.min()), float(x.max())) for x in values if bool(x.isfinite().all())] or [(0, 0)])
     side = max(max(x.shape[1:]) for x in values)
     drawn = [
-        torch.nn.functional.interpolate(torch.from_numpy(sheet.colour(x, scale)).permute(0, 3, 1, 2), (side, side))
+        torch.nn.functional.interpolate(torch.from_numpy(colour(x, scale)).permute(0, 3, 1, 2), (side, side))
         for x in values
     ]
     pairs, items = [], []
@@ -170,14 +172,14 @@ def _matches(
     pixels = torch.stack(pairs).permute(0, 2, 3, 1).numpy()
     tiles(
         "Matched channels: left network, right network",
-        sheet.mosaic(pixels),
+        mosaic(pixels),
         (pixels.shape[2], side),
         max(1, round(64 / side)),
         items,
         key="matches",
         on_pick=partial(_open, looked[0].side, steps[0], [match.first for match in found]),
     )
-    st.image(sheet.legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
+    st.image(legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
     zoom = max(1, round(64 / side))
     captions = [f"{item['name']} {item.get('note', '')}" for item in items]
     return [
@@ -205,7 +207,7 @@ def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> Non
     maps = [layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
-        draw = partial(sheet.sheet, one.network, some, labels, name, pictures.classes, scale=scale)
+        draw = partial(sheet, one.network, some, labels, name, pictures.classes, scale=scale)
         st.markdown(f"**{ui.plain(one.title)}**")
         st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
         save_as_png("Save as PNG", draw, f"{_stem(one)}-{name}", key=f"sheet {one.side}")
@@ -223,14 +225,14 @@ def _counterpart(arch: Architecture, other: Architecture, step: str) -> str:
     return found or _last_maps(other)
 
 
-def exports(shown: list[tuple[Looked, Panel]], choice: Choice) -> None:
+def exports(shown: list[tuple[Looked, NetworkPanel]], choice: Choice) -> None:
     """What is on show as a picture with its captions, and the maps as numbers."""
     row = st.container(horizontal=True)
     stem = " ".join(_stem(one) for one, _ in shown).replace(" ", "-beside-")
     networks = [(one.network, panel) for one, panel in shown]
     names = {"run": "first", "other": "second"}
     with row:
-        save_as_png("This view (PNG)", partial(views.view, networks), stem, key="save view")
+        save_as_png("This view (PNG)", partial(view, networks), stem, key="save view")
     for one, _ in shown:
         row.download_button(
             "All maps (NPZ)" if len(shown) == 1 else f"Maps of the {names[one.side]} (NPZ)",

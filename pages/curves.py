@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, forms, ui, ui_reasons, wording
+from cnnviz import forms, ui, ui_reasons, wording
 from cnnviz.analysis import curves
 from cnnviz.analysis.comparison import PARAMETERS, text
 from cnnviz.analysis.curves import AXES, MEASURES, SPLITS
 from cnnviz.analysis.findings import Finding
-from cnnviz.charts import View
+from cnnviz.render import curve_charts
+from cnnviz.render.curve_charts import View
+from cnnviz.render.exports import as_file, together
 from cnnviz.tracking import TrackedRun
 
 BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
@@ -105,7 +107,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     colours = ui.hues(view.colour, chosen)
     found = ui_reasons.findings_of(chosen) if "findings" in shown else {}
     stretches = curves.stretches(frame, chosen)
-    made = charts.panels(lines, view, colours, stretches, marked(found))
+    made = curve_charts.panels(lines, view, colours, stretches, marked(found))
     if not made:
         ui.empty_state("Nothing to draw yet: the first point appears when the untrained networks have been looked at.")
         return
@@ -121,7 +123,7 @@ def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> No
     st.caption(". ".join(notes(frame, lines, view, stretches)) + ".")
     at_an_epoch(chosen)
     summary(chosen, colours, view.colour)
-    export(lambda: charts.panels(lines, view, colours, stretches, marked(found), legend=True), lines)
+    export(lambda: curve_charts.panels(lines, view, colours, stretches, marked(found), legend=True), lines)
     ui_reasons.section(chosen)
 
 
@@ -141,7 +143,7 @@ def legend(view: View, colours: dict[str, str], frame: pd.DataFrame) -> None:
             parts += [f'<span style="{swatch} {styles[split]} #8a8a8a"></span>{split}' for split in view.splits]
     else:
         line = '<svg width="34" height="6" style="margin:0 .35em 0 1em"><path d="M0 3H34" stroke="#8a8a8a" {}/></svg>'
-        dashes = charts.dashes(frame[view.stroke])
+        dashes = curve_charts.dashes(frame[view.stroke])
         strokes = [
             line.format(f'stroke-width="3" stroke-dasharray="{" ".join(map(str, dash))}"') + html.escape(value)
             for value, dash in dashes.items()
@@ -160,7 +162,7 @@ def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, stretches: pd.Da
         said.append("a band: mean, lowest and highest of the runs that differ in their seed alone")
     if not curves.is_finite(frame.value).all():
         said.append("✕ the line ends where the run diverged")
-    if view.same_axis and charts.clipped(lines, view):
+    if view.same_axis and curve_charts.clipped(lines, view):
         said.append("values far above the others run out of the top of the axis")
     return said
 
@@ -246,7 +248,7 @@ def export(make: Any, lines: pd.DataFrame) -> None:
         # made only when it is asked for: a picture takes a second
         row.download_button(
             kind.upper(),
-            lambda kind=kind: charts.as_file(charts.together(make()), kind),  # type: ignore[misc]
+            lambda kind=kind: as_file(together(make()), kind),  # type: ignore[misc]
             f"curves.{kind}",
             mime,
             on_click="ignore",

@@ -7,10 +7,12 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz import charts, sheet, ui, ui_layers, ui_networks, ui_pictures, ui_views
+from cnnviz import ui, ui_layers, ui_networks, ui_pictures, ui_views
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
 from cnnviz.inspection.network import predict
+from cnnviz.render import network_charts
+from cnnviz.render.maps import caption
 from cnnviz.ui_grids import enlarge, remembered
 from cnnviz.ui_networks import Looked
 from cnnviz.ui_pictures import Choice
@@ -39,13 +41,13 @@ def verdicts(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
 def verdict(one: Looked, choice: Choice, pictures: Dataset) -> None:
     trained, now = (predict(net, choice.pixels[None]) for net in (one.trained, one.network))
     st.caption(ui.plain(one.title))
-    st.markdown(f"**{ui.plain(sheet.caption(now, 0, choice.label, pictures.classes))}**")
+    st.markdown(f"**{ui.plain(caption(now, 0, choice.label, pictures.classes))}**")
     if not bool(now.logits.isfinite().all()):
         st.warning("This network diverged: its logits are not finite. Choose an earlier epoch.")
         return
     before, after = (each.probabilities[0].tolist() for each in (trained, now))
     if one.changes:
-        drawn = charts.before_after(pictures.classes, before, after, choice.label)
+        drawn = network_charts.before_after(pictures.classes, before, after, choice.label)
         words = ", ".join(change.words for change in one.changes[:6])
         more = f" and {len(one.changes) - 6} more" if len(one.changes) > 6 else ""
         was, has = ui_networks.accuracies(one, pictures)
@@ -56,7 +58,7 @@ def verdict(one: Looked, choice: Choice, pictures: Dataset) -> None:
             )
         )
     else:
-        drawn = charts.probabilities(pictures.classes, after, choice.label)
+        drawn = network_charts.probabilities(pictures.classes, after, choice.label)
     st.altair_chart(drawn.properties(height=320 if one.changes else 250), width="stretch", key=f"bars {one.side}")
     if one.run.config.loss == "mse":
         st.caption("Trained with MSE, its logits aim at 0 and 1: their softmax stays flat even where it is sure.")

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import charts, forms, jobs, tracking, ui, wording
+from cnnviz import forms, jobs, tracking, ui, wording
 from cnnviz.analysis import curves
-from cnnviz.charts import View
 from cnnviz.jobs import WorkerStatus
+from cnnviz.render import curve_charts
+from cnnviz.render.curve_charts import View
 from cnnviz.tracking import TrackedRun
 
 PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
@@ -60,7 +61,7 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
         facets, colour = curves.default_grouping(training)
         view = View("Accuracy", facets=tuple(facets), colour=colour, splits=("test",))
         row = st.container(horizontal=True)
-        for panel in charts.panels(lines, view, ui.hues(colour, training), height=150):
+        for panel in curve_charts.panels(lines, view, ui.hues(colour, training), height=150):
             with row.container(width=PANEL_WIDTH):
                 st.caption(ui.plain(panel.title or "test accuracy"))
                 st.altair_chart(panel.chart, width="stretch", key=f"live {panel.title}")

@@ -1,7 +1,7 @@
 """A run's history → findings: what its curves say, with the figures that say it and what would refute them.
 
-Plain robust statistics (cnnviz.analysis.trends) over a run's lines (cnnviz.analysis.evidence), so that one spike decides nothing. Every
-threshold is a named constant with its reason.
+Plain robust statistics (analysis.trends) over a run's lines (analysis.evidence), so that one spike decides nothing.
+Every threshold is a named constant with its reason.
 """
 
 import math

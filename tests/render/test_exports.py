@@ -8,8 +8,9 @@ from PIL import Image
 from cnnviz.data import CLASSES
 from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import activations, predict
-from cnnviz.sheet import DARK, LIGHT, Scale, Theme, by_channel, caption, colour
-from cnnviz.views import Panel, boxed, captioned, heat, view
+from cnnviz.render.colours import DARK, LIGHT, Scale, Theme, by_channel, colour
+from cnnviz.render.exports import NetworkPanel, captioned, view
+from cnnviz.render.maps import boxed, caption, heat
 from tests.helpers.drawn import IMAGES, has, network
 
 
@@ -48,7 +49,7 @@ def test_a_view_holds_both_networks_pictures_and_maps(
             if name in ("c3_activation", "fc7")
         ]
         text = caption(predict(net, IMAGES[:1]), 0, 3, CLASSES)
-        panels.append((net, Panel(net.arch.name, IMAGES[0], text, layers)))
+        panels.append((net, NetworkPanel(net.arch.name, IMAGES[0], text, layers)))
     drawn = view(panels, theme)
     assert sum("true 3 cat" in text for text in texts) == 2
     assert {"lenet5x5", "lenet3x3"} <= set(texts)

@@ -8,25 +8,13 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
-from cnnviz import sheet
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, initial_weights
 from cnnviz.data import CLASSES
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import LayerMaps, Prediction, activations, load_network, predict
-from cnnviz.sheet import (
-    DARK,
-    LIGHT,
-    Scale,
-    Theme,
-    atlas,
-    by_channel,
-    caption,
-    colour,
-    legend,
-    mosaic,
-    png,
-    tile,
-)
+from cnnviz.render.colours import DARK, LIGHT, Scale, Theme, by_channel, colour
+from cnnviz.render.exports import png
+from cnnviz.render.maps import atlas, caption, legend, mosaic, sheet, tile
 from tests.helpers.drawn import IMAGES, has, network
 
 WHITE, MAGENTA = (247, 247, 247), (255, 0, 255)
@@ -141,7 +129,7 @@ def test_the_sheet_shows_each_picture_its_caption_and_its_maps_on_one_scale(them
     prediction, maps = predict(net, IMAGES), activations(net, IMAGES)["c3_activation"]
     labels = prediction.classes.clone()
     labels[1] = (labels[1] + 1) % 10
-    page = sheet.sheet(net, IMAGES, labels, "c3_activation", theme=theme)
+    page = sheet(net, IMAGES, labels, "c3_activation", theme=theme)
     assert page.getpixel((0, 0)) == theme.paper
     scale = Scale.of([maps])
     for index, label in enumerate(labels.tolist()):
@@ -162,7 +150,7 @@ def test_every_layer_has_a_sheet_in_letters_the_font_has(model: str, texts: list
     assert bytes(font.getmask("×")) == missing  # why the sheet writes "10 by 10"
     net = network(model, "relu")
     for name in activations(net, IMAGES):
-        sheet.sheet(net, IMAGES[:1], torch.tensor([3]), name)
+        sheet(net, IMAGES[:1], torch.tensor([3]), name)
     letters = set("".join([*texts, *ACTIVATIONS, *ARCHITECTURES, *CLASSES, "0123456789.e+-"])) - {" "}
     assert [letter for letter in sorted(letters) if bytes(font.getmask(letter)) == missing] == []
 
@@ -170,7 +158,7 @@ def test_every_layer_has_a_sheet_in_letters_the_font_has(model: str, texts: list
 def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
     arch = ARCHITECTURES["lenet5x5"]
     weights = {name: weight * math.nan for name, weight in initial_weights(arch, seed=0).items()}
-    page = sheet.sheet(load_network(arch, "tanh", "max", weights), IMAGES, None, "c1")
+    page = sheet(load_network(arch, "tanh", "max", weights), IMAGES, None, "c1")
     assert texts.count("no prediction, the logits are not finite") == 3
     assert MAGENTA in colours_of(page)
 
@@ -180,7 +168,7 @@ def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
 )
 def test_a_layer_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        sheet.sheet(network(), IMAGES, None, name)
+        sheet(network(), IMAGES, None, name)
 
 
 def test_a_locked_scale_spans_every_range() -> None:

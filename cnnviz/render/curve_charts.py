@@ -1,7 +1,5 @@
 """Frames of lines → Altair charts. Colours are Okabe and Ito's (2008), told apart by colour-blind readers too."""
 
-import io
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +10,8 @@ import pandas as pd
 from cnnviz.analysis import curves
 from cnnviz.analysis.comparison import text, words
 from cnnviz.analysis.curves import AXES, MEASURES, SPLITS, is_finite
+from cnnviz.render.colours import PALETTE
 
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values; train and test are dashed and solid
 SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
 CLIP = 1.5  # a diverging run stretches the axis to so many times the third quartile, or to where untrained runs begin
@@ -298,94 +296,3 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
             .properties(width="container", height=24 * len(names) + 150)
         )
     return made
-
-
-def together(made: Sequence[Panel], columns: int = 2) -> alt.ConcatChart:
-    """The panels as one chart, for a file."""
-    charts = [panel.chart.properties(title=panel.title, width=420) for panel in made]
-    return alt.concat(*charts, columns=columns).configure(background="white")
-
-
-def as_file(chart: alt.ConcatChart, kind: str) -> bytes:
-    """The chart as "png", "svg" or a self-contained "html" file that opens offline."""
-    if kind == "html":
-        text = io.StringIO()
-        chart.save(text, format="html", inline=True)
-        return text.getvalue().encode()
-    if kind == "svg":
-        text = io.StringIO()
-        chart.save(text, format="svg")
-        return text.getvalue().encode()
-    image = io.BytesIO()
-    chart.save(image, format="png", scale_factor=2)
-    return image.getvalue()
-
-
-def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | None = None) -> Any:
-    """Class probabilities as bars from 0 to 100 %; the true class is marked in words."""
-    names = [f"{name} (true)" if index == true else name for index, name in enumerate(classes)]
-    frame = pd.DataFrame({"label": names, "share": [100 * share for share in shares]})
-    frame["top"] = frame.share == frame.share.max()
-    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelOverlap=False))
-    x = alt.X("share:Q", title="probability (%)", scale=alt.Scale(domain=[0, 100]))
-    hue = alt.Color("top:N", scale=alt.Scale(domain=[True, False], range=[PALETTE[0], "#9aa5b1"]), legend=None)
-    bars = alt.Chart(frame).mark_bar().encode(x=x, y=y, color=hue)
-    words = alt.Chart(frame.assign(text=[f"{share:.1f} %" for share in frame.share])).mark_text(
-        align="left", dx=4, color="#7a8794"
-    )
-    return alt.layer(bars, words.encode(x=x, y=y, text="text:N")).properties(height=250)
-
-
-def before_after(classes: Sequence[str], before: Sequence[float], after: Sequence[float], true: int | None) -> Any:
-    """Class probabilities before and after a change, two bars a class, in %."""
-    rows = [
-        {"label": f"{name} (true)" if index == true else name, "when": when, "share": 100 * shares[index]}
-        for when, shares in (("before", before), ("after", after))
-        for index, name in enumerate(classes)
-    ]
-    x = alt.X("share:Q", title="probability (%)", scale=alt.Scale(domain=[0, 100]))
-    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelOverlap=False))
-    offset = alt.YOffset("when:N", sort=["before", "after"])
-    hue = alt.Color(
-        "when:N",
-        title=None,
-        scale=alt.Scale(domain=["before", "after"], range=["#9aa5b1", PALETTE[1]]),
-        legend=alt.Legend(orient="top"),
-    )
-    tips = ["label:N", "when:N", alt.Tooltip("share:Q", format=".2f", title="%")]
-    return alt.Chart(pd.DataFrame(rows)).mark_bar().encode(x=x, y=y, yOffset=offset, color=hue, tooltip=tips)
-
-
-def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> Any:
-    """A histogram: counts of len(edges) - 1 bins, drawn from the first to the last that is not empty."""
-    filled = [index for index, count in enumerate(counts) if count] or [0]
-    first, last = filled[0], filled[-1] + 1
-    frame = pd.DataFrame(
-        {"low": edges[first:last], "high": edges[first + 1 : last + 1], "share": [0.0] * (last - first)}
-    )
-    frame["share"] = [100 * count / max(sum(counts), 1) for count in counts[first:last]]
-    x = alt.X("low:Q", title=unit, scale=alt.Scale(zero=False, nice=False))
-    y = alt.Y("share:Q", title="cells (%)")
-    tips = [alt.Tooltip(f"{name}:Q", format=".3g") for name in ("low", "high", "share")]
-    bars = alt.Chart(frame).mark_rect(color=PALETTE[0])
-    return bars.encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tips).properties(height=190)
-
-
-def similarity(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], titles: tuple[str, str]
-) -> Any:
-    """A table of similarities from 0 to 1 as colours with their numbers; what is not finite stays empty."""
-    cells = [
-        {"row": row, "column": column, "value": value, "text": f"{value:.2f}"}
-        for row, line in zip(rows, values, strict=True)
-        for column, value in zip(columns, line, strict=True)
-        if math.isfinite(value)
-    ]
-    frame = pd.DataFrame(cells, columns=["row", "column", "value", "text"])
-    x = alt.X("column:N", sort=list(columns), title=titles[1], axis=alt.Axis(labelAngle=0, orient="top"))
-    y = alt.Y("row:N", sort=list(rows), title=titles[0])
-    hue = alt.Color("value:Q", title="CKA", scale=alt.Scale(domain=[0, 1], scheme="viridis"))
-    ink = alt.condition("datum.value > 0.6", alt.value("#000"), alt.value("#fff"))
-    base = alt.Chart(frame).encode(x=x, y=y)
-    made = alt.layer(base.mark_rect().encode(color=hue), base.mark_text().encode(text="text:N", color=ink))
-    return made.properties(width=alt.Step(46), height=alt.Step(32))

@@ -3,10 +3,8 @@
 Drawn with Pillow. Its built-in font has no ×, no dashes and no tick marks, so the texts in here do without.
 """
 
-import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -16,17 +14,10 @@ from torch import Tensor
 
 from cnnviz import data
 from cnnviz.errors import ConfigError
+from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations
+from cnnviz.render.colours import LIGHT, NOT_FINITE, Scale, Theme, colour
 
-# viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, read by the colour-blind, sampled at 17 places.
-_VIRIDIS = (
-    "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
-    "1f9f88 27ad81 3dbc74 5cc863 81d34d aadc32 d5e21a fde725"
-)
-# RdBu (Brewer, Harrower, 2003) turned round: blue below zero, white at zero, red above; safe for the colour-blind.
-_BLUE_WHITE_RED = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f"
-_NOT_FINITE = (255, 0, 255)  # in neither table
-_STEPS = 256
 ATLAS_COLUMNS = 32  # few enough that the widest picture stays within what a browser can draw
 
 MAP_SIDE = 56  # pixels a side a map is enlarged to, about
@@ -35,74 +26,6 @@ SHEET_WIDTH = 1200  # pixels the maps of one picture may take
 PICTURE_ZOOM = 3  # the picture is then as tall as its caption and a line of maps
 LEGEND_WIDTH = 240
 FEW = 20  # units that are drawn large, each with its number
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What the colours mean. Signed: blue to red with white at zero; otherwise from low to high."""
-
-    low: float
-    high: float
-    signed: bool
-    finite: bool = True  # False: some values are NaN or infinite and drawn in magenta
-
-    @classmethod
-    def of(cls, maps: Iterable[LayerMaps]) -> "Scale":
-        """The one scale on which all these maps lie: those of one layer, or of the two networks that are compared."""
-        every = list(maps)
-        finite = all(bool(x.values.isfinite().all()) for x in every)
-        return cls.spanning(((x.low, x.high) for x in every), finite)
-
-    @classmethod
-    def spanning(cls, ranges: Iterable[tuple[float, float]], finite: bool = True) -> "Scale":
-        """The one scale that reaches over all these ranges: of the other network, and of the other epochs."""
-        lows, highs = zip(*ranges, strict=True)
-        low, high = min(lows), max(highs)
-        if low >= 0:
-            return cls(low, high, False, finite)
-        limit = max(-low, high)
-        return cls(-limit, limit, True, finite)
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of the paper and of what is written on it."""
-
-    paper: tuple[int, int, int]
-    ink: tuple[int, int, int]
-    faint: tuple[int, int, int]
-    frame: tuple[int, int, int]  # around each map, which may be as white as the paper
-    right: tuple[int, int, int]  # blue and orange after Okabe and Ito: safe for the colour-blind
-    wrong: tuple[int, int, int]
-
-
-LIGHT = Theme((255, 255, 255), (26, 26, 26), (110, 110, 110), (215, 215, 215), (0, 114, 178), (178, 72, 0))
-DARK = Theme((14, 17, 23), (250, 250, 250), (150, 150, 150), (60, 64, 72), (86, 180, 233), (230, 159, 0))
-
-
-def colour(values: Tensor, scale: Scale) -> np.ndarray:
-    """uint8 (…, 3) colours of the values (…); magenta where they are not finite."""
-    x = values.detach().cpu().double().numpy()
-    finite = np.isfinite(x)
-    # Never so steep that float32 rounding becomes a step of colour.
-    span = max(scale.high - scale.low, 1e-4 * max(abs(scale.low), abs(scale.high)), 1e-30)
-    start, its_share = ((scale.low + scale.high) / 2, 0.5) if scale.signed else (scale.low, 0.0)
-    share = (np.where(finite, x, start) - start) / span + its_share
-    steps = np.rint(share.clip(0, 1) * (_STEPS - 1)).astype(np.intp)
-    return _table(scale.signed)[np.where(finite, steps, _STEPS)]
-
-
-def by_channel(values: Tensor) -> list[Scale]:
-    """A scale for each channel of (channels, height, width), or one for all of (units,); all of one kind."""
-    parts = values.flatten(1) if values.ndim == 3 else values[None]
-    finite = [part[part.isfinite()] for part in parts]
-    ranges = [(float(x.min()), float(x.max())) if len(x) else (0.0, 0.0) for x in finite]
-    signed = min(low for low, _ in ranges) < 0
-    scales = []
-    for (low, high), some, every in zip(ranges, finite, parts, strict=True):
-        limit = max(-low, high)
-        scales.append(Scale(-limit if signed else low, limit if signed else high, signed, len(some) == len(every)))
-    return scales
 
 
 def atlas(values: Tensor, scale: Scale | Sequence[Scale]) -> Image.Image:
@@ -152,7 +75,7 @@ def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = 
         draw.rectangle((x - 1, y + label - 1, x + wide, y + label + tall), outline=theme.frame)
         paper.paste(Image.fromarray(pixels), (x, y + label))
         if channel % numbered == 0:
-            draw.text((x, y), str(channel), theme.faint, font(11))
+            draw.text((x, y), str(channel), theme.faint, font_of(11))
     return paper
 
 
@@ -167,10 +90,10 @@ def legend(scale: Scale, theme: Theme = LIGHT) -> Image.Image:
     for value, place, anchor in zip(numbers, (0, 0.5, 1), ("la", "ma", "ra"), strict=False):
         x = round(place * (LEGEND_WIDTH - 1))
         draw.line((x, 12, x, 15), theme.faint)
-        draw.text((x, 17), f"{value:.3g}", theme.ink, font(11), anchor=anchor)
+        draw.text((x, 17), f"{value:.3g}", theme.ink, font_of(11), anchor=anchor)
     if not scale.finite:
-        draw.rectangle((0, 35, 11, 46), _NOT_FINITE)
-        draw.text((17, 35), "not finite (NaN or infinity)", theme.ink, font(11))
+        draw.rectangle((0, 35, 11, 46), NOT_FINITE)
+        draw.text((17, 35), "not finite (NaN or infinity)", theme.ink, font_of(11))
     return paper
 
 
@@ -207,18 +130,13 @@ def sheet(
     maps, prediction = every[name], Prediction(list(every.values())[-1].values)
     scale = scale or Scale.of([maps])
     rows = [
-        row(image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme)
+        picture_row(
+            image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme
+        )
         for index, image in enumerate(images)
         for grid in [tile(maps.values[index], scale, theme=theme)]
     ]
-    return stacked([header(title(network, maps), scale, theme), *rows], theme)
-
-
-def png(image: Image.Image, fast: bool = False) -> bytes:
-    """The picture as the bytes of a PNG file; fast: a few times quicker, a little larger."""
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1 if fast else 6)
-    return file.getvalue()
+    return stacked([header(title_of(network, maps), scale, theme), *rows], theme)
 
 
 def _columns(count: int, fit: int, numbered: int) -> int:
@@ -227,7 +145,7 @@ def _columns(count: int, fit: int, numbered: int) -> int:
     return max(1, min(math.ceil(even / numbered), fit // numbered)) * numbered
 
 
-def title(network: Network, maps: LayerMaps) -> str:
+def title_of(network: Network, maps: LayerMaps) -> str:
     """What the maps are: "lenet5x5: c3, after its tanh, 16 maps of 10 by 10"."""
     layer, output = maps.layer, maps.layer.output
     if maps.name != layer.name:
@@ -242,24 +160,24 @@ def title(network: Network, maps: LayerMaps) -> str:
 
 def header(title: str, scale: Scale, theme: Theme) -> Image.Image:
     """A title and, beneath it, the scale's legend."""
-    colours, large = legend(scale, theme), font(16)
+    colours, large = legend(scale, theme), font_of(16)
     paper = Image.new("RGB", (max(math.ceil(large.getlength(title)), colours.width), 30 + colours.height), theme.paper)
     ImageDraw.Draw(paper).text((0, 0), title, theme.ink, large)
     paper.paste(colours, (0, 30))
     return paper
 
 
-def row(image: Tensor, text: str, grid: Image.Image, theme: Theme) -> Image.Image:
+def picture_row(image: Tensor, text: str, grid: Image.Image, theme: Theme) -> Image.Image:
     """A picture, uint8 (32, 32, 3), with what is said of it and its maps beside it."""
     picture = Image.fromarray(image.cpu().numpy())
     picture = picture.resize((picture.width * PICTURE_ZOOM, picture.height * PICTURE_ZOOM), Image.Resampling.NEAREST)
     left, top = picture.width + 12, 22
-    width = left + max(grid.width, math.ceil(font(14).getlength(text)))
+    width = left + max(grid.width, math.ceil(font_of(14).getlength(text)))
     paper = Image.new("RGB", (width, max(picture.height, top + grid.height)), theme.paper)
     paper.paste(picture, (0, 0))
     paper.paste(grid, (left, top))
     ink = theme.right if text.endswith("right") else theme.wrong if text.endswith("wrong") else theme.ink
-    ImageDraw.Draw(paper).text((left, 0), text, ink, font(14))
+    ImageDraw.Draw(paper).text((left, 0), text, ink, font_of(14))
     return paper
 
 
@@ -275,16 +193,24 @@ def stacked(parts: Sequence[Image.Image], theme: Theme, margin: int = 16) -> Ima
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own, of so many pixels."""
     return ImageFont.load_default(size)
 
 
-@cache
-def _table(signed: bool) -> np.ndarray:
-    """uint8 (257, 3): the colours from low to high, and last the one for what is not finite."""
-    anchors = (_BLUE_WHITE_RED if signed else _VIRIDIS).split()
-    points = np.array([list(bytes.fromhex(anchor)) for anchor in anchors], float)
-    places = np.linspace(0, len(points) - 1, _STEPS)
-    ramp = [np.interp(places, np.arange(len(points)), points[:, channel]) for channel in range(3)]
-    return np.vstack([np.stack(ramp, 1).round(), _NOT_FINITE]).astype(np.uint8)
+def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Image.Image:
+    """A grey picture, uint8 (32, 32, 3), under a colour map of (height, width) values, half transparent."""
+    grey = Image.fromarray(picture.cpu().numpy()).convert("L").convert("RGB").resize((side, side))
+    colours = Image.fromarray(colour(values, scale)).resize((side, side), Image.Resampling.BICUBIC)
+    return Image.blend(grey, colours, 0.6)
+
+
+def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
+    """The picture, uint8 (32, 32, 3), enlarged, with a frame around these of its pixels."""
+    enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
+    left, top = (max(0, side) * zoom for side in (box.left, box.top))
+    right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))
+    draw = ImageDraw.Draw(enlarged)
+    draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
+    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)
+    return enlarged

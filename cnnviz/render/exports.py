@@ -1,25 +1,27 @@
-"""What a page shows as pictures to keep: views with their captions, heat over a picture, a framed patch."""
+"""What a page shows as files to keep: views with their captions, PNG, charts as PNG, SVG and HTML."""
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import altair as alt
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from cnnviz import sheet
-from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import LayerMaps, Network
-from cnnviz.sheet import LIGHT, Scale, Theme
+from cnnviz.render.colours import LIGHT, Scale, Theme
+from cnnviz.render.curve_charts import Panel
+from cnnviz.render.maps import SHEET_WIDTH, font_of, header, picture_row, stacked, tile, title_of
 
 LINE = 130  # letters of a line of text
 _WRITABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "↔": "/", "·": ",", "→": ">", "…": "..."})  # for the font
 
 
 @dataclass(frozen=True)
-class Panel:
+class NetworkPanel:
     """One network's part of a view: what a page shows of it."""
 
     title: str
@@ -28,20 +30,20 @@ class Panel:
     layers: Sequence[tuple[LayerMaps, Scale | Sequence[Scale]]]  # of one picture each
 
 
-def view(network_panels: Sequence[tuple[Network, Panel]], theme: Theme = LIGHT) -> Image.Image:
+def view(network_panels: Sequence[tuple[Network, NetworkPanel]], theme: Theme = LIGHT) -> Image.Image:
     """What a page shows of one picture in one or two networks, side by side, as one picture with its captions."""
     columns = []
     for network, panel in network_panels:
         parts = [
             _words([panel.title], 16, theme),
-            sheet.row(panel.picture, panel.text, Image.new("RGB", (1, 1), theme.paper), theme),
+            picture_row(panel.picture, panel.text, Image.new("RGB", (1, 1), theme.paper), theme),
         ]
         for maps, scale in panel.layers:
             one = scale if isinstance(scale, Scale) else Scale.of([maps])
             grid = _tile_by_channel(maps.values[0], scale, theme)
-            title = sheet.title(network, maps) + ("" if isinstance(scale, Scale) else ", each map on its own scale")
-            parts.append(sheet.stacked([sheet.header(title, one, theme), grid], theme, margin=4))
-        columns.append(sheet.stacked(parts, theme))
+            title = title_of(network, maps) + ("" if isinstance(scale, Scale) else ", each map on its own scale")
+            parts.append(stacked([header(title, one, theme), grid], theme, margin=4))
+        columns.append(stacked(parts, theme))
     return _beside(columns, theme)
 
 
@@ -51,17 +53,17 @@ def captioned(
     """Pictures in rows, each with its caption beneath it, under a title and above some lines of text."""
     rows: list[list[Image.Image]] = [[]]
     for caption, picture in parts:
-        block = sheet.stacked([picture, _words([caption], 12, theme)], theme, margin=4)
-        if sum(each.width for each in rows[-1]) + block.width > sheet.SHEET_WIDTH:
+        block = stacked([picture, _words([caption], 12, theme)], theme, margin=4)
+        if sum(each.width for each in rows[-1]) + block.width > SHEET_WIDTH:
             rows.append([])
         rows[-1].append(block)
     lines = [line for note in notes for line in textwrap.wrap(note, LINE) or [""]]
     text = [_words(lines, 14, theme)] if lines else []
-    return sheet.stacked([_words([title], 16, theme), *(_beside(row, theme) for row in rows if row), *text], theme)
+    return stacked([_words([title], 16, theme), *(_beside(row, theme) for row in rows if row), *text], theme)
 
 
 def _words(lines: Sequence[str], size: int, theme: Theme) -> Image.Image:
-    font, lines = sheet.font(size), [line.translate(_WRITABLE) for line in lines]
+    font, lines = font_of(size), [line.translate(_WRITABLE) for line in lines]
     width = max(math.ceil(font.getlength(line)) for line in lines)
     paper = Image.new("RGB", (max(width, 1), len(lines) * (size + 6)), theme.paper)
     for index, line in enumerate(lines):
@@ -80,30 +82,38 @@ def _beside(parts: Sequence[Image.Image], theme: Theme) -> Image.Image:
 
 def _tile_by_channel(values: Tensor, scale: Scale | Sequence[Scale], theme: Theme) -> Image.Image:
     if isinstance(scale, Scale):
-        return sheet.tile(values, scale, sheet.SHEET_WIDTH // 2, theme)
+        return tile(values, scale, SHEET_WIDTH // 2, theme)
     # Each on its own scale, brought to a common one on which they can be drawn together.
     spans = torch.tensor([[each.low, max(each.high - each.low, 1e-30)] for each in scale])
     shape = (-1, 1, 1) if values.ndim == 3 else (-1,)
     own = (values - spans[:, 0].view(shape)) / spans[:, 1].view(shape)
     signed = scale[0].signed
-    return sheet.tile(
-        2 * own - 1 if signed else own, Scale(-1.0 if signed else 0.0, 1.0, signed), sheet.SHEET_WIDTH // 2, theme
-    )
+    return tile(2 * own - 1 if signed else own, Scale(-1.0 if signed else 0.0, 1.0, signed), SHEET_WIDTH // 2, theme)
 
 
-def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Image.Image:
-    """A grey picture, uint8 (32, 32, 3), under a colour map of (height, width) values, half transparent."""
-    grey = Image.fromarray(picture.cpu().numpy()).convert("L").convert("RGB").resize((side, side))
-    colours = Image.fromarray(sheet.colour(values, scale)).resize((side, side), Image.Resampling.BICUBIC)
-    return Image.blend(grey, colours, 0.6)
+def png(image: Image.Image, fast: bool = False) -> bytes:
+    """The picture as the bytes of a PNG file; fast: a few times quicker, a little larger."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1 if fast else 6)
+    return file.getvalue()
 
 
-def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
-    """The picture, uint8 (32, 32, 3), enlarged, with a frame around these of its pixels."""
-    enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
-    left, top = (max(0, side) * zoom for side in (box.left, box.top))
-    right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))
-    draw = ImageDraw.Draw(enlarged)
-    draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
-    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)
-    return enlarged
+def together(made: Sequence[Panel], columns: int = 2) -> alt.ConcatChart:
+    """The panels as one chart, for a file."""
+    charts = [panel.chart.properties(title=panel.title, width=420) for panel in made]
+    return alt.concat(*charts, columns=columns).configure(background="white")
+
+
+def as_file(chart: alt.ConcatChart, kind: str) -> bytes:
+    """The chart as "png", "svg" or a self-contained "html" file that opens offline."""
+    if kind == "html":
+        text = io.StringIO()
+        chart.save(text, format="html", inline=True)
+        return text.getvalue().encode()
+    if kind == "svg":
+        text = io.StringIO()
+        chart.save(text, format="svg")
+        return text.getvalue().encode()
+    image = io.BytesIO()
+    chart.save(image, format="png", scale_factor=2)
+    return image.getvalue()

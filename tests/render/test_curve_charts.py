@@ -5,17 +5,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cnnviz import charts
 from cnnviz.analysis import curves
-from cnnviz.charts import View
+from cnnviz.render import curve_charts, network_charts
+from cnnviz.render.colours import PALETTE
+from cnnviz.render.curve_charts import View
+from cnnviz.render.exports import as_file, together
 from tests.helpers.runs import history, lines, run
 
 
-def draw(frame: pd.DataFrame, view: View = View(), **how: Any) -> list[charts.Panel]:  # noqa: B008 — frozen
-    return charts.panels(frame, view, charts.hues(frame[view.colour]), **how)
+def draw(frame: pd.DataFrame, view: View = View(), **how: Any) -> list[curve_charts.Panel]:  # noqa: B008 — frozen
+    return curve_charts.panels(frame, view, curve_charts.hues(frame[view.colour]), **how)
 
 
-def domain(panel: charts.Panel) -> tuple[float, float]:
+def domain(panel: curve_charts.Panel) -> tuple[float, float]:
     low, high = panel.chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"]
     return low, high
 
@@ -31,8 +33,8 @@ def test_a_diverged_line_ends_at_a_marked_death_and_spares_the_rest() -> None:
     low, high = domain(panel)
     assert low < 1.0
     assert 2.0 < high < 3.5
-    assert charts.clipped(frame, view)
-    assert not charts.clipped(lines({"good": [2.0, 1.5, 1.0]}), view)
+    assert curve_charts.clipped(frame, view)
+    assert not curve_charts.clipped(lines({"good": [2.0, 1.5, 1.0]}), view)
 
 
 @pytest.mark.parametrize("measure", curves.MEASURES)
@@ -44,7 +46,7 @@ def test_odd_lines_draw(measure: str, log: bool, line: list[float]) -> None:
         for panel in draw(lines({"odd": line}, measure=measure, axis=axis), view, legend=True):
             assert panel.chart.to_dict()
     for panel in draw(lines({"odd": line}, measure=measure), View(measure, log_y=log), legend=True):
-        assert charts.as_file(charts.together([panel]), "svg").startswith(b"<svg")
+        assert as_file(together([panel]), "svg").startswith(b"<svg")
 
 
 def test_one_axis_for_what_compares() -> None:
@@ -83,7 +85,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
 def test_smoothing_never_hides_the_raw_line() -> None:
     (panel,) = draw(lines({"a": [3.0, 1.0, 2.0]}), View(smoothing=3))
     drawn = [layer["mark"] for layer in panel.chart.to_dict()["layer"] if layer["mark"]["type"] == "line"]
-    assert [mark.get("opacity", 1) for mark in drawn] == [charts.FAINT, 1]
+    assert [mark.get("opacity", 1) for mark in drawn] == [curve_charts.FAINT, 1]
 
 
 def test_repeats_have_a_band() -> None:
@@ -112,10 +114,10 @@ def test_more_lines_than_a_tooltip_can_tell_are_counted() -> None:
 
 def test_a_value_keeps_its_colour_as_the_store_grows() -> None:
     known = [0.1, 0.01]
-    before = charts.hues([0.01], known)
-    assert charts.hues([0.5, 0.01], [*known, 0.5])["0.01"] == before["0.01"] == charts.PALETTE[1]
+    before = curve_charts.hues([0.01], known)
+    assert curve_charts.hues([0.5, 0.01], [*known, 0.5])["0.01"] == before["0.01"] == PALETTE[1]
     many = [float(value) for value in range(20)]
-    clashing = charts.hues([0.0, 8.0], many)  # the same place in the palette
+    clashing = curve_charts.hues([0.0, 8.0], many)  # the same place in the palette
     assert len(set(clashing.values())) == 2
 
 
@@ -132,26 +134,26 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     recorded = pd.DataFrame([*rows, ("a", "grad_norm/c1", 3, math.nan)], columns=["run_id", "metric", "epoch", "value"])
     recorded = pd.concat([recorded, recorded.assign(run_id="b", value=10.0)])
     layers = {"a": ["c1", "fc2"], "b": ["c1", "fc2"]}
-    made = charts.flow(recorded, "grad_norm", layers)
+    made = curve_charts.flow(recorded, "grad_norm", layers)
     assert list(made) == ["a", "b"]
     spec = made["a"].to_dict()
     (data,) = spec["datasets"].values()
     assert len(data) == 6
     assert spec["encoding"]["y"]["sort"] == ["c1", "fc2"]
     assert [made[each].to_dict()["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
-    assert charts.flow(recorded, "saturation", layers) == {}
+    assert curve_charts.flow(recorded, "saturation", layers) == {}
 
 
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("html", b"<!DOCTYPE html>")])
 def test_exports(kind: str, start: bytes) -> None:
-    content = charts.as_file(charts.together(draw(lines({"a": [2.0, 1.0], "b": [1.0, 0.5]}), legend=True)), kind)
+    content = as_file(together(draw(lines({"a": [2.0, 1.0], "b": [1.0, 0.5]}), legend=True)), kind)
     assert content.strip().startswith(start)
     if kind == "html":
         assert b"src=" not in content.replace(b'src="data:', b"")[:200_000].split(b"<body")[0]
 
 
 def test_probabilities_are_percent_and_name_the_true_class() -> None:
-    text = json.dumps(charts.probabilities(["cat", "dog"], [0.25, 0.75], 0).to_dict())
+    text = json.dumps(network_charts.probabilities(["cat", "dog"], [0.25, 0.75], 0).to_dict())
     assert "cat (true)" in text
     assert "75.0 %" in text
 
@@ -161,7 +163,7 @@ def test_the_history_of_these_tests_is_of_the_stores_form() -> None:
 
 
 def test_probabilities_before_and_after_keep_their_places() -> None:
-    spec = charts.before_after(("ship", "cat"), [0.25, 0.75], [0.5, 0.5], true=1).to_dict()
+    spec = network_charts.before_after(("ship", "cat"), [0.25, 0.75], [0.5, 0.5], true=1).to_dict()
     rows = next(iter(spec["datasets"].values()))
     assert [(row["label"], row["when"], row["share"]) for row in rows] == [
         ("ship", "before", 25.0),
@@ -172,12 +174,12 @@ def test_probabilities_before_and_after_keep_their_places() -> None:
 
 
 def test_a_distribution_is_cut_to_its_filled_bins_and_adds_up_to_all() -> None:
-    spec = charts.distribution([0, 1, 0, 3, 0], [0, 1, 2, 3, 4, 5], "c1").to_dict()
+    spec = network_charts.distribution([0, 1, 0, 3, 0], [0, 1, 2, 3, 4, 5], "c1").to_dict()
     rows = next(iter(spec["datasets"].values()))
     assert [(row["low"], row["high"], row["share"]) for row in rows] == [(1, 2, 25.0), (2, 3, 0.0), (3, 4, 75.0)]
-    assert charts.distribution([0, 0], [0, 1, 2], "c1").to_dict()
+    assert network_charts.distribution([0, 0], [0, 1, 2], "c1").to_dict()
 
 
 def test_a_similarity_that_is_not_finite_stays_empty() -> None:
-    spec = charts.similarity(["c1", "c3"], ["c1"], [[0.5], [float("nan")]], ("left", "right")).to_dict()
+    spec = network_charts.similarity(["c1", "c3"], ["c1"], [[0.5], [float("nan")]], ("left", "right")).to_dict()
     assert next(iter(spec["datasets"].values())) == [{"row": "c1", "column": "c1", "value": 0.5, "text": "0.50"}]
