@@ -16,13 +16,14 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from cnnviz import paths, tracking
+from cnnviz import paths
 from cnnviz.analysis import curves
 from cnnviz.architectures import ACTIVATIONS
 from cnnviz.config import RunConfig, grid
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
-from cnnviz.tracking import Segment, TrackedRun
+from cnnviz.store import changes, connection, reading
+from cnnviz.store.runs import Run, Segment
 
 LAYERS = ("c1", "c3", "fc5", "fc6", "fc7")
 
@@ -31,9 +32,9 @@ def fill(runs: int, epochs: int) -> list[str]:
     """A store with that many finished runs: every metric a real one has, no checkpoints."""
     rates = [0.1 / 2**index for index in range(math.ceil(runs / (2 * len(ACTIVATIONS))))]
     configs = grid(RunConfig(epochs=epochs), activation=ACTIVATIONS, loss=["mse", "cross_entropy"], lr=rates)[:runs]
-    run_ids = tracking.schedule(configs, "cpu")
+    run_ids = changes.schedule(configs, "cpu")
     for index, run_id in enumerate(run_ids):
-        client, now = tracking._client(), int(time.time() * 1000)
+        client, now = connection.client(), int(time.time() * 1000)
         rows = [
             Metric(name, 0.5 + math.exp(-epoch / (5 + index % 7)) + 0.01 * math.sin(epoch * (1 + index)), now, epoch)
             for epoch in range(epochs + 1)
@@ -41,8 +42,8 @@ def fill(runs: int, epochs: int) -> list[str]:
         ]
         for start in range(0, len(rows), 1000):  # MLflow takes so many at once
             client.log_batch(run_id, metrics=rows[start : start + 1000])
-        tracking.record(run_id, epochs, {}, [Segment(0, 0.0, 60.0, "cpu", 1)])
-        tracking.finish(run_id, "FINISHED")
+        changes.record(run_id, epochs, {}, [Segment(0, 0.0, 60.0, "cpu", 1)])
+        changes.finish(run_id, "FINISHED")
         print(f"\r{index + 1} runs", end="", file=sys.stderr)
     print(file=sys.stderr)
     return run_ids
@@ -60,9 +61,9 @@ def timed(what: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def chart(found: Sequence[TrackedRun], chosen: Sequence[TrackedRun]) -> list[dict[str, Any]]:
+def chart(found: Sequence[Run], chosen: Sequence[Run]) -> list[dict[str, Any]]:
     """What a notebook does to draw these runs, up to the JSON."""
-    history = tracking.history([run.id for run in chosen], curves.metrics("Loss"))
+    history = reading.history([run.id for run in chosen], curves.metrics("Loss"))
     frame = curves.lines(history, chosen, {run.id: run for run in found})
     view = View(facets=("activation", "loss"))
     return [panel.chart.to_dict() for panel in curve_charts.panels(frame, view, curve_charts.hues(frame.lr))]
@@ -90,7 +91,7 @@ def main() -> None:
         run_ids = fill(options.runs, options.epochs)
         rows: dict[str, list[float]] = {}
         for _ in range(options.rounds):
-            seconds, found = timed(tracking.runs)
+            seconds, found = timed(reading.runs)
             rows.setdefault("list of all runs", []).append(seconds)
             for count in (12, options.runs):
                 seconds, _ = timed(partial(chart, found, found[:count]))

@@ -19,16 +19,17 @@ from typing import Any
 
 import psutil
 
-from cnnviz import jobs, paths, tracking
+from cnnviz import jobs, paths
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
+from cnnviz.store import changes, connection, reading
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=100, epochs=2, lr=0.05, momentum=0.5)
 
 
 def wait_until_idle(seconds: float = 600) -> None:
     end = time.monotonic() + seconds
-    while any(run.active for run in tracking.runs()) or any(status.alive for status in jobs.workers()):
+    while any(run.active for run in reading.runs()) or any(status.alive for status in jobs.workers()):
         jobs.ensure_worker()
         if time.monotonic() > end:
             raise SystemExit("the runs did not come to an end")
@@ -37,10 +38,10 @@ def wait_until_idle(seconds: float = 600) -> None:
 
 def verdict() -> None:
     """Every run trained once, none lost."""
-    found = tracking.runs() + tracking.runs(deleted=True)
+    found = reading.runs() + reading.runs(deleted=True)
     twice = missing = 0
     for run in found:
-        steps = Counter(point.step for point in tracking._client().get_metric_history(run.id, "test_loss"))
+        steps = Counter(point.step for point in connection.client().get_metric_history(run.id, "test_loss"))
         twice += sum(count - 1 for count in steps.values())
         missing += run.status == "FINISHED" and sorted(steps) != list(range(run.config.epochs + 1))
     print(f"{len(found)} runs {dict(Counter(run.status for run in found))}: {twice} steps twice, {missing} incomplete")
@@ -56,19 +57,19 @@ def hand(seed: int, rounds: int, errors: Any) -> None:
         try:
             mine = jobs.submit([TINY, TINY] if number % 2 else [TINY], "cpu")
             time.sleep(draw.uniform(0, 1))
-            every = [run.id for run in tracking.runs()]
+            every = [run.id for run in reading.runs()]
             victim = draw.choice(every)
             match draw.randrange(5):
                 case 0:
                     jobs.stop([victim], ended_ok=True)
                 case 1:
-                    tracking.delete([victim])
+                    changes.delete([victim])
                 case 2:
                     jobs.continue_runs([victim], 1)
                 case 3:
-                    tracking.restore(mine)
+                    changes.restore(mine)
                 case 4:
-                    tracking.history(every, ["test_loss"])
+                    reading.history(every, ["test_loss"])
         except StoreError as error:  # one line for the user, where another one was faster
             said = str(error)
             if not any(each in said for each in ("stop it first", "still training", "no run")):
@@ -124,7 +125,7 @@ def launches(count: int = 100) -> None:
     memory: list[float] = []
     jobs.submit([TINY], "cpu")
     for _ in range(count - 1):
-        tracking.schedule([TINY], "cpu")
+        changes.schedule([TINY], "cpu")
         jobs.ensure_worker()
         time.sleep(1)
         if (status := next(iter(jobs.workers()), None)) and status.alive and psutil.pid_exists(status.pid):
@@ -137,7 +138,6 @@ def launches(count: int = 100) -> None:
 
 def browsers(people: int = 8, rounds: int = 3) -> None:
     from playwright.sync_api import sync_playwright
-
     from tests.test_browser import CHROMIUM, FLAGS
 
     process, address = server()
@@ -154,7 +154,7 @@ def browsers(people: int = 8, rounds: int = 3) -> None:
                     page.get_by_role("button", name="Train", exact=True).click()
                 for index, page in enumerate(pages):
                     page.goto(f"{address}/{['', 'curves', 'feature_maps'][(index + number) % 3]}")
-                for run in tracking.runs()[:: 2 + number]:
+                for run in reading.runs()[:: 2 + number]:
                     jobs.stop([run.id], ended_ok=True)
                 for page in pages:
                     page.wait_for_timeout(1500)
@@ -164,7 +164,7 @@ def browsers(people: int = 8, rounds: int = 3) -> None:
                     page.goto(address)
                 print(f"round {number + 1}: server {megabytes(process.pid):.0f} MB, errors shown {shown}", flush=True)
             opened.close()
-        jobs.stop([run.id for run in tracking.runs() if run.active], ended_ok=True)
+        jobs.stop([run.id for run in reading.runs() if run.active], ended_ok=True)
         wait_until_idle()
         verdict()
     finally:
@@ -176,5 +176,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CNNVIZ_HOME"] = folder
         os.environ.setdefault("CNNVIZ_DATA", str(Path(tempfile.gettempdir()) / "cnnviz-endurance-data"))
-        tracking.runs()
+        reading.runs()
         {"together": together, "refreshes": refreshes, "launches": launches, "browsers": browsers}[sys.argv[1]]()

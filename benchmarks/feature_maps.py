@@ -117,19 +117,20 @@ def pages(rounds: int) -> None:
         os.environ.update(CNNVIZ_HOME=f"{folder}/home", CNNVIZ_DATA=f"{folder}/data", CNNVIZ_OFFLINE="1")
         from streamlit.testing.v1 import AppTest
 
-        from cnnviz import jobs, tracking
+        from cnnviz import jobs
         from cnnviz.config import RunConfig
-        from cnnviz.tracking import Segment
+        from cnnviz.store import artifacts, changes
+        from cnnviz.store.runs import Segment
 
         jobs.ensure_worker = lambda *_: None  # type: ignore[assignment]
 
         def recorded(model: str, activation: str) -> str:
             config = RunConfig(model=model, activation=activation, dataset="synthetic", epochs=8)
-            (run_id,) = tracking.schedule([config], "cpu")
+            (run_id,) = changes.schedule([config], "cpu")
             for epoch in range(8):
-                tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(model), epoch), {})
-                tracking.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 1.0, "cpu", 1)])
-            tracking.finish(run_id, "FINISHED")
+                artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(model), epoch), {})
+                changes.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 1.0, "cpu", 1)])
+            changes.finish(run_id, "FINISHED")
             return run_id[:8]
 
         lenets = recorded("lenet5x5", "tanh"), recorded("lenet5x5", "sigmoid")

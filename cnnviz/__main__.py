@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cnnviz.config import RunConfig
     from cnnviz.jobs import WorkerStatus
-    from cnnviz.tracking import TrackedRun
+    from cnnviz.store.runs import Run
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
 
@@ -99,9 +99,10 @@ def _train(options: argparse.Namespace) -> None:
     from cnnviz.train import shards
 
     shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
-    from cnnviz import jobs, tracking
+    from cnnviz import jobs
+    from cnnviz.store import changes
 
-    _watch(tracking.schedule(configs, jobs.resolve(options.device)))
+    _watch(changes.schedule(configs, jobs.resolve(options.device)))
 
 
 def _grid(options: argparse.Namespace) -> list["RunConfig"]:
@@ -124,18 +125,19 @@ def _value(name: str, kind: Any, text: str) -> Any:
 
 
 def _continue(options: argparse.Namespace) -> None:
-    from cnnviz import tracking
+    from cnnviz.store import changes
 
-    _watch(tracking.continue_runs(options.run_ids, options.epochs))
+    _watch(changes.continue_runs(options.run_ids, options.epochs))
 
 
 def _watch(run_ids: Sequence[str]) -> None:
     """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
     from tqdm import tqdm
 
-    from cnnviz import jobs, tracking, worker
+    from cnnviz import jobs, worker
+    from cnnviz.store import changes, reading
 
-    devices = sorted({tracking.run(run_id).device for run_id in run_ids})
+    devices = sorted({reading.run(run_id).device for run_id in run_ids})
     stops = 0
     with tqdm(total=len(run_ids), unit="run", bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}") as bar:
         shown = _Bar(bar, run_ids)
@@ -143,18 +145,18 @@ def _watch(run_ids: Sequence[str]) -> None:
             for device in devices:
                 if not worker.work(device, run_ids, shown):
                     bar.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
-            while any(tracking.run(run_id).active for run_id in run_ids):
+            while any(reading.run(run_id).active for run_id in run_ids):
                 for status in jobs.workers():
                     shown(status)
                 jobs.ensure_worker()
                 time.sleep(1)
         except (KeyboardInterrupt, worker.Stopped):
-            active = [run_id for run_id in run_ids if tracking.run(run_id).active]
-            tracking.request_stop(active, ended_ok=True)
+            active = [run_id for run_id in run_ids if reading.run(run_id).active]
+            changes.request_stop(active, ended_ok=True)
             stops = len(active)
     jobs.ensure_worker()  # for what others scheduled meanwhile
-    _print_table([tracking.run(run_id) for run_id in run_ids])
-    failures = [each for run_id in run_ids if (each := tracking.run(run_id)).status == "FAILED"]
+    _print_table([reading.run(run_id) for run_id in run_ids])
+    failures = [each for run_id in run_ids if (each := reading.run(run_id)).status == "FAILED"]
     if stops:
         raise KeyboardInterrupt
     if failures:
@@ -219,9 +221,10 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from cnnviz import paths, tracking
+    from cnnviz import paths
+    from cnnviz.store import reading
 
-    found = tracking.runs()
+    found = reading.runs()
     if options.json:
         print(json.dumps([_row(each) for each in found], indent=1))
     elif found:
@@ -230,7 +233,7 @@ def _runs(options: argparse.Namespace) -> None:
         print(f"no runs yet in {paths.home()}: `python -m cnnviz train` trains one")
 
 
-def _row(run: "TrackedRun") -> dict[str, Any]:
+def _row(run: "Run") -> dict[str, Any]:
     epoch, accuracy = run.best or (None, None)
     return {
         "id": run.id,
@@ -252,7 +255,7 @@ def _finite(value: float) -> float | None:
     return value if value - value == 0 else None  # JSON knows neither NaN nor infinity
 
 
-def _print_table(found: Sequence["TrackedRun"]) -> None:
+def _print_table(found: Sequence["Run"]) -> None:
     from cnnviz.wording import duration
 
     print(f"{'id':8}  {'status':9}  {'epochs':>7}  {'best':>14}  {'last':>7}  {'time':>10}  name")
@@ -271,16 +274,16 @@ def _print_table(found: Sequence["TrackedRun"]) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from cnnviz import tracking
     from cnnviz.inspection.network import load_network, predict
     from cnnviz.render.exports import png
     from cnnviz.render.maps import caption, sheet
+    from cnnviz.store import artifacts, reading
 
-    run = tracking.run(options.run_id)
-    kept = tracking.checkpoint_epochs(run.id)
+    run = reading.run(options.run_id)
+    kept = artifacts.checkpoint_epochs(run.id)
     if not kept:
         raise CnnvizError(f"{run.name} has no checkpoint yet: wait for its first epoch")
-    weights = tracking.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
+    weights = artifacts.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
     network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
     layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"
     images, labels, classes = _pictures(options.images, run)
@@ -296,7 +299,7 @@ def _features(options: argparse.Namespace) -> None:
     print(f"{layer} of {run.name}, {picture.width}×{picture.height} pixels: {options.out}")
 
 
-def _pictures(wanted: Sequence[str], run: "TrackedRun") -> tuple["Tensor", "Tensor | None", Sequence[str]]:
+def _pictures(wanted: Sequence[str], run: "Run") -> tuple["Tensor", "Tensor | None", Sequence[str]]:
     """uint8 (N, 32, 32, 3), the true classes where they are known, and the classes' names."""
     import torch
 

@@ -11,7 +11,7 @@ from cnnviz.analysis.findings import Finding
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.errors import ConfigError
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 from cnnviz.ui import plain, readable_errors
 
 OWN = "own"
@@ -110,7 +110,7 @@ def _data_set() -> str:
     return name
 
 
-def more_epochs(found: Sequence[TrackedRun], key: str) -> None:
+def more_epochs(found: Sequence[Run], key: str) -> None:
     """So many more epochs in the same runs."""
     epochs = int(st.number_input("More epochs", 1, 10_000, 20, key=f"more {key}"))
     busy = [run for run in found if run.active]
@@ -123,7 +123,7 @@ def more_epochs(found: Sequence[TrackedRun], key: str) -> None:
             _launched(f"{many} will train {epochs} more epochs")
 
 
-def fork(run: TrackedRun, epoch: int, key: str) -> None:
+def fork(run: Run, epoch: int, key: str) -> None:
     """A new run from this one's weights after an epoch, with something changed."""
     st.caption(plain(f"A new run from the weights of {run.name} after epoch {epoch}. Change at least one setting."))
     was = run.config
@@ -150,7 +150,7 @@ def fork(run: TrackedRun, epoch: int, key: str) -> None:
             _launched(f"a fork will train {epochs} epochs from epoch {epoch}")
 
 
-def finding(run: TrackedRun, found: Finding, key: str) -> None:
+def finding(run: Run, found: Finding, key: str) -> None:
     """A finding with its evidence, and the button that launches the one change that would test it."""
     icon = ":material/warning:" if found.severity == "alarm" else ":material/info:"
     with st.container(border=True):

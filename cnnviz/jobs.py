@@ -25,10 +25,11 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from cnnviz import paths, tracking, wording
+from cnnviz import paths, wording
 from cnnviz.architectures import architecture
 from cnnviz.config import DEVICES, RunConfig
 from cnnviz.errors import ConfigError, StoreError
+from cnnviz.store import changes, connection, reading
 from cnnviz.train import shards
 from cnnviz.train.loop import fastest
 
@@ -113,28 +114,28 @@ def describe(device: str) -> str:
 
 def submit(configs: Sequence[RunConfig], device: str = "auto") -> list[str]:
     """Schedule the runs and see that a worker is there; their ids."""
-    run_ids = tracking.schedule(configs, resolve(device))
+    run_ids = changes.schedule(configs, resolve(device))
     ensure_worker()
     return run_ids
 
 
 def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     """So many more epochs in the same runs."""
-    continued = tracking.continue_runs(run_ids, epochs)
+    continued = changes.continue_runs(run_ids, epochs)
     ensure_worker()
     return continued
 
 
-def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, device: str = "auto") -> str:
+def fork(run_id: str, epoch: int, settings: Mapping[str, Any], epochs: int, device: str = "auto") -> str:
     """A new run from another's weights at a saved epoch, with something changed, for so many epochs; its id."""
-    forked = tracking.fork(run_id, epoch, changes, epochs, resolve(device))
+    forked = changes.fork(run_id, epoch, settings, epochs, resolve(device))
     ensure_worker()
     return forked
 
 
 def stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
     """Stop waiting and training runs; the last complete epoch is kept. ended_ok: one that is over is no error."""
-    tracking.request_stop(run_ids, ended_ok)
+    changes.request_stop(run_ids, ended_ok)
     ensure_worker()  # one that died is needed to carry the request out
 
 
@@ -151,7 +152,7 @@ def ensure_worker() -> None:
         for device in DEVICES[1:]:
             process = _started.get(device)
             # One that was started takes seconds to load its libraries and then the lock.
-            if (process and process.poll() is None) or is_held(device) or not tracking.queue(device):
+            if (process and process.poll() is None) or is_held(device) or not reading.queue(device):
                 continue
             if _free_bytes() >= LEAST_FREE and not any(each.device == device and _rests(each) for each in workers()):
                 command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
@@ -275,7 +276,7 @@ def start_mlflow_ui(port: int = 5000) -> str:
     Raises StoreError where it does not answer within a minute.
     """
     with FileLock(file_of("mlflow-ui", "lock")):  # two sessions may ask at once
-        note, uri = file_of("mlflow-ui", "json"), tracking.tracking_uri()
+        note, uri = file_of("mlflow-ui", "json"), connection.tracking_uri()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
             said = json.loads(note.read_text(encoding="utf-8"))
             # The port may be another program's by now, or the note another store's, moved here with its folder.

@@ -9,10 +9,10 @@ to take the places of those that have left.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cnnviz import tracking
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
-from cnnviz.tracking import SHORT, Neighbours, Segment, TrackedRun
+from cnnviz.store import artifacts, reading
+from cnnviz.store.runs import SHORT, Neighbours, Run, Segment
 from cnnviz.train import shards
 from cnnviz.train.loop import Start, fresh_start
 from cnnviz.train.shards import Shard
@@ -23,7 +23,7 @@ class Seat:
     """A place in a stack."""
 
     id: str  # of the run it was made for, shortened
-    run: TrackedRun
+    run: Run
     config: RunConfig
     start: Start
     message: str = ""  # what the run recovered from
@@ -36,10 +36,10 @@ class Seat:
 class Plan:
     seats: list[Seat]
     shards: list[Shard]  # of indices into seats
-    over: list[tuple[TrackedRun, str, str]]  # nothing is left to train: the run, its status and the reason
+    over: list[tuple[Run, str, str]]  # nothing is left to train: the run, its status and the reason
 
 
-def plan(batch: Sequence[TrackedRun], device: str) -> Plan:
+def plan(batch: Sequence[Run], device: str) -> Plan:
     """Where the runs of the queue set out from, and beside whom.
 
     A run whose last checkpoint is damaged goes on from the one before, and says so.
@@ -80,7 +80,7 @@ def plan(batch: Sequence[TrackedRun], device: str) -> Plan:
     return Plan(seats + fresh, planned, over)
 
 
-def _interrupted(ready: Sequence[Seat], batch: Sequence[TrackedRun]) -> Iterable[list[Seat]]:
+def _interrupted(ready: Sequence[Seat], batch: Sequence[Run]) -> Iterable[list[Seat]]:
     """The seats of every stack that was being trained."""
     marks = {run.id: run.neighbours for run in batch}
     groups: dict[object, list[Seat]] = {}
@@ -136,16 +136,16 @@ def _neighbours(group: Sequence[Seat]) -> Neighbours:
     return group[0].neighbours
 
 
-def _all_runs() -> dict[str, TrackedRun]:
-    return {run.id[:SHORT]: run for run in [*tracking.runs(deleted=True), *tracking.runs()]}
+def _all_runs() -> dict[str, Run]:
+    return {run.id[:SHORT]: run for run in [*reading.runs(deleted=True), *reading.runs()]}
 
 
-def start_of(run: TrackedRun) -> tuple[Start, str]:
+def start_of(run: Run) -> tuple[Start, str]:
     """Where the run goes on: its last recorded epoch or, its checkpoint being damaged, the nearest whole one before."""
     if run.epoch < 0:
         return fresh_start(run.config), ""
     damage: CheckpointError | None = None
-    for epoch in [run.epoch, *reversed([each for each in tracking.checkpoint_epochs(run.id) if each < run.epoch])]:
+    for epoch in [run.epoch, *reversed([each for each in artifacts.checkpoint_epochs(run.id) if each < run.epoch])]:
         try:
             start = start_at(run, epoch)
         except CheckpointError as error:
@@ -155,22 +155,22 @@ def start_of(run: TrackedRun) -> tuple[Start, str]:
     raise damage or StoreError(f"{run.name} has no checkpoint to go on from: train it again")
 
 
-def start_at(run: TrackedRun, epoch: int) -> Start:
+def start_at(run: Run, epoch: int) -> Start:
     """The run after that epoch. Raises CheckpointError."""
     if epoch < 0:
         return fresh_start(run.config)
-    slots = tracking.load_optimizer(run, epoch)
+    slots = artifacts.load_optimizer(run, epoch)
     has_state = run.config.optimizer == "adam" or run.config.momentum
     if epoch > run.first_epoch and not slots and has_state:
         raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept: continue from a later one")
-    return Start(epoch, tracking.load_checkpoint(run, epoch), slots)
+    return Start(epoch, artifacts.load_checkpoint(run, epoch), slots)
 
 
-def mended_segments(run: TrackedRun) -> tuple[Segment, ...]:
+def mended_segments(run: Run) -> tuple[Segment, ...]:
     """The run's stretches, the last one's time from its epochs: a kill may have fallen between noting it and them."""
     if not run.segments:
         return ()
     *earlier, last = run.segments
-    frame = tracking.history([run.id], ["epoch_seconds"])
+    frame = reading.history([run.id], ["epoch_seconds"])
     seconds = frame[frame.epoch > last.start_epoch].value
     return (*earlier, replace(last, seconds=float(seconds.sum()))) if len(seconds) else tuple(earlier)

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import jobs, paths, tracking, wording
+from cnnviz import jobs, paths, wording
 from cnnviz.errors import CnnvizError
 from cnnviz.render import curve_charts
-from cnnviz.tracking import TrackedRun
+from cnnviz.store import connection, reading
+from cnnviz.store.runs import Run
 
 STATUS = {
     "SCHEDULED": "◷ waiting",
@@ -75,13 +76,13 @@ def is_dark() -> bool:
 
 
 @st.cache_data(ttl=1.0, show_spinner=False)
-def all_runs(uri: str) -> list[TrackedRun]:
-    return tracking.runs()
+def all_runs(uri: str) -> list[Run]:
+    return reading.runs()
 
 
-def runs() -> list[TrackedRun]:
+def runs() -> list[Run]:
     """All runs, newest first, at most a second old."""
-    return all_runs(tracking.tracking_uri())
+    return all_runs(connection.tracking_uri())
 
 
 class _Histories:
@@ -92,13 +93,13 @@ class _Histories:
     def __init__(self) -> None:
         self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[int, pd.DataFrame]]()
 
-    def read(self, uri: str, runs: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame:
+    def read(self, uri: str, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
         keys = {(uri, run.id, tuple(metrics)): run for run in runs}
         with self.lock:
             kept = {key: self.kept[key] for key in keys if key in self.kept}
         found = {key: part for key, (epoch, part) in kept.items() if epoch == keys[key].epoch}
         if new := {key: run for key, run in keys.items() if key not in found}:
-            history = tracking.history([run.id for run in new.values()], metrics)
+            history = reading.history([run.id for run in new.values()], metrics)
             parts = dict(iter(history.groupby("run_id")))
             found |= {key: parts.get(run.id, history.iloc[:0].copy()) for key, run in new.items()}
         with self.lock:
@@ -115,18 +116,18 @@ def _histories() -> _Histories:
     return _Histories()
 
 
-def history(found: Sequence[TrackedRun], metrics: Sequence[str]) -> pd.DataFrame:
+def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     """tracking.history() of these runs, each epoch read once."""
-    return _histories().read(tracking.tracking_uri(), found, metrics)
+    return _histories().read(connection.tracking_uri(), found, metrics)
 
 
-def hues(parameter: str, found: Sequence[TrackedRun]) -> dict[str, str]:
+def hues(parameter: str, found: Sequence[Run]) -> dict[str, str]:
     """The colours of a parameter's values among these runs: the same on every page, as long as the store only grows."""
     known = [vars(run.config)[parameter] for run in reversed(runs())]
     return curve_charts.hues([vars(run.config)[parameter] for run in found], known)
 
 
-def stretches(run: TrackedRun) -> str:
+def stretches(run: Run) -> str:
     """Training time by stretch: "0 to 20: 4 min, 20 to 40: 2 min"."""
     starts = [segment.start_epoch for segment in run.segments]
     parts = zip(starts, [*starts[1:], run.epoch], run.segments, strict=False)
@@ -139,7 +140,7 @@ def refresh() -> None:
     st.rerun()
 
 
-def label(run: TrackedRun) -> str:
+def label(run: Run) -> str:
     return f"{run.name} · {run.id[:6]}"
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import tracking, ui
+from cnnviz import ui
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, edits
 from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name
@@ -18,6 +18,7 @@ from cnnviz.render import network_charts
 from cnnviz.render.colours import Scale, colour
 from cnnviz.render.exports import captioned
 from cnnviz.render.maps import boxed, legend, mosaic, tile
+from cnnviz.store import artifacts
 from cnnviz.ui_grids import cell_map, save_as_png, theme, tiles
 from cnnviz.ui_networks import NONE, Looked, scan
 from cnnviz.ui_pictures import Choice
@@ -63,7 +64,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
     if one.side != "run":
         st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
         return
-    others = [f"epoch-{epoch}" for epoch in tracking.checkpoint_epochs(one.run.id) if epoch != one.epoch]
+    others = [f"epoch-{epoch}" for epoch in artifacts.checkpoint_epochs(one.run.id) if epoch != one.epoch]
     if st.session_state.get("other", NONE) != NONE:
         others.insert(0, edits.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)

@@ -8,13 +8,14 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import paths, tracking, ui
+from cnnviz import paths, ui
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.inspection import cells, edits, recorded
 from cnnviz.inspection.edits import Change
 from cnnviz.inspection.network import Network, Prediction, each_step, predict
-from cnnviz.tracking import TrackedRun
+from cnnviz.store import artifacts, connection
+from cnnviz.store.runs import Run
 from cnnviz.ui_grids import remembered
 
 NONE = "none"
@@ -28,7 +29,7 @@ class Looked:
     """A network that is looked into."""
 
     side: str  # "run" or "other"
-    run: TrackedRun
+    run: Run
     epoch: int
     trained: Network  # as recorded
     network: Network  # with the changes
@@ -41,10 +42,10 @@ class Looked:
     @property
     def key(self) -> tuple[str, str, int]:
         """What its trained weights are known by, in a cache."""
-        return tracking.tracking_uri(), self.run.id, self.epoch
+        return connection.tracking_uri(), self.run.id, self.epoch
 
 
-def choose(found: list[TrackedRun]) -> list[Looked]:
+def choose(found: list[Run]) -> list[Looked]:
     """Draw the choice of one or two networks; nothing to look into is said so, and an empty list."""
     by_id = {run.id[:8]: run for run in found if run.epoch >= 0}
     if not by_id:
@@ -86,8 +87,8 @@ def _warn_of_unknown(keys: Sequence[str]) -> None:
                 st.warning(ui.plain(f"run {asked[:8]} from the address is not in this store; {instead}."))
 
 
-def _kept(run: TrackedRun) -> list[int]:
-    kept = tracking.checkpoint_epochs(run.id)
+def _kept(run: Run) -> list[int]:
+    kept = artifacts.checkpoint_epochs(run.id)
     if not kept:
         raise CnnvizError(f"{run.name} has no checkpoint in {paths.home()}: train it again, or move it here")
     return kept
@@ -236,13 +237,13 @@ def _scan(key: tuple[str, str, int], step: str, _network: Network, _images: Tens
 
 def ranges(one: Looked, pixels: Tensor) -> dict[str, tuple[float, float]]:
     """Lowest and highest value of each step on the picture, over all epochs of the run that were kept."""
-    kept = tuple(tracking.checkpoint_epochs(one.run.id))
+    kept = tuple(artifacts.checkpoint_epochs(one.run.id))
     return _ranges(one.key[:2], kept, pixels.numpy().tobytes(), one.run, pixels)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _ranges(
-    key: tuple[str, str], kept: tuple[int, ...], picture: bytes, _run: TrackedRun, _pixels: Tensor
+    key: tuple[str, str], kept: tuple[int, ...], picture: bytes, _run: Run, _pixels: Tensor
 ) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for epoch in kept:

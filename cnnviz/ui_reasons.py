@@ -11,7 +11,7 @@ from cnnviz import forms, ui
 from cnnviz.analysis import comparison, costs
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.render import curve_charts
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
 FLOW_WIDTH = 290  # pixels; three heat maps side by side
@@ -19,11 +19,11 @@ MOST_DIAGNOSED = 24  # runs
 MANY_PAIRS = 8  # from which they are folded
 
 
-def findings_of(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
+def findings_of(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
     """Each run's findings, by its id; none where there are more runs than one could read of."""
     if len(chosen) > MOST_DIAGNOSED:
         return {}
-    alike: dict[tuple[str, ...], list[TrackedRun]] = {}
+    alike: dict[tuple[str, ...], list[Run]] = {}
     for run in chosen:
         alike.setdefault(tuple(metric_names(run.config)), []).append(run)
     found: dict[str, list[Finding]] = {}
@@ -35,11 +35,11 @@ def findings_of(chosen: Sequence[TrackedRun]) -> dict[str, list[Finding]]:
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _findings(run_id: str, epoch: int, _run: TrackedRun, _history: pd.DataFrame) -> list[Finding]:
+def _findings(run_id: str, epoch: int, _run: Run, _history: pd.DataFrame) -> list[Finding]:
     return diagnose(_run.config, _history)
 
 
-def section(chosen: Sequence[TrackedRun]) -> None:
+def section(chosen: Sequence[Run]) -> None:
     """One of the explanations below the curves."""
     st.divider()
     name = st.segmented_control(
@@ -62,7 +62,7 @@ def section(chosen: Sequence[TrackedRun]) -> None:
             time_taken(chosen)
 
 
-def findings(chosen: Sequence[TrackedRun]) -> None:
+def findings(chosen: Sequence[Run]) -> None:
     runs, found = {run.id: run for run in chosen}, findings_of(chosen)
     if len(chosen) > MOST_DIAGNOSED:
         st.caption(f"Findings are told of up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
@@ -75,7 +75,7 @@ def findings(chosen: Sequence[TrackedRun]) -> None:
             forms.finding(runs[run_id], each, f"{run_id} {index}")
 
 
-def gradient_flow(chosen: Sequence[TrackedRun]) -> None:
+def gradient_flow(chosen: Sequence[Run]) -> None:
     by_id = {run.id: run for run in chosen}
     keys = st.multiselect(
         "Of which runs", list(by_id), list(by_id)[:2], format_func=lambda key: ui.label(by_id[key]), key="flow_runs"
@@ -99,7 +99,7 @@ def gradient_flow(chosen: Sequence[TrackedRun]) -> None:
                     st.caption("not recorded yet")
 
 
-def differences(chosen: Sequence[TrackedRun]) -> None:
+def differences(chosen: Sequence[Run]) -> None:
     """The parameter table, and which comparisons it allows."""
     st.dataframe(
         comparison.differences(chosen), hide_index=True, alt="Parameters of the chosen runs, differences first"
@@ -130,7 +130,7 @@ def take(ids: list[str]) -> None:
     st.session_state.curve_runs = ids
 
 
-def time_taken(chosen: Sequence[TrackedRun]) -> None:
+def time_taken(chosen: Sequence[Run]) -> None:
     """Why they took that long."""
     if not any(run.epoch > 0 for run in chosen):
         st.caption("None of these runs has been trained so far.")

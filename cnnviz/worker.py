@@ -16,10 +16,11 @@ import psutil
 import torch
 from filelock import Timeout
 
-from cnnviz import data, jobs, resume, tracking
+from cnnviz import data, jobs, resume
 from cnnviz.errors import CheckpointError, CnnvizError
 from cnnviz.jobs import RunProgress, WorkerStatus
-from cnnviz.tracking import Segment, TrackedRun
+from cnnviz.store import artifacts, changes, reading
+from cnnviz.store.runs import Run, Segment
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
 from cnnviz.train.shards import Failed, Shard, Told
@@ -49,12 +50,12 @@ def work(
     while True:
         try:
             with jobs.lock(device):
-                while batch := [run for run in tracking.queue(device) if only is None or run.id in only]:
+                while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
                     _Training(batch, device, on_status, deaths).go()
         except Timeout:
             return False
         # What was scheduled between the last look and the lock's release found the lock held, and starts no worker.
-        if not any(only is None or run.id in only for run in tracking.queue(device)):
+        if not any(only is None or run.id in only for run in reading.queue(device)):
             return True
 
 
@@ -67,7 +68,7 @@ class _Training:
 
     def __init__(
         self,
-        batch: Sequence[TrackedRun],
+        batch: Sequence[Run],
         device: str,
         on_status: Callable[[WorkerStatus], None],
         deaths: dict[str, int],
@@ -108,8 +109,8 @@ class _Training:
         self.recorded = [seat.run.epoch for seat in plan.seats]
         self.stretched: set[int] = set()  # seats whose present stretch has its segment
         for index, seat in enumerate(self.seats):
-            if seat.trains and tracking.start(seat.run.id, seat.message, seat.neighbours):
-                tracking.sweep(seat.run.id)
+            if seat.trains and changes.start(seat.run.id, seat.message, seat.neighbours):
+                artifacts.sweep(seat.run.id)
             elif seat.trains or seat.left:
                 self.over.add(seat.run.id)
                 self.left_out.add(index)
@@ -121,8 +122,8 @@ class _Training:
         """Back into the queue with what is not over."""
         with contextlib.suppress(CnnvizError):
             for run in self.batch:
-                if run.id not in self.over and tracking.is_wanted(run.id):
-                    tracking.finish(run.id, "SCHEDULED", reason)
+                if run.id not in self.over and changes.is_wanted(run.id):
+                    changes.finish(run.id, "SCHEDULED", reason)
 
     # -- training them ---------------------------------------------------------------------------
 
@@ -169,10 +170,10 @@ class _Training:
         try:
             self._note_seats(index, result)
             # The weights first: an epoch that was announced can be taken up from.
-            tracking.save_checkpoint(run.id, epoch, result.weights, result.slots)
-            tracking.record(run.id, epoch, result.metrics | self.machine.figures(), self._stretch(index, result))
+            artifacts.save_checkpoint(run.id, epoch, result.weights, result.slots)
+            changes.record(run.id, epoch, result.metrics | self.machine.figures(), self._stretch(index, result))
         except CnnvizError:
-            if tracking.is_wanted(run.id):
+            if changes.is_wanted(run.id):
                 raise
             self.over.add(run.id)  # deleted meanwhile, in MLflow's own UI: its neighbours go on
             self.left_out.add(index)
@@ -181,16 +182,16 @@ class _Training:
         accuracy = result.metrics["test_accuracy"]
         if epoch and accuracy > self.best[index][1]:
             self.best[index] = (epoch, accuracy)
-        tracking.thin_checkpoints(run.id, self.best[index][0])
+        artifacts.thin_checkpoints(run.id, self.best[index][0])
         if epoch >= run.config.epochs:
             self._end(run.id, "FINISHED")
 
-    def _repair(self, run: TrackedRun, result: EpochResult) -> None:
+    def _repair(self, run: Run, result: EpochResult) -> None:
         """An epoch recorded before an interruption, trained again: only a damaged checkpoint needs it."""
         try:
-            tracking.load_checkpoint(run, result.epoch)
+            artifacts.load_checkpoint(run, result.epoch)
         except CheckpointError:
-            tracking.save_checkpoint(run.id, result.epoch, result.weights, result.slots)
+            artifacts.save_checkpoint(run.id, result.epoch, result.weights, result.slots)
 
     def _note_seats(self, index: int, result: EpochResult) -> None:
         noted, following = self.neighbours[index], result.epoch + 1
@@ -198,7 +199,7 @@ class _Training:
         if noted and ids != noted.at(following):
             earlier = [(first, there) for first, there in noted.seats if first < following]
             now = replace(noted, seats=(*earlier, (following, ids)))
-            tracking.note_neighbours(self.seats[index].run.id, now)
+            changes.note_neighbours(self.seats[index].run.id, now)
             self.neighbours[index] = now
 
     def _stretch(self, index: int, result: EpochResult) -> list[Segment]:
@@ -227,7 +228,7 @@ class _Training:
         if time.monotonic() - self.asked_at < STOP_LOOK_UP_SECONDS:
             return
         self.asked_at = time.monotonic()
-        asked = tracking.stop_requests()
+        asked = reading.stop_requests()
         for index, seat in enumerate(self.seats):
             if seat.run.id in asked and not self._is_over(index):
                 self.left_out.add(index)
@@ -238,7 +239,7 @@ class _Training:
         if run_id not in self.over:
             self.over.add(run_id)
             self.status.runs.pop(run_id, None)
-            tracking.finish(run_id, status, message)
+            changes.finish(run_id, status, message)
 
     # -- telling ---------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from cnnviz.analysis.findings import Finding
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
 from cnnviz.render.exports import as_file, together
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 
 BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
@@ -26,7 +26,7 @@ OPTIONS = ("one y-axis", "log y", "log x", "findings", "seeds apart", "forks at 
 ui.guard()
 
 
-def choose(found: Sequence[TrackedRun]) -> list[TrackedRun]:
+def choose(found: Sequence[Run]) -> list[Run]:
     by_id = {run.id[:8]: run for run in found}
     if "curve_runs" not in st.session_state:
         asked = st.query_params.get_all("runs")
@@ -41,7 +41,7 @@ def choose(found: Sequence[TrackedRun]) -> list[TrackedRun]:
     return [by_id[key] for key in keys]
 
 
-def controls(chosen: Sequence[TrackedRun]) -> tuple[View, frozenset[str]]:
+def controls(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
     """What to show, from the widgets; all of it is in the address."""
     bound: dict[str, Any] = {"bind": "query-params"}
     facets, colour = curves.default_grouping(chosen)
@@ -92,13 +92,13 @@ def following(key: str, default: Any) -> Any:
     return default
 
 
-def show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> None:
+def show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     """Everything below the controls, drawn anew while something trains."""
     with ui.readable_errors():
         _show(chosen, view, shown)
 
 
-def _show(chosen: Sequence[TrackedRun], view: View, shown: frozenset[str]) -> None:
+def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     every = {run.id: run for run in ui.runs()}
     chosen = [every[run.id] for run in chosen if run.id in every]
     history = ui.history([*chosen, *curves.ancestors(chosen, every)], curves.metrics(view.measure))
@@ -174,7 +174,7 @@ def picked(key: str) -> None:
         st.session_state.curve_epoch = int(points[0]["epoch"])
 
 
-def at_an_epoch(chosen: Sequence[TrackedRun]) -> None:
+def at_an_epoch(chosen: Sequence[Run]) -> None:
     """From an epoch of a run to its feature maps, or to a fork."""
     last = max(run.epoch for run in chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -205,7 +205,7 @@ def at_an_epoch(chosen: Sequence[TrackedRun]) -> None:
         forms.more_epochs(chosen, "curves")
 
 
-def summary(chosen: Sequence[TrackedRun], colours: dict[str, str], colour: str) -> None:
+def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None:
     ordered = sorted(chosen, key=lambda run: -(run.best or (0, 0.0))[1])
     rows = [
         {

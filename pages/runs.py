@@ -5,19 +5,20 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import forms, jobs, tracking, ui, wording
+from cnnviz import forms, jobs, ui, wording
 from cnnviz.analysis import curves
 from cnnviz.jobs import WorkerStatus
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
-from cnnviz.tracking import TrackedRun
+from cnnviz.store import artifacts, changes
+from cnnviz.store.runs import Run
 
 PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
 
 ui.guard()
 
 
-def state(found: Sequence[TrackedRun]) -> tuple[tuple[str, str, int], ...]:
+def state(found: Sequence[Run]) -> tuple[tuple[str, str, int], ...]:
     return tuple((run.id, run.status, run.epoch) for run in found)
 
 
@@ -81,7 +82,7 @@ def hung(status: WorkerStatus) -> None:
             st.rerun()
 
 
-def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
+def table(found: Sequence[Run]) -> list[Run]:
     """The table; returns the chosen runs."""
     rows = [
         {
@@ -123,7 +124,7 @@ def table(found: Sequence[TrackedRun]) -> list[TrackedRun]:
     return [found[row] for row in event.selection.rows if row < len(found)]
 
 
-def actions(chosen: Sequence[TrackedRun]) -> None:
+def actions(chosen: Sequence[Run]) -> None:
     ids = [run.id for run in chosen]
     row = st.container(horizontal=True)
     if row.button("Compare curves", disabled=not chosen, icon=":material/show_chart:", key="compare"):
@@ -134,7 +135,7 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
     with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
         forms.more_epochs(chosen, "runs")
     with row.popover("Fork", disabled=len(chosen) != 1, icon=":material/call_split:"):
-        if len(chosen) == 1 and (kept := tracking.checkpoint_epochs(ids[0])):
+        if len(chosen) == 1 and (kept := artifacts.checkpoint_epochs(ids[0])):
             forms.fork(chosen[0], st.selectbox("After epoch", kept[::-1], key="fork_epoch"), "runs")
     stoppable = bool(chosen) and all(run.active for run in chosen)
     if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
@@ -146,7 +147,7 @@ def actions(chosen: Sequence[TrackedRun]) -> None:
         st.write(f"Delete {len(chosen)} run{'s' if len(chosen) != 1 else ''}? You can undo it.")
         if st.button("Delete", type="primary", key="delete"):
             with ui.readable_errors():
-                tracking.delete(ids)
+                changes.delete(ids)
                 st.session_state.deleted = ids
                 ui.refresh()
     if not chosen:
@@ -158,7 +159,7 @@ def undo() -> None:
     if ids and st.button(
         f"Undo deleting {len(ids)} run{'s' if len(ids) > 1 else ''}", icon=":material/undo:", key="undo"
     ):
-        tracking.restore(ids)
+        changes.restore(ids)
         del st.session_state.deleted
         ui.refresh()
 

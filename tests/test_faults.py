@@ -22,8 +22,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz import checkpoints, jobs, paths, tracking, worker
+from cnnviz import jobs, paths, worker
 from cnnviz.config import RunConfig
+from cnnviz.store import artifacts, changes, checkpoints, connection, reading
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "12"))
 BY_HAND = KILLS > 12  # longer than anybody waits for the tests
@@ -98,21 +99,21 @@ def store_class() -> Any:
 
 FAULTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
-    "while it marks its runs": at_call(3, tracking, "start"),
-    "before the first epoch of the second run": at_call(2, tracking, "record"),
+    "while it marks its runs": at_call(3, changes, "start"),
+    "before the first epoch of the second run": at_call(2, changes, "record"),
     "in the middle of a checkpoint": at_call(13, os, "fsync"),
     "before a checkpoint gets its name": at_call(11, Path, "replace"),
-    "between a checkpoint and its metrics": at_call(7, tracking, "record"),
+    "between a checkpoint and its metrics": at_call(7, changes, "record"),
     "between an epoch's segments and its metrics": at_call(10, MlflowClient, "log_batch"),
     "within the writing of metrics": lambda: at_call(4, store_class(), "_update_latest_metrics_if_necessary")(),
-    "before a run is marked as finished": at_call(2, tracking, "finish"),
+    "before a run is marked as finished": at_call(2, changes, "finish"),
     "the disk fills at a checkpoint": at_call(6, os, "fsync", full_disk),
-    "the disk fills at the metrics": at_call(3, tracking, "record", full_disk),
+    "the disk fills at the metrics": at_call(3, changes, "record", full_disk),
     "no file may grow": small_files,
-    "terminated": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGTERM)),
-    "Ctrl-C": at_call(5, tracking, "record", lambda: os.kill(os.getpid(), signal.SIGINT)),
-    "a shard is killed": at_call(4, tracking, "record", lambda: family(os.getpid())[-1].kill()),
-    "the shards' nursery is killed": at_call(4, tracking, "record", lambda: nursery(os.getpid())[0].kill()),
+    "terminated": at_call(5, changes, "record", lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    "Ctrl-C": at_call(5, changes, "record", lambda: os.kill(os.getpid(), signal.SIGINT)),
+    "a shard is killed": at_call(4, changes, "record", lambda: family(os.getpid())[-1].kill()),
+    "the shards' nursery is killed": at_call(4, changes, "record", lambda: nursery(os.getpid())[0].kill()),
     "the clock goes back a day": lambda: at_call(3, time, "time", lambda: step_clock(-86400))(),
     "the clock goes on a day": lambda: at_call(3, time, "time", lambda: step_clock(86400))(),
 }
@@ -135,7 +136,7 @@ def worker_main(environment: dict[str, str], fault: str) -> None:
 
 def first_start(environment: dict[str, str]) -> None:
     os.environ.update(environment)
-    tracking.schedule(CONFIGS[:1], "cpu")
+    changes.schedule(CONFIGS[:1], "cpu")
 
 
 # -- the test's own side ----------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def go_on(fault: str = "none") -> None:
 
 
 def schedule() -> list[str]:
-    return tracking.schedule(CONFIGS, "cpu")
+    return changes.schedule(CONFIGS, "cpu")
 
 
 def whole(run_ids: list[str]) -> tuple[int, int]:
@@ -164,14 +165,14 @@ def whole(run_ids: list[str]) -> tuple[int, int]:
     epochs = twice = 0
     for run_id in run_ids:
         for metric in ("test_loss", "train_loss", "epoch_seconds"):
-            history = tracking._client().get_metric_history(run_id, metric)
+            history = connection.client().get_metric_history(run_id, metric)
             steps = Counter(point.step for point in history)
             twice += sum(count - 1 for count in steps.values())
             assert sorted(steps) == list(range(len(steps)))
         epochs += len(steps) - 1 if steps else 0
-        run = tracking.run(run_id)
+        run = reading.run(run_id)
         for epoch in range(run.epoch + 1):
-            tracking.load_checkpoint(run, epoch)
+            artifacts.load_checkpoint(run, epoch)
     for path in (paths.home() / "artifacts").rglob("*.safetensors"):
         checkpoints.load(path)
     return epochs, twice
@@ -185,10 +186,10 @@ def state(run_ids: list[str]) -> State:
     """Weights by run and epoch, and behind them the optimizer's."""
     found = []
     for run_id in run_ids:
-        run = tracking.run(run_id)
+        run = reading.run(run_id)
         assert (run.status, run.epoch) == ("FINISHED", run.config.epochs), run.message
-        epochs = [tracking.load_checkpoint(run, epoch) for epoch in range(run.epoch + 1)]
-        found.append([*epochs, tracking.load_optimizer(run, run.epoch)])
+        epochs = [artifacts.load_checkpoint(run, epoch) for epoch in range(run.epoch + 1)]
+        found.append([*epochs, artifacts.load_optimizer(run, run.epoch)])
     return found
 
 
@@ -245,8 +246,8 @@ def test_a_worker_that_dies_at_the_worst_instants_loses_nothing(undisturbed: Sta
     assert equal(state(run_ids), undisturbed)
     assert not list(paths.home().rglob("*.tmp"))
     for run_id in run_ids:
-        run = tracking.run(run_id)
-        assert run.seconds == pytest.approx(tracking.history([run_id], ["epoch_seconds"]).value.sum())
+        run = reading.run(run_id)
+        assert run.seconds == pytest.approx(reading.history([run_id], ["epoch_seconds"]).value.sum())
 
 
 def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: State) -> None:
@@ -267,12 +268,12 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     ]:
         before, _ = whole(run_ids)
         go_on(fault)
-        told = {tracking.run(run_id).message for run_id in run_ids}
+        told = {reading.run(run_id).message for run_id in run_ids}
         after, twice = whole(run_ids)
         print(f"{fault}: {before} epochs before, {after} after, {twice} steps twice: {max(told)}")
         assert any(message in each for each in told)
         assert all("\n" not in each for each in told)
-        if not any(tracking.run(run_id).active for run_id in run_ids):
+        if not any(reading.run(run_id).active for run_id in run_ids):
             assert equal(state(run_ids), undisturbed)
             run_ids = schedule()
     go_on()
@@ -295,12 +296,12 @@ def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
         process.join()
         seconds = seconds or time.monotonic() - began
         unfinished += (paths.home() / "mlflow.db.unfinished").exists()
-        before = [run.id for run in tracking.runs()]
-        (run_id,) = tracking.schedule(CONFIGS[:1], "cpu")
-        assert {run.id for run in tracking.runs()} == {*before, run_id}, f"CNNVIZ_SEED={SEED}"
-        tracking.save_checkpoint(run_id, 0, {}, {})
-        tracking.record(run_id, 0, {"test_loss": 2.3}, [])
-        assert tracking.history([run_id], ["test_loss"]).value.tolist() == [2.3]
+        before = [run.id for run in reading.runs()]
+        (run_id,) = changes.schedule(CONFIGS[:1], "cpu")
+        assert {run.id for run in reading.runs()} == {*before, run_id}, f"CNNVIZ_SEED={SEED}"
+        artifacts.save_checkpoint(run_id, 0, {}, {})
+        changes.record(run_id, 0, {"test_loss": 2.3}, [])
+        assert reading.history([run_id], ["test_loss"]).value.tolist() == [2.3]
         assert not (paths.home() / "mlflow.db.unfinished").exists()
     print(f"{number} kills while the store was made, {unfinished} left it half made")
 
@@ -309,7 +310,7 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State)
     print(f"CNNVIZ_SEED={SEED} CNNVIZ_KILLS={KILLS}, within {took:.1f} s of a start")
     draw, kills, finished, lost, twice = random.Random(SEED), Counter[str](), 0, 0, 0
     run_ids = schedule()
-    while kills.total() < KILLS or any(tracking.run(run_id).active for run_id in run_ids):
+    while kills.total() < KILLS or any(reading.run(run_id).active for run_id in run_ids):
         process = start()
         before, _ = whole(run_ids)
         process.join(draw.uniform(0, took) if kills.total() < KILLS else None)
@@ -324,7 +325,7 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State)
         after, again = whole(run_ids)
         lost, twice = lost + max(0, before - after), twice + again
         print(f"{kills.total()} kills, {after} epochs", flush=True)
-        if not any(tracking.run(run_id).active for run_id in run_ids):
+        if not any(reading.run(run_id).active for run_id in run_ids):
             assert equal(state(run_ids), undisturbed), f"CNNVIZ_SEED={SEED}"
             finished += 1
             run_ids = schedule() if kills.total() < KILLS else run_ids

@@ -16,9 +16,10 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import jobs, paths, resume, tracking, wording, worker
+from cnnviz import jobs, paths, resume, wording, worker
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
+from cnnviz.store import artifacts, changes, connection, reading
 from cnnviz.train import shards
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
@@ -65,91 +66,91 @@ def kill_all(worker: subprocess.Popen[bytes]) -> None:
 
 
 def steps_of(run_id: str) -> list[int]:
-    client = tracking._client()
+    client = connection.client()
     return sorted(each.step for each in client.get_metric_history(run_id, "test_loss"))
 
 
 def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
     run_ids = jobs.submit(grid(TINY, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
-    wait_for(lambda: not any(tracking.run(run_id).active for run_id in run_ids))
+    wait_for(lambda: not any(reading.run(run_id).active for run_id in run_ids))
     for run_id in run_ids:
-        run = tracking.run(run_id)
+        run = reading.run(run_id)
         assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
-        assert tracking.checkpoint_epochs(run_id) == [0, 1, 2, 3]
+        assert artifacts.checkpoint_epochs(run_id) == [0, 1, 2, 3]
         assert steps_of(run_id) == [0, 1, 2, 3]
         (segment,) = run.segments
         assert segment.start_epoch == 0
         assert segment.stack == max(1, 4 // shards.cores())
-        frame = tracking.history([run_id], ["epoch_seconds"])
+        frame = reading.history([run_id], ["epoch_seconds"])
         assert run.seconds == pytest.approx(frame.value.sum())
     wait_for(lambda: not jobs.workers()[0].alive)
-    best = max(tracking.run(run_id).best or (0, 0.0) for run_id in run_ids)
+    best = max(reading.run(run_id).best or (0, 0.0) for run_id in run_ids)
     assert best[0] > 0
 
 
 def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
-    (through,) = tracking.schedule([TINY], "cpu")
+    (through,) = changes.schedule([TINY], "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(through).status == "FINISHED")
+    wait_for(lambda: reading.run(through).status == "FINISHED")
     started.wait()
-    (broken,) = tracking.schedule([TINY], "cpu")
+    (broken,) = changes.schedule([TINY], "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(broken).epoch >= 1)
+    wait_for(lambda: reading.run(broken).epoch >= 1)
     kill_all(started)
-    assert tracking.run(broken).status == "RUNNING"
+    assert reading.run(broken).status == "RUNNING"
     assert not jobs.workers()[0].alive
     jobs.ensure_worker()
-    wait_for(lambda: tracking.run(broken).status == "FINISHED")
+    wait_for(lambda: reading.run(broken).status == "FINISHED")
     assert steps_of(broken) == [0, 1, 2, 3]
-    assert len(tracking.run(broken).segments) == 2
-    ours, theirs = (tracking.load_checkpoint(tracking.run(each), 3) for each in (broken, through))
+    assert len(reading.run(broken).segments) == 2
+    ours, theirs = (artifacts.load_checkpoint(reading.run(each), 3) for each in (broken, through))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
-    (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(run_id).epoch >= 2)
+    wait_for(lambda: reading.run(run_id).epoch >= 2)
     kill_all(started)
     folder = paths.home() / "artifacts" / run_id / "artifacts" / "checkpoints"
-    last = tracking.run(run_id).epoch
+    last = reading.run(run_id).epoch
     damaged = folder / f"epoch-{last:04d}.safetensors"
     content = bytearray(damaged.read_bytes())
     content[-5] ^= 1
     damaged.write_bytes(content)
-    start, message = resume.start_of(tracking.run(run_id))
+    start, message = resume.start_of(reading.run(run_id))
     assert start.epoch == last - 1
     assert damaged.name in message
 
 
 def test_stopping_keeps_the_complete_epochs() -> None:
-    (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    wait_for(lambda: reading.run(run_id).epoch >= 1)
     jobs.stop([run_id])
-    wait_for(lambda: tracking.run(run_id).status == "KILLED", 30)
+    wait_for(lambda: reading.run(run_id).status == "KILLED", 30)
     assert started.wait(30) == 0
-    epoch = tracking.run(run_id).epoch
-    assert tracking.checkpoint_epochs(run_id)[-1] == epoch
+    epoch = reading.run(run_id).epoch
+    assert artifacts.checkpoint_epochs(run_id)[-1] == epoch
     jobs.continue_runs([run_id], 1)
-    wait_for(lambda: tracking.run(run_id).status == "FINISHED")
-    assert tracking.run(run_id).epoch == epoch + 1
+    wait_for(lambda: reading.run(run_id).status == "FINISHED")
+    assert reading.run(run_id).epoch == epoch + 1
 
 
 def test_sigterm_leaves_the_runs_waiting() -> None:
-    (run_id,) = tracking.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    wait_for(lambda: reading.run(run_id).epoch >= 1)
     started.send_signal(signal.SIGTERM)
     started.wait(20)
-    assert tracking.run(run_id).status == "SCHEDULED"
+    assert reading.run(run_id).status == "SCHEDULED"
     assert "Traceback" not in (paths.home() / "test.log").read_text()
 
 
 def test_one_worker_a_device() -> None:
-    (run_id,) = tracking.schedule([replace(TINY, epochs=1000)], "cpu")  # it must outlast the second one's start
+    (run_id,) = changes.schedule([replace(TINY, epochs=1000)], "cpu")  # it must outlast the second one's start
     first = start_worker()
-    wait_for(lambda: tracking.run(run_id).status == "RUNNING")
+    wait_for(lambda: reading.run(run_id).status == "RUNNING")
     second = start_worker()
     assert second.wait(60) == 0
     assert "there already" in (paths.home() / "test.log").read_text()
@@ -161,11 +162,11 @@ def test_one_worker_a_device() -> None:
 
 def test_a_run_without_its_data_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "empty"))
-    good, bad = tracking.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
+    good, bad = changes.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
     jobs.ensure_worker()
-    wait_for(lambda: not any(tracking.run(each).active for each in (good, bad)))
-    assert tracking.run(good).status == "FINISHED"
-    failed = tracking.run(bad)
+    wait_for(lambda: not any(reading.run(each).active for each in (good, bad)))
+    assert reading.run(good).status == "FINISHED"
+    failed = reading.run(bad)
     assert failed.status == "FAILED"
     assert "synthetic" in failed.message
     assert "\n" not in failed.message
@@ -199,7 +200,7 @@ def test_durations(seconds: float, words: str) -> None:
 
 
 def test_mlflows_own_ui_starts_on_loopback_and_only_once() -> None:
-    tracking.schedule([TINY], "cpu")
+    changes.schedule([TINY], "cpu")
     url = jobs.start_mlflow_ui(5750)
     assert url.startswith("http://127.0.0.1:57")
     assert jobs.start_mlflow_ui(5750) == url
@@ -225,23 +226,23 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
     parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
-    (run_id,) = tracking.schedule([parent], "cpu")
+    (run_id,) = changes.schedule([parent], "cpu")
     assert worker.work("cpu")
-    fork = tracking.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
+    fork = changes.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
     assert worker.work("cpu")
-    run = tracking.run(fork)
+    run = reading.run(fork)
     assert (run.status, run.epoch, run.message) == ("FINISHED", 3, "")
     assert steps_of(fork) == [1, 2, 3]
-    assert tracking.checkpoint_epochs(fork) == [1, 2, 3]
+    assert artifacts.checkpoint_epochs(fork) == [1, 2, 3]
     assert [segment.start_epoch for segment in run.segments] == [1]
-    assert tracking.run(run_id).epoch == 1
+    assert reading.run(run_id).epoch == 1
 
 
 @pytest.mark.usefixtures("warm_server")
 def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_id,) = tracking.schedule([replace(TINY, epochs=40)], "cpu")
+    (run_id,) = changes.schedule([replace(TINY, epochs=40)], "cpu")
     hanging = start_worker()
-    wait_for(lambda: tracking.run(run_id).epoch >= 1)
+    wait_for(lambda: reading.run(run_id).epoch >= 1)
     monkeypatch.setattr(jobs, "SHARD_SILENT_SECONDS", 6)
     assert jobs.workers()[0].hangs_for is None
     for shard in psutil.Process(hanging.pid).children(recursive=True):
@@ -254,9 +255,9 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
     button.click().run()
     assert not opened.exception
     hanging.wait(20)
-    epoch = tracking.run(run_id).epoch
-    wait_for(lambda: tracking.run(run_id).epoch > epoch)
-    assert steps_of(run_id) == list(range(tracking.run(run_id).epoch + 1))
+    epoch = reading.run(run_id).epoch
+    wait_for(lambda: reading.run(run_id).epoch > epoch)
+    assert steps_of(run_id) == list(range(reading.run(run_id).epoch + 1))
 
 
 def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,21 +270,21 @@ def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -> None:
     configs = [replace(TINY, epochs=500, loss="mse"), replace(TINY, epochs=4)]
-    gone, stays = tracking.schedule(configs, "cpu")
+    gone, stays = changes.schedule(configs, "cpu")
     started = start_worker()
-    wait_for(lambda: tracking.run(gone).epoch >= 1)
+    wait_for(lambda: reading.run(gone).epoch >= 1)
     with pytest.raises(StoreError, match="stop it first"):
-        tracking.delete([gone])
+        changes.delete([gone])
     with pytest.raises(StoreError, match="still training"):
         jobs.continue_runs([gone], 3)
-    tracking._client().delete_run(gone)  # as MLflow's own UI does
+    connection.client().delete_run(gone)  # as MLflow's own UI does
     assert started.wait(120) == 0
-    assert tracking.run(stays).status == "FINISHED"
+    assert reading.run(stays).status == "FINISHED"
     assert steps_of(stays) == [0, 1, 2, 3, 4]
 
 
 def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracking.schedule([TINY], "cpu")
+    changes.schedule([TINY], "cpu")
     started: list[object] = []
     monkeypatch.setattr(jobs, "_detached", lambda command, log: started.append(command))
     failed = jobs.WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from cnnviz import __main__ as command_line
-from cnnviz import paths, tracking
+from cnnviz import paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
+from cnnviz.store import artifacts, changes, reading
 
 
 def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -26,11 +27,11 @@ def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
 
 def trained(dataset: str = "synthetic") -> str:
     config = RunConfig(dataset=dataset, epochs=1)
-    (run_id,) = tracking.schedule([config], "cpu")
-    tracking.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
+    (run_id,) = changes.schedule([config], "cpu")
+    artifacts.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
     for epoch, accuracy in enumerate((0.1, 0.25)):
-        tracking.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": 2.0}, [])
-    tracking.finish(run_id, "FINISHED")
+        changes.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": 2.0}, [])
+    changes.finish(run_id, "FINISHED")
     return run_id
 
 
@@ -65,7 +66,7 @@ def test_training_in_the_foreground(synthetic_root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("FINISHED") == 2
     assert "Traceback" not in done.stderr
-    assert len(tracking.runs()) == 2
+    assert len(reading.runs()) == 2
 
 
 def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> None:
@@ -75,11 +76,11 @@ def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> Non
         [sys.executable, "-m", "cnnviz", "train", *words], cwd=paths.PROJECT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    (run,) = tracking.runs()
+    (run,) = reading.runs()
     assert run.status == "FINISHED"
     assert 0.42 <= run.accuracy[1] <= 0.60
-    for metric in tracking.metric_names(run.id):
-        assert tracking.history([run.id], [metric]).epoch.tolist() == [0, 1], metric
+    for metric in reading.metric_names(run.id):
+        assert reading.history([run.id], [metric]).epoch.tolist() == [0, 1], metric
 
 
 def test_runs_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:

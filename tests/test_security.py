@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import checkpoints, data, jobs, paths, tracking
+from cnnviz import data, jobs, paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.data import cifar10, synthetic
 from cnnviz.data.dataset import TENSORS
 from cnnviz.errors import CheckpointError, DataError
-from cnnviz.tracking import Segment
+from cnnviz.store import artifacts, changes, checkpoints, reading
+from cnnviz.store.runs import Segment
 from tests.helpers import hostile
 
 CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
@@ -29,11 +30,11 @@ CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
 @pytest.fixture
 def trained(synthetic_root: Path) -> str:
     """A run with two epochs, as far as anybody can tell."""
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch in range(2):
-        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(CONFIG.model), epoch), {})
-        tracking.record(run_id, epoch, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 1.0, "cpu", 1)])
-    tracking.finish(run_id, "FINISHED")
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(CONFIG.model), epoch), {})
+        changes.record(run_id, epoch, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 1.0, "cpu", 1)])
+    changes.finish(run_id, "FINISHED")
     return run_id
 
 
@@ -93,7 +94,7 @@ def test_a_pickle_in_the_place_of_a_file_of_ours_is_not_loaded(
     for content in (trap, zipped.getvalue(), struct.pack("<Q", len(trap)) + trap):
         (folder / checkpoints.file_name(1)).write_bytes(content)
         with pytest.raises(CheckpointError, match="damaged"):
-            tracking.load_checkpoint(tracking.run(trained), 1)
+            artifacts.load_checkpoint(reading.run(trained), 1)
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
     cifar = tmp_path / "data" / cifar10.FOLDER
     cifar.mkdir(parents=True)

@@ -17,7 +17,7 @@ import pandas as pd
 from cnnviz.analysis.evidence import TEST_PICTURES
 from cnnviz.config import RunConfig
 from cnnviz.errors import ConfigError
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 
 PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs is how far a run is, not what it is
     dict.fromkeys(
@@ -34,7 +34,7 @@ MOST_ORDERS = 120  # ways through five parameters from one run to another; with 
 class Repeats:
     """Runs of one setting, differing in nothing but their seed."""
 
-    runs: tuple[TrackedRun, ...]
+    runs: tuple[Run, ...]
 
     @property
     def config(self) -> RunConfig:
@@ -45,7 +45,7 @@ class Repeats:
         return frozenset(run.config.seed for run in self.runs)
 
     @property
-    def samples(self) -> tuple[TrackedRun, ...]:
+    def samples(self) -> tuple[Run, ...]:
         """One run a seed, the furthest: the same seed again is the same run again, and no evidence of its own."""
         furthest = {run.config.seed: run for run in sorted(self.runs, key=lambda run: run.epoch)}
         return tuple(furthest[seed] for seed in sorted(furthest))
@@ -108,10 +108,10 @@ class Pair:
 class Confounded:
     """Two runs that differ in several parameters at once."""
 
-    first: TrackedRun
-    second: TrackedRun
+    first: Run
+    second: Run
     parameters: tuple[str, ...]
-    between: tuple[TrackedRun, ...]  # runs that lie on the way from one to the other, one parameter a step
+    between: tuple[Run, ...]  # runs that lie on the way from one to the other, one parameter a step
     missing: tuple[RunConfig, ...]  # those that would have to be trained to complete the way
     sentence: str
 
@@ -119,12 +119,12 @@ class Confounded:
 # -- what differs ----------------------------------------------------------------------------------
 
 
-def differing(runs: Sequence[TrackedRun]) -> list[str]:
+def differing(runs: Sequence[Run]) -> list[str]:
     """The parameters in which these runs differ."""
     return [name for name in PARAMETERS if len({getattr(run.config, name) for run in runs}) > 1]
 
 
-def labels(runs: Sequence[TrackedRun]) -> dict[str, str]:
+def labels(runs: Sequence[Run]) -> dict[str, str]:
     """Id → what tells the run from the others, as short as it can be: "tanh, lr 0.01"."""
     names = differing(runs)
     texts = {run.id: _words(run.config, names) or run.config.name for run in runs}
@@ -132,7 +132,7 @@ def labels(runs: Sequence[TrackedRun]) -> dict[str, str]:
     return {run_id: f"{text} · {run_id[:6]}" if text in twice else text for run_id, text in texts.items()}
 
 
-def differences(runs: Sequence[TrackedRun]) -> pd.DataFrame:
+def differences(runs: Sequence[Run]) -> pd.DataFrame:
     """The parameter table: a row a parameter, differing ones first; columns parameter, differs and one a run's label.
 
     Values are text, so that a column holds one type. The last row is the epochs each run has.
@@ -167,14 +167,14 @@ def _words(config: RunConfig, names: Sequence[str]) -> str:
 # -- repeats and verdicts --------------------------------------------------------------------------
 
 
-def best_within(run: TrackedRun, epochs: int) -> float | None:
+def best_within(run: Run, epochs: int) -> float | None:
     """The best test accuracy of epochs 1 to that one; None where nothing finite was recorded."""
     return max((value for value in run.accuracy[1 : epochs + 1] if math.isfinite(value)), default=None)
 
 
-def repeats(runs: Sequence[TrackedRun]) -> list[Repeats]:
+def repeats(runs: Sequence[Run]) -> list[Repeats]:
     """The runs by setting, in the order given."""
-    settings: dict[tuple[object, ...], list[TrackedRun]] = defaultdict(list)
+    settings: dict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in runs:
         settings[_key(run.config, "seed")].append(run)
     return [Repeats(tuple(found)) for found in settings.values()]
@@ -184,7 +184,7 @@ def _key(config: RunConfig, *without: str) -> tuple[object, ...]:
     return tuple(getattr(config, name) for name in PARAMETERS if name not in without)
 
 
-def seed_spread(runs: Sequence[TrackedRun]) -> Spread | None:
+def seed_spread(runs: Sequence[Run]) -> Spread | None:
     """The spread over seeds pooled over all settings that were repeated; None where none was."""
     repeated = [group for group in repeats(runs) if len(group.best()) > 1]
     freedom = sum(len(group.best()) - 1 for group in repeated)
@@ -243,7 +243,7 @@ def _count(number: int, noun: str) -> str:
 # -- fair and unfair comparisons -------------------------------------------------------------------
 
 
-def controlled_pairs(runs: Sequence[TrackedRun]) -> list[Pair]:
+def controlled_pairs(runs: Sequence[Run]) -> list[Pair]:
     """All pairs of settings that differ in exactly one parameter, by parameter, the largest difference first.
 
     Repeats are one setting. Settings without a common seed, and without repeats on both sides, differ in the seed too
@@ -279,7 +279,7 @@ def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> 
     return Pair(name, first, second, found, sentence)
 
 
-def confounded(first: TrackedRun, second: TrackedRun, known: Sequence[TrackedRun] = ()) -> Confounded | None:
+def confounded(first: Run, second: Run, known: Sequence[Run] = ()) -> Confounded | None:
     """What a comparison of these two cannot tell apart, and the runs that would; None where they differ in at most one.
 
     A way from one to the other that changes one parameter a step is a chain of controlled pairs; of all orders, the one
@@ -313,10 +313,10 @@ def _way(first: RunConfig, second: RunConfig, order: Sequence[str]) -> tuple[Run
 
 
 def _confession(
-    first: TrackedRun,
-    second: TrackedRun,
+    first: Run,
+    second: Run,
     names: Sequence[str],
-    between: Sequence[TrackedRun],
+    between: Sequence[Run],
     missing: Sequence[RunConfig],
 ) -> str:
     epochs = min(first.epoch, second.epoch)
@@ -340,7 +340,7 @@ def _listed(words: Sequence[str]) -> str:
     return "; ".join(f"({word})" for word in words)
 
 
-def uncontrolled(runs: Sequence[TrackedRun]) -> list[Confounded]:
+def uncontrolled(runs: Sequence[Run]) -> list[Confounded]:
     """For each differing parameter that no controlled pair isolates, the two runs that come closest to it.
 
     Empty: whatever differs among these runs can be told apart.

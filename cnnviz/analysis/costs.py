@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from cnnviz.architectures import Architecture
-from cnnviz.tracking import Segment, TrackedRun
+from cnnviz.store.runs import Run, Segment
 
 PEAK_MAPS, PEAK_SIDE = 256, 28  # of a convolution wide enough for the library's best: 0.9 GFLOP a picture
 PEAK_PICTURES_GPU = 64  # so that launching takes no part in it
@@ -30,7 +30,7 @@ CHEAPER = 0.8  # of the time its arithmetic would have cost: worth explaining
 class Cost:
     """What one run cost, in its longest stretch where rates are concerned."""
 
-    run: TrackedRun
+    run: Run
     seconds: float  # wall time of all stretches; networks of one stack share it
     own_seconds: float  # each stretch's time divided by the networks that shared it
     images_per_second: float  # of this network; NaN: not known
@@ -87,7 +87,7 @@ def shortest(work: Callable[[], object], seconds: float = PEAK_SECONDS) -> float
     return best
 
 
-def costs(runs: Sequence[TrackedRun], rates: pd.DataFrame | None = None, peak: float = math.nan) -> list[Cost]:
+def costs(runs: Sequence[Run], rates: pd.DataFrame | None = None, peak: float = math.nan) -> list[Cost]:
     """What these runs cost, in the order given; runs that have not trained yet are left out.
 
     rates: tracking.history of images_per_second, the rate of the steps alone; without it, a stretch's pictures over its
@@ -97,7 +97,7 @@ def costs(runs: Sequence[TrackedRun], rates: pd.DataFrame | None = None, peak: f
     return [_cost(run, rates, peak) for run in runs if run.epoch > 0 and run.seconds > 0]
 
 
-def _cost(run: TrackedRun, rates: pd.DataFrame | None, peak: float) -> Cost:
+def _cost(run: Run, rates: pd.DataFrame | None, peak: float) -> Cost:
     segment, first, last = _longest(run)
     rate = (last - first) * run.config.train_size / segment.seconds if segment.seconds else math.nan
     if rates is not None:
@@ -120,7 +120,7 @@ def _cost(run: TrackedRun, rates: pd.DataFrame | None, peak: float) -> Cost:
     )
 
 
-def _longest(run: TrackedRun) -> tuple[Segment, int, int]:
+def _longest(run: Run) -> tuple[Segment, int, int]:
     """The stretch with the most epochs, the epoch it set out from and its last."""
     ends = [*(segment.start_epoch for segment in run.segments[1:]), run.epoch]
     stretches = [(segment, max(segment.start_epoch, 0), end) for segment, end in zip(run.segments, ends, strict=True)]

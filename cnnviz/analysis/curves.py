@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cnnviz.analysis.comparison import PARAMETERS, differing
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 
 SPLITS = ("train", "test")
 
@@ -42,14 +42,14 @@ def metrics(measure: str) -> list[str]:
     return [*(f"{split}_{MEASURES[measure].metric}" for split in SPLITS), "epoch_seconds"]
 
 
-def params(runs: Sequence[TrackedRun]) -> pd.DataFrame:
+def params(runs: Sequence[Run]) -> pd.DataFrame:
     """A row a run: run_id, name and every parameter but the number of epochs."""
     rows = [{"run_id": run.id, "name": run.name} | vars(run.config) for run in runs]
     frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *PARAMETERS])
     return frame.drop(columns="epochs")
 
 
-def default_grouping(runs: Sequence[TrackedRun]) -> tuple[list[str], str]:
+def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
     """Facets and colour that suit what differs: activation and loss side by side, the learning rate in colour."""
     names = [name for name in differing(runs) if name != "seed"]
     facets: list[str] = [name for name in ("activation", "loss") if name in names]
@@ -59,9 +59,9 @@ def default_grouping(runs: Sequence[TrackedRun]) -> tuple[list[str], str]:
     return facets, "lr" if "lr" in rest or not rest else rest[0]
 
 
-def ancestors(runs: Sequence[TrackedRun], every: Mapping[str, TrackedRun]) -> list[TrackedRun]:
+def ancestors(runs: Sequence[Run], every: Mapping[str, Run]) -> list[Run]:
     """The runs these were forked from, and those from which these were, that are not among them."""
-    found: dict[str, TrackedRun] = {}
+    found: dict[str, Run] = {}
     for run in runs:
         while run.parent in every and run.parent not in found:
             run = every[run.parent]
@@ -71,8 +71,8 @@ def ancestors(runs: Sequence[TrackedRun], every: Mapping[str, TrackedRun]) -> li
 
 def lines(
     history: pd.DataFrame,
-    runs: Sequence[TrackedRun],
-    every: Mapping[str, TrackedRun],
+    runs: Sequence[Run],
+    every: Mapping[str, Run],
     measure: str = "Loss",
     axis: str = "Epochs",
     joined: bool = True,
@@ -104,7 +104,7 @@ def lines(
 
 
 def _line(
-    run: TrackedRun, parts: Mapping[str, pd.DataFrame], every: Mapping[str, TrackedRun], measure: str, joined: bool
+    run: Run, parts: Mapping[str, pd.DataFrame], every: Mapping[str, Run], measure: str, joined: bool
 ) -> pd.DataFrame:
     """One run's row an epoch, with its training time and its pictures so far; begin: the epoch that lies at 0."""
     own = parts.get(run.id, next(iter(parts.values())).iloc[:0])
@@ -179,7 +179,7 @@ def deaths(frame: pd.DataFrame) -> pd.DataFrame:
     return ends[pd.MultiIndex.from_frame(ends[["run_id", "split"]]).isin(dead)]
 
 
-def stretches(frame: pd.DataFrame, runs: Sequence[TrackedRun]) -> pd.DataFrame:
+def stretches(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     """The test points at which a run was continued or left its parent."""
     starts = {(run.id, part.start_epoch) for run in runs for part in run.segments if part.start_epoch}
     starts |= {(run.id, run.first_epoch) for run in runs if run.parent}

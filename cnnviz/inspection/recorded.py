@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from threading import Lock
 
-from cnnviz import paths, tracking
+from cnnviz import paths
 from cnnviz.inspection.network import Network, load_network
-from cnnviz.tracking import TrackedRun
+from cnnviz.store import artifacts, connection
+from cnnviz.store.runs import Run
 
 MOST_BYTES = 600_000_000  # of weights: every epoch of some hundreds of LeNets, or some seventeen of conv5's
 
@@ -14,14 +15,14 @@ _kept: OrderedDict[_Key, Network] = OrderedDict()
 _lock = Lock()
 
 
-def load(run: TrackedRun, epoch: int) -> Network:
+def load(run: Run, epoch: int) -> Network:
     """The run's network after that epoch, which any number of threads may look into. Raises CheckpointError."""
-    key = (tracking.tracking_uri(), str(paths.home()), run.id, epoch)
+    key = (connection.tracking_uri(), str(paths.home()), run.id, epoch)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    weights = tracking.load_checkpoint(run, epoch)
+    weights = artifacts.load_checkpoint(run, epoch)
     network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
     with _lock:
         _kept[key] = network

@@ -11,22 +11,22 @@ import pytest
 from cnnviz.analysis import comparison
 from cnnviz.analysis.comparison import Repeats
 from cnnviz.config import PRESETS, RunConfig
-from cnnviz.tracking import TrackedRun
+from cnnviz.store.runs import Run
 
 NUMBERS = itertools.count()
 
 
-def run(accuracy: float | Sequence[float] = 0.5, **changes: Any) -> TrackedRun:
+def run(accuracy: float | Sequence[float] = 0.5, **changes: Any) -> Run:
     """A finished run of that configuration, with its test accuracy from epoch 1 on."""
     curve = (0.1, *([accuracy] if isinstance(accuracy, float) else accuracy))
     config, number = RunConfig(**changes), next(NUMBERS)
     epoch = len(curve) - 1
-    return TrackedRun(
+    return Run(
         f"{number:06x}ff", config.name, "FINISHED", config, epoch, "cpu", datetime(2026, 1, 1), 0.0, accuracy=curve
     )
 
 
-def study(**changes: Any) -> list[TrackedRun]:
+def study(**changes: Any) -> list[Run]:
     return [run(0.5, **vars(replace(config, **changes))) for config in PRESETS["1a"].configs()]
 
 
@@ -97,7 +97,7 @@ def test_the_spread_is_pooled_over_the_settings_that_were_repeated() -> None:
     assert (spread.freedom, spread.seeds, spread.settings) == (2, 4, 2)
 
 
-def verdict(first: Sequence[TrackedRun], second: Sequence[TrackedRun], known: Sequence[TrackedRun] = ()) -> Any:
+def verdict(first: Sequence[Run], second: Sequence[Run], known: Sequence[Run] = ()) -> Any:
     spread = comparison.seed_spread([*first, *second, *known])
     return comparison.verdict(Repeats(tuple(first)), Repeats(tuple(second)), spread)
 

@@ -10,15 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnnviz.analysis import costs
 from cnnviz.architectures import ARCHITECTURES, build
 from cnnviz.config import RunConfig
-from cnnviz.tracking import Segment, TrackedRun
+from cnnviz.store.runs import Run, Segment
 
 PEAK = 100e9
 
 
-def run(seconds: float, epochs: int = 20, model: str = "lenet5x5", stack: int = 1, threads: int = 1) -> TrackedRun:
+def run(seconds: float, epochs: int = 20, model: str = "lenet5x5", stack: int = 1, threads: int = 1) -> Run:
     segment = Segment(0, 0.0, seconds, "cpu", threads, stack)
     config = RunConfig(model=model)
-    return TrackedRun(
+    return Run(
         f"{model}{stack}",
         config.name,
         "FINISHED",

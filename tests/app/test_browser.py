@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from cnnviz import tracking
+from cnnviz.store import reading
 from tests.helpers.screens import page_of
 
 
@@ -23,16 +23,16 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.get_by_role("button", name="Train", exact=True).click()
     # the first point, without a reload
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
-    (run,) = tracking.runs()
+    (run,) = reading.runs()
     assert run.active
     page.close()
 
     end = time.monotonic() + 300
-    while tracking.run(run.id).active:
+    while reading.run(run.id).active:
         assert time.monotonic() < end
         time.sleep(0.5)
-    assert tracking.run(run.id).status == "FINISHED"
-    assert tracking.run(run.id).epoch == 8
+    assert reading.run(run.id).status == "FINISHED"
+    assert reading.run(run.id).epoch == 8
 
     page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
     page.get_by_text("predicted").first.wait_for()

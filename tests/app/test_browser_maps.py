@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnviz import tracking
+from cnnviz.store import artifacts, reading
 from tests.helpers.runs import recorded
 from tests.helpers.screens import page_of
 
@@ -110,7 +110,7 @@ def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path
         assert min(drawn.size) > 200
     with np.load(tmp_path / "All maps (NPZ)") as arrays:
         x = arrays["picture"].astype(np.float32) / 127.5 - 1
-        weights = tracking.load_checkpoint(tracking.run(run), 2)
+        weights = artifacts.load_checkpoint(reading.run(run), 2)
         first = torch.nn.functional.conv2d(
             torch.from_numpy(x).permute(2, 0, 1)[None], weights["c1.weight"], weights["c1.bias"]
         )

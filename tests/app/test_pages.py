@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import paths, tracking
+from cnnviz import paths
 from cnnviz.config import RunConfig
+from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import said
 
@@ -33,7 +34,7 @@ def test_with_no_runs_every_page_says_what_to_do(page: str) -> None:
 def test_with_odd_runs_every_page_draws(page: str) -> None:
     seed([0.1, 0.4, 0.5], [0.1, math.nan, math.nan], [0.1, math.inf], [0.1])
     seed([0.1, 0.2], name="**bold** <b>html</b> $x$ [link](http://x) 🙂 " + "long " * 2000)
-    tracking.schedule([RunConfig(dataset="synthetic")], "cpu")
+    changes.schedule([RunConfig(dataset="synthetic")], "cpu")
     opened = app(page)
     assert not opened.exception
     assert not opened.error
@@ -102,7 +103,7 @@ SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_curves_say_why(section: str) -> None:
     seed([0.1, *[0.1] * 9], [0.1, 0.4, 0.5], [0.1, math.nan], [0.1])
-    tracking.schedule([RunConfig(dataset="synthetic", model="lenet3x3", activation="relu")], "cpu")
+    changes.schedule([RunConfig(dataset="synthetic", model="lenet3x3", activation="relu")], "cpu")
     opened = app("pages/curves.py")
     opened.segmented_control(key="why").set_value(section).run()
     assert not opened.exception
@@ -122,8 +123,8 @@ def test_a_findings_trial_is_launched_by_its_button() -> None:
     opened = app("pages/curves.py")
     button = next(each for each in opened.button if str(each.key).startswith("trial"))
     button.click().run()
-    new = [run for run in tracking.runs() if run.id != run_id]
-    again = tracking.run(run_id)
+    new = [run for run in reading.runs() if run.id != run_id]
+    again = reading.run(run_id)
     assert not opened.exception
     assert [run.status for run in new] == ["SCHEDULED"] or again.status == "SCHEDULED"
 
@@ -139,7 +140,7 @@ def test_a_fork_from_the_curves() -> None:
     opened.text_input(key=f"fork lr {fork}").set_value("0.5").run()
     opened.button(key=f"fork {fork}").click().run()
     assert not opened.exception
-    (made,) = [run for run in tracking.runs() if run.parent]
+    (made,) = [run for run in reading.runs() if run.parent]
     assert (made.parent, made.first_epoch, made.config.lr, made.status) == (run_id, 1, 0.5, "SCHEDULED")
 
 
@@ -149,13 +150,13 @@ def test_continuing_all_of_the_curves() -> None:
     opened.number_input(key="more curves").set_value(7).run()
     opened.button(key="continue curves").click().run()
     assert not opened.error
-    assert sorted(run.config.epochs for run in tracking.runs()) == [8, 9]
-    assert {run.status for run in tracking.runs()} == {"SCHEDULED"}
+    assert sorted(run.config.epochs for run in reading.runs()) == [8, 9]
+    assert {run.status for run in reading.runs()} == {"SCHEDULED"}
 
 
 def test_every_option_of_the_curves_draws() -> None:
     runs = seed([0.1, 0.4, 0.5], [0.1, math.nan])
-    tracking.finish(tracking.fork(runs[0], 1, {"seed": 3}, 2, "cpu"), "KILLED")
+    changes.finish(changes.fork(runs[0], 1, {"seed": 3}, 2, "cpu"), "KILLED")
     opened = app("pages/curves.py")
     opened.pills(key="show").set_value(["log y", "log x", "seeds apart", "forks at 0"]).run()
     for axis in ("Seconds", "Images"):

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from cnnviz import tracking, ui
-from cnnviz.tracking import Segment
+from cnnviz import ui
+from cnnviz.store import changes, reading
+from cnnviz.store.runs import Segment
 from tests.helpers.runs import run
 
 
@@ -18,7 +19,7 @@ def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
         rows = [(run_id, metric, 0, 1.0) for run_id in run_ids for metric in metrics]
         return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
 
-    monkeypatch.setattr(tracking, "history", read)
+    monkeypatch.setattr(reading, "history", read)
     kept, first, second = ui._Histories(), run("a"), run("b")
     assert kept.read("store", [first], ["x"]).run_id.tolist() == ["a"]
     assert kept.read("store", [first, second], ["x"]).run_id.tolist() == ["a", "b"]
@@ -31,9 +32,9 @@ def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui._Histories, "MOST", 6)
     kept = ui._Histories()
-    (run_id,) = tracking.schedule([run("a").config], "cpu")
-    tracking.record(run_id, 0, {"test_loss": 1.0}, [])
-    known = tracking.run(run_id)
+    (run_id,) = changes.schedule([run("a").config], "cpu")
+    changes.record(run_id, 0, {"test_loss": 1.0}, [])
+    known = reading.run(run_id)
     for epoch in range(10):  # a later epoch takes an earlier one's place
         assert len(kept.read("store", [replace(known, epoch=epoch)], ["test_loss", "train_loss"])) == 1
     assert len(kept.kept) == 1

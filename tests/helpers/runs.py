@@ -5,18 +5,18 @@ from typing import Any
 
 import pandas as pd
 
-from cnnviz import tracking
 from cnnviz.analysis import curves
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig, grid
-from cnnviz.tracking import Segment, TrackedRun
+from cnnviz.store import artifacts, changes, connection
+from cnnviz.store.runs import Run, Segment
 
 
-def run(name: str, parent: str = "", first_epoch: int = 0, starts: tuple[int, ...] = (), **settings: Any) -> TrackedRun:
+def run(name: str, parent: str = "", first_epoch: int = 0, starts: tuple[int, ...] = (), **settings: Any) -> Run:
     """Made up: in no store."""
     config = RunConfig(**settings)
     segments = tuple(Segment(start, 0.0, 1.0, "cpu", 1) for start in starts)
-    return TrackedRun(
+    return Run(
         id=name,
         name=name,
         status="FINISHED",
@@ -48,7 +48,7 @@ def history(values: dict[str, list[float]], first_epoch: int = 0, seconds: float
     return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
 
 
-def lines(values: dict[str, list[float]], runs: list[TrackedRun] | None = None, **how: Any) -> pd.DataFrame:
+def lines(values: dict[str, list[float]], runs: list[Run] | None = None, **how: Any) -> pd.DataFrame:
     runs = runs or [run(name) for name in values]
     return curves.lines(history(values), runs, {each.id: each for each in runs}, **how)
 
@@ -56,27 +56,27 @@ def lines(values: dict[str, list[float]], runs: list[TrackedRun] | None = None, 
 def seed(*lines: list[float], status: str = "FINISHED", name: str = "") -> list[str]:
     """Ids of recorded runs, one for each line of figures by epoch."""
     configs = grid(RunConfig(dataset="synthetic", epochs=5), lr=[0.1 / 10**index for index in range(len(lines))])
-    run_ids = tracking.schedule(configs, "cpu")
+    run_ids = changes.schedule(configs, "cpu")
     for run_id, config, line in zip(run_ids, configs, lines, strict=True):
-        tracking.start(run_id)
+        changes.start(run_id)
         for epoch, value in enumerate(line):
             metrics = {f"{split}_{metric}": value for split in ("train", "test") for metric in ("loss", "accuracy")}
-            tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
-            tracking.record(run_id, epoch, metrics, [Segment(0, 0.0, 60.0, "cpu", 1)])
-        tracking.finish(run_id, status)
+            artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+            changes.record(run_id, epoch, metrics, [Segment(0, 0.0, 60.0, "cpu", 1)])
+        changes.finish(run_id, status)
         if name:
-            tracking._client().set_tag(run_id, "mlflow.runName", name)
+            connection.client().set_tag(run_id, "mlflow.runName", name)
     return run_ids
 
 
 def recorded(model: str = "lenet5x5", epochs: int = 3, gain: float = 2.0, **settings: Any) -> str:
     """The id of a run with random weights, as the address gives it."""
     config = RunConfig(model=model, dataset="synthetic", epochs=epochs, **settings)
-    (run_id,) = tracking.schedule([config], "cpu")
-    tracking.start(run_id)
+    (run_id,) = changes.schedule([config], "cpu")
+    changes.start(run_id)
     for epoch in range(epochs):
         weights = {name: gain * weight for name, weight in initial_weights(architecture(model), epoch).items()}
-        tracking.save_checkpoint(run_id, epoch, weights, {})
-        tracking.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 60.0, "cpu", 1)])
-    tracking.finish(run_id, "FINISHED")
+        artifacts.save_checkpoint(run_id, epoch, weights, {})
+        changes.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 60.0, "cpu", 1)])
+    changes.finish(run_id, "FINISHED")
     return run_id[:8]

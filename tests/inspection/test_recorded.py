@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from cnnviz import tracking
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError
 from cnnviz.inspection import recorded
-from cnnviz.tracking import TrackedRun
+from cnnviz.store import artifacts, changes, reading
+from cnnviz.store.runs import Run
 
 
-def trained(epochs: int) -> TrackedRun:
-    (run_id,) = tracking.schedule([RunConfig(model="lenet3x3", activation="relu")], "cpu")
+def trained(epochs: int) -> Run:
+    (run_id,) = changes.schedule([RunConfig(model="lenet3x3", activation="relu")], "cpu")
     for epoch in range(epochs):
-        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet3x3"), epoch), {})
-    return tracking.run(run_id)
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet3x3"), epoch), {})
+    return reading.run(run_id)
 
 
 def test_a_network_comes_back_and_stays() -> None:

@@ -9,12 +9,12 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from cnnviz import tracking
 from cnnviz.analysis.findings import metric_names
+from cnnviz.store import reading
 
-for run in tracking.runs():
+for run in reading.runs():
     config = run.config
-    history = tracking.history([run.id], metric_names(config))
+    history = reading.history([run.id], metric_names(config))
     lines = {
         metric: {int(epoch): float(f"{value:.5g}") for epoch, value in zip(line.epoch, line.value, strict=True)}
         for metric, line in history.groupby("metric")

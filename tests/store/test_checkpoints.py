@@ -10,9 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from cnnviz import checkpoints
 from cnnviz.architectures import ARCHITECTURES, initial_weights
 from cnnviz.errors import CheckpointError
+from cnnviz.store import checkpoints
 
 ARCH = ARCHITECTURES["lenet5x5"]
 

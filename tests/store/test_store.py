@@ -11,39 +11,40 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz import checkpoints, paths, tracking
+from cnnviz import paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
-from cnnviz.tracking import Segment
+from cnnviz.store import artifacts, changes, checkpoints, connection, reading
+from cnnviz.store.runs import Segment
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
 
 
 def record(run_id: str, epoch: int, accuracy: float = 0.5, loss: float = 1.0) -> None:
     segment = Segment(0, 1000.0, 2.5 * epoch, "cpu", 1, 6)
-    tracking.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": loss}, [segment])
+    changes.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": loss}, [segment])
 
 
 def test_what_is_written_is_read_back() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
-    waiting = tracking.run(run_id)
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    waiting = reading.run(run_id)
     assert (waiting.status, waiting.epoch, waiting.config, waiting.device) == ("SCHEDULED", -1, CONFIG, "cpu")
-    tracking.start(run_id)
+    changes.start(run_id)
     for epoch, accuracy in enumerate((0.1, 0.6, 0.4)):
         record(run_id, epoch, accuracy)
-    tracking.finish(run_id, "FINISHED")
-    run = tracking.run(run_id[:9])
+    changes.finish(run_id, "FINISHED")
+    run = reading.run(run_id[:9])
     assert (run.status, run.epoch, run.best, run.accuracy) == ("FINISHED", 2, (1, 0.6), (0.1, 0.6, 0.4))
     assert run.segments == (Segment(0, 1000.0, 5.0, "cpu", 1, 6),)
     assert run.seconds == 5.0
-    frame = tracking.history([run_id], ["test_loss", "test_accuracy"])
+    frame = reading.history([run_id], ["test_loss", "test_accuracy"])
     assert frame.columns.tolist() == ["run_id", "metric", "epoch", "value"]
     assert frame[frame.metric == "test_accuracy"].value.tolist() == [0.1, 0.6, 0.4]
 
 
 def test_the_schema_as_mlflow_itself_sees_it() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     record(run_id, 0)
     found = MlflowClient(f"sqlite:///{os.environ['CNNVIZ_HOME']}/mlflow.db").get_run(run_id)
     assert set(found.data.params) == {
@@ -59,140 +60,140 @@ def test_the_schema_as_mlflow_itself_sees_it() -> None:
 
 def test_rare_params_are_written_where_they_matter() -> None:
     config = RunConfig(weight_decay=0.1, limit_train=500)
-    (run_id,) = tracking.schedule([config], "cpu")
-    assert tracking.run(run_id).config == config
+    (run_id,) = changes.schedule([config], "cpu")
+    assert reading.run(run_id).config == config
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_comes_back_as_it_was(value: float) -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch, loss in enumerate((1.0, value, value)):
         record(run_id, epoch, loss=loss)
-    values = tracking.history([run_id], ["test_loss"]).value.tolist()
+    values = reading.history([run_id], ["test_loss"]).value.tolist()
     assert values[0] == 1.0
     assert [repr(each) for each in values[1:]] == [repr(value)] * 2
 
 
 def test_the_best_passes_over_nan_and_the_untrained_network() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch, accuracy in enumerate((0.9, 0.2, math.nan, 0.2)):
         record(run_id, epoch, accuracy)
-    assert tracking.run(run_id).best == (1, 0.2)
+    assert reading.run(run_id).best == (1, 0.2)
 
 
 def test_a_step_written_twice_counts_once() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for accuracy in (0.1, 0.2):
         record(run_id, 0, accuracy)
-    assert tracking.run(run_id).accuracy == (0.2,)
+    assert reading.run(run_id).accuracy == (0.2,)
 
 
 def test_the_queue_is_first_come_first_served_and_by_device() -> None:
-    first, second = tracking.schedule([CONFIG, CONFIG], "cpu")
-    (elsewhere,) = tracking.schedule([CONFIG], "cuda")
-    assert [run.id for run in tracking.queue("cpu")] == [first, second]
-    tracking.start(first)  # by a worker that then died
-    assert [run.id for run in tracking.queue("cpu")] == [first, second]
-    tracking.finish(first, "FINISHED")
-    assert [run.id for run in tracking.queue("cpu")] == [second]
-    assert [run.id for run in tracking.queue("cuda")] == [elsewhere]
+    first, second = changes.schedule([CONFIG, CONFIG], "cpu")
+    (elsewhere,) = changes.schedule([CONFIG], "cuda")
+    assert [run.id for run in reading.queue("cpu")] == [first, second]
+    changes.start(first)  # by a worker that then died
+    assert [run.id for run in reading.queue("cpu")] == [first, second]
+    changes.finish(first, "FINISHED")
+    assert [run.id for run in reading.queue("cpu")] == [second]
+    assert [run.id for run in reading.queue("cuda")] == [elsewhere]
 
 
 def test_stopping() -> None:
-    waiting, training = tracking.schedule([CONFIG, CONFIG], "cpu")
-    tracking.start(training)
-    tracking.request_stop([waiting, training])
-    assert tracking.run(waiting).status == "KILLED"
-    assert (tracking.run(training).status, tracking.run(training).stopping) == ("RUNNING", True)
-    assert tracking.stop_requests() == {training}
-    tracking.finish(training, "KILLED")
-    assert tracking.stop_requests() == set()
+    waiting, training = changes.schedule([CONFIG, CONFIG], "cpu")
+    changes.start(training)
+    changes.request_stop([waiting, training])
+    assert reading.run(waiting).status == "KILLED"
+    assert (reading.run(training).status, reading.run(training).stopping) == ("RUNNING", True)
+    assert reading.stop_requests() == {training}
+    changes.finish(training, "KILLED")
+    assert reading.stop_requests() == set()
     with pytest.raises(StoreError, match="nothing to stop"):
-        tracking.request_stop([training])
+        changes.request_stop([training])
 
 
 def test_continuing_reopens_the_same_run() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     with pytest.raises(StoreError, match="still training or waiting"):
-        tracking.continue_runs([run_id], 5)
-    tracking.start(run_id)
+        changes.continue_runs([run_id], 5)
+    changes.start(run_id)
     for epoch in range(3):
         record(run_id, epoch)
-    tracking.finish(run_id, "KILLED")
-    tracking.continue_runs([run_id], 5)
-    run = tracking.run(run_id)
+    changes.finish(run_id, "KILLED")
+    changes.continue_runs([run_id], 5)
+    run = reading.run(run_id)
     assert (run.status, run.epoch, run.config.epochs) == ("SCHEDULED", 2, 7)
     for epochs in (0, -1, 10**6):
         with pytest.raises(StoreError, match="out of range"):
-            tracking.continue_runs([run_id], epochs)
+            changes.continue_runs([run_id], epochs)
 
 
 def test_deleting_can_be_undone_and_waits_for_the_end_of_training() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
-    tracking.start(run_id)
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    changes.start(run_id)
     with pytest.raises(StoreError, match="stop it first"):
-        tracking.delete([run_id])
-    tracking.finish(run_id, "FINISHED")
-    tracking.delete([run_id])
-    assert tracking.runs() == []
-    assert [run.id for run in tracking.runs(deleted=True)] == [run_id]
+        changes.delete([run_id])
+    changes.finish(run_id, "FINISHED")
+    changes.delete([run_id])
+    assert reading.runs() == []
+    assert [run.id for run in reading.runs(deleted=True)] == [run_id]
     with pytest.raises(StoreError, match="no run"):
-        tracking.run(run_id)
-    tracking.restore([run_id])
-    assert tracking.run(run_id).status == "FINISHED"
+        reading.run(run_id)
+    changes.restore([run_id])
+    assert reading.run(run_id).status == "FINISHED"
 
 
 def test_other_programs_runs_are_passed_over() -> None:
-    (ours,) = tracking.schedule([CONFIG], "cpu")
-    client, experiment = tracking._connect(tracking.tracking_uri(), paths.home())
+    (ours,) = changes.schedule([CONFIG], "cpu")
+    client, experiment = connection._connect(connection.tracking_uri(), paths.home())
     client.create_run(experiment, run_name="theirs")
     client.create_run(experiment, tags={"cnnviz.target_epochs": "many"})
-    assert [run.id for run in tracking.runs()] == [ours]
+    assert [run.id for run in reading.runs()] == [ours]
 
 
 @pytest.mark.parametrize("wanted", ["", "nothing", "0" * 32, "%", "'; drop table runs; --"])
 def test_an_unknown_run_is_said_in_one_line(wanted: str) -> None:
-    tracking.schedule([CONFIG], "cpu")
+    changes.schedule([CONFIG], "cpu")
     with pytest.raises(StoreError, match="no run") as caught:
-        tracking.run(wanted)
+        reading.run(wanted)
     assert "\n" not in str(caught.value)
 
 
 def test_checkpoints() -> None:
     weights = initial_weights(architecture("lenet5x5"), 0)
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch in range(4):
-        tracking.save_checkpoint(run_id, epoch, weights, {"steps": torch.tensor(float(epoch))})
-    run = tracking.run(run_id)
+        artifacts.save_checkpoint(run_id, epoch, weights, {"steps": torch.tensor(float(epoch))})
+    run = reading.run(run_id)
     path = Path(os.environ["CNNVIZ_HOME"]) / "artifacts" / run_id / "artifacts/checkpoints/epoch-0002.safetensors"
     assert path.is_file()
-    assert tracking.checkpoint_epochs(run_id) == [0, 1, 2, 3]
-    assert all(torch.equal(weights[name], each) for name, each in tracking.load_checkpoint(run, 2).items())
-    assert float(tracking.load_optimizer(run, 3)["steps"]) == 3
-    assert tracking.load_optimizer(run, 1) == {}  # only the last one, and the one it may have to fall back on
+    assert artifacts.checkpoint_epochs(run_id) == [0, 1, 2, 3]
+    assert all(torch.equal(weights[name], each) for name, each in artifacts.load_checkpoint(run, 2).items())
+    assert float(artifacts.load_optimizer(run, 3)["steps"]) == 3
+    assert artifacts.load_optimizer(run, 1) == {}  # only the last one, and the one it may have to fall back on
     with pytest.raises(CheckpointError, match="kept are: 0, 1, 2, 3"):
-        tracking.load_checkpoint(run, 9)
+        artifacts.load_checkpoint(run, 9)
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CheckpointError, match="epoch-0002"):
-        tracking.load_checkpoint(run, 2)
+        artifacts.load_checkpoint(run, 2)
 
 
 def test_thinning_keeps_the_last_two_and_what_is_worth_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch in range(30):
-        tracking.save_checkpoint(run_id, epoch, {"w": torch.zeros(2)}, {})
-    tracking.thin_checkpoints(run_id, 7)
-    assert len(tracking.checkpoint_epochs(run_id)) == 30  # small ones are all kept
+        artifacts.save_checkpoint(run_id, epoch, {"w": torch.zeros(2)}, {})
+    artifacts.thin_checkpoints(run_id, 7)
+    assert len(artifacts.checkpoint_epochs(run_id)) == 30  # small ones are all kept
     plain = checkpoints.which_to_keep
     monkeypatch.setattr(checkpoints, "which_to_keep", lambda epochs, best, size: plain(epochs, best, 10**8))
-    tracking.thin_checkpoints(run_id, 7)
-    assert {0, 7, 28, 29} <= set(tracking.checkpoint_epochs(run_id))
-    assert len(tracking.checkpoint_epochs(run_id)) < 15
+    artifacts.thin_checkpoints(run_id, 7)
+    assert {0, 7, 28, 29} <= set(artifacts.checkpoint_epochs(run_id))
+    assert len(artifacts.checkpoint_epochs(run_id)) < 15
 
 
 def _first_start(home: str) -> None:
     os.environ["CNNVIZ_HOME"] = home
-    tracking.schedule([CONFIG], "cpu")
+    changes.schedule([CONFIG], "cpu")
 
 
 def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None
         process.join()
     os.environ["CNNVIZ_HOME"] = str(tmp_path / "four")
     assert [process.exitcode for process in processes] == [0] * 4
-    assert len(tracking.runs()) == 4
+    assert len(reading.runs()) == 4
 
 
 def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
@@ -212,7 +213,7 @@ def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
     home.mkdir(parents=True)
     (home / "mlflow.db").write_bytes(b"SQLite format 3\0 half")
     (home / "mlflow.db.unfinished").touch()
-    assert tracking.runs() == []
+    assert reading.runs() == []
     assert not (home / "mlflow.db.unfinished").exists()
 
 
@@ -221,13 +222,13 @@ def test_a_store_from_elsewhere_is_said_in_one_line() -> None:
     home.mkdir(parents=True)
     (home / "mlflow.db").write_text("a diary, not a database" * 100)
     with pytest.raises(StoreError) as caught:
-        tracking.runs()
+        reading.runs()
     assert "\n" not in str(caught.value)
     assert (home / "mlflow.db").read_text().startswith("a diary")
 
 
 def test_a_store_from_the_future_is_said_in_one_line() -> None:
-    tracking.runs()
+    reading.runs()
     connection = sqlite3.connect(paths.home() / "mlflow.db")
     with connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
@@ -241,35 +242,35 @@ def test_a_store_from_the_future_is_said_in_one_line() -> None:
 
 
 def trained(config: RunConfig = CONFIG, epochs: int = 3) -> str:
-    (run_id,) = tracking.schedule([config], "cpu")
-    tracking.start(run_id)
+    (run_id,) = changes.schedule([config], "cpu")
+    changes.start(run_id)
     for epoch in range(epochs + 1):
-        tracking.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
         record(run_id, epoch, 0.1 * epoch, 2.0 - 0.1 * epoch)
-    tracking.finish(run_id, "FINISHED")
+    changes.finish(run_id, "FINISHED")
     return run_id
 
 
 def test_a_fork_sets_out_from_its_parents_point() -> None:
     parent = trained()
-    fork = tracking.run(tracking.fork(parent, 2, {"lr": 0.5}, 4, "cpu"))
+    fork = reading.run(changes.fork(parent, 2, {"lr": 0.5}, 4, "cpu"))
     assert (fork.status, fork.parent, fork.first_epoch, fork.epoch) == ("SCHEDULED", parent, 2, 2)
     assert (fork.config.lr, fork.config.epochs) == (0.5, 6)
     assert f"fork of {parent[:6]} at 2" in fork.name
     assert (fork.accuracy, fork.best) == ((0.2,), None)
-    assert tracking.history([fork.id], ["test_loss"]).value.tolist() == [1.8]
-    ours, theirs = (tracking.load_checkpoint(tracking.run(each), 2) for each in (fork.id, parent))
+    assert reading.history([fork.id], ["test_loss"]).value.tolist() == [1.8]
+    ours, theirs = (artifacts.load_checkpoint(reading.run(each), 2) for each in (fork.id, parent))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert [each.id for each in tracking.queue("cpu")] == [fork.id]
+    assert [each.id for each in reading.queue("cpu")] == [fork.id]
     record(fork.id, 3, 0.7)
     record(fork.id, 4, 0.4)
-    assert tracking.run(fork.id).best == (3, 0.7)
+    assert reading.run(fork.id).best == (3, 0.7)
 
 
 def test_a_fork_with_another_loss_does_not_take_its_parents() -> None:
-    fork = tracking.fork(trained(), 1, {"loss": "mse"}, 2, "cpu")
-    assert tracking.run(fork).accuracy == (0.1,)
-    assert tracking.history([fork], ["test_loss"]).empty
+    fork = changes.fork(trained(), 1, {"loss": "mse"}, 2, "cpu")
+    assert reading.run(fork).accuracy == (0.1,)
+    assert reading.history([fork], ["test_loss"]).empty
 
 
 @pytest.mark.parametrize(
@@ -285,23 +286,23 @@ def test_a_fork_with_another_loss_does_not_take_its_parents() -> None:
 def test_what_cannot_be_forked_is_said_and_nothing_is_made(epoch: int, changes: dict[str, object], says: str) -> None:
     parent = trained()
     with pytest.raises(CnnvizError, match=says):
-        tracking.fork(parent, epoch, changes, 2, "cpu")
-    assert [each.id for each in tracking.runs()] == [parent]
+        changes.fork(parent, epoch, changes, 2, "cpu")
+    assert [each.id for each in reading.runs()] == [parent]
 
 
 def test_a_worker_does_not_take_what_was_stopped_or_deleted_meanwhile() -> None:
-    stopped, deleted, _ = tracking.schedule([CONFIG] * 3, "cpu")
-    taken = tracking.queue("cpu")
-    tracking.request_stop([stopped])
-    tracking.delete([deleted])
-    assert [tracking.start(each.id) for each in taken] == [False, False, True]
-    assert tracking.run(stopped).status == "KILLED"
-    tracking.finish(deleted, "FINISHED")  # is no error
-    tracking.delete([deleted])  # nor is deleting twice, nor bringing back twice
+    stopped, deleted, _ = changes.schedule([CONFIG] * 3, "cpu")
+    taken = reading.queue("cpu")
+    changes.request_stop([stopped])
+    changes.delete([deleted])
+    assert [changes.start(each.id) for each in taken] == [False, False, True]
+    assert reading.run(stopped).status == "KILLED"
+    changes.finish(deleted, "FINISHED")  # is no error
+    changes.delete([deleted])  # nor is deleting twice, nor bringing back twice
     for _ in range(2):
-        tracking.restore([deleted])
-    assert tracking.run(deleted).status == "KILLED"
-    tracking.request_stop([deleted], ended_ok=True)
+        changes.restore([deleted])
+    assert reading.run(deleted).status == "KILLED"
+    changes.request_stop([deleted], ended_ok=True)
 
 
 def test_a_launch_cut_short_leaves_no_half_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,29 +313,29 @@ def test_a_launch_cut_short_leaves_no_half_a_run(monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patch:
             patch.setattr(MlflowClient, step, no_room)
             with pytest.raises(StoreError, match="free some space"):
-                tracking.schedule([CONFIG], "cpu")
-        assert tracking.runs() == tracking.queue("cpu") == []
+                changes.schedule([CONFIG], "cpu")
+        assert reading.runs() == reading.queue("cpu") == []
 
 
 def test_a_moved_store_is_found_by_mlflow_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     weights = initial_weights(architecture(CONFIG.model), 0)
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
-    tracking.save_checkpoint(run_id, 0, weights, {})
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    artifacts.save_checkpoint(run_id, 0, weights, {})
     record(run_id, 0)
     paths.home().rename(tmp_path / "moved")
     with pytest.raises(CheckpointError, match="moved or deleted"):
-        tracking.save_checkpoint(run_id, 1, weights, {})
+        artifacts.save_checkpoint(run_id, 1, weights, {})
     monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "moved"))
-    run = tracking.run(run_id)
-    assert torch.equal(tracking.load_checkpoint(run, 0)["c1.weight"], weights["c1.weight"])
-    found = MlflowClient(tracking.tracking_uri()).list_artifacts(run_id, "checkpoints")
+    run = reading.run(run_id)
+    assert torch.equal(artifacts.load_checkpoint(run, 0)["c1.weight"], weights["c1.weight"])
+    found = MlflowClient(connection.tracking_uri()).list_artifacts(run_id, "checkpoints")
     assert [each.path for each in found] == ["checkpoints/epoch-0000.safetensors"]
-    (after,) = tracking.schedule([CONFIG], "cpu")
-    assert str(tmp_path / "moved") in tracking._client().get_run(after).info.artifact_uri
+    (after,) = changes.schedule([CONFIG], "cpu")
+    assert str(tmp_path / "moved") in connection.client().get_run(after).info.artifact_uri
 
 
 def test_what_a_newer_cnnviz_noted_besides_does_not_hide_a_run() -> None:
-    (run_id,) = tracking.schedule([CONFIG], "cpu")
+    (run_id,) = changes.schedule([CONFIG], "cpu")
     segment = {"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "colour": "blue"}
-    tracking._client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
-    assert tracking.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)
+    connection.client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
+    assert reading.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)

@@ -1,0 +1,1 @@
+"""Runs in MLflow, and nothing else of it: the only package that imports mlflow."""

@@ -1,0 +1,220 @@
+"""What changes runs: the user schedules, forks, stops and deletes them, the worker starts, records and ends them."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from mlflow.entities import Metric, Param
+
+from cnnviz.architectures import architecture
+from cnnviz.config import RunConfig
+from cnnviz.errors import StoreError
+from cnnviz.store import artifacts, connection
+from cnnviz.store.reading import history, metric_names, run
+from cnnviz.store.runs import ACTIVE, PARAMS, RARE_PARAMS, Neighbours, Run, Segment
+
+FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_size", "seed")
+
+
+_OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
+
+
+_LONGEST_TAG = 8000  # characters, MLflow's limit
+
+
+def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
+    """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
+    with connection.plainly():
+        return [_release(_create(config, device), config) for config in configs]
+
+
+def _create(config: RunConfig, device: str, origin: str = "") -> str:
+    """A run that no worker takes yet."""
+    client = connection.client()
+    values = asdict(config)
+    tags = {
+        "cnnviz.device": device,
+        "cnnviz.queued_at": repr(time.time()),
+        "cnnviz.train_loss": "train_*: mean over the epoch as it trains; train_*_exact: with the test figures' weights",
+    }
+    names = [*PARAMS, *(name for name in RARE_PARAMS if values[name])]
+    run_id = client.create_run(connection.experiment(), tags=tags, run_name=config.name + origin).info.run_id
+    client.log_batch(run_id, params=[Param(name, str(values[name])) for name in names])
+    folder = artifacts.folder_of(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = json.dumps(architecture(config.model).to_dict(), indent=1)
+    (folder / "architecture.json").write_text(description, encoding="utf-8")
+    artifacts.upload(run_id, folder / "architecture.json")
+    return run_id
+
+
+def _release(run_id: str, config: RunConfig) -> str:
+    connection.client().update_run(run_id, status="SCHEDULED")
+    # Last, as runs without it are passed over: neither a worker nor a page must find half a run.
+    connection.client().set_tag(run_id, "cnnviz.target_epochs", str(config.epochs))
+    return run_id
+
+
+def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, device: str) -> str:
+    """Schedule a new run that leaves its parent at a saved epoch, with something changed, for so many epochs; its id.
+
+    It starts from the parent's weights and with a fresh optimizer; its first point is the parent's at that epoch. The
+    loss is not copied where the fork measures another one. Raises StoreError or ConfigError for what cannot be forked.
+    """
+    with connection.plainly():
+        parent = run(run_id)
+        if unfit := sorted(set(changes) - set(FORK_CHANGES)):
+            raise StoreError(f"a fork keeps its parent's {unfit[0]}: change one of {', '.join(FORK_CHANGES)}")
+        config = replace(parent.config, epochs=epoch + epochs, **changes)
+        if config == replace(parent.config, epochs=config.epochs):
+            raise StoreError(f"the fork of {parent.name} changes nothing: continue the run, or change a setting")
+        weights = artifacts.load_checkpoint(parent, epoch)
+        left_at = history([parent.id], metric_names(parent.id))
+        left_at = left_at[left_at.epoch == epoch]
+        if left_at.empty:
+            raise StoreError(f"{parent.name} has not recorded epoch {epoch}: fork it at one it has")
+        same_loss = config.loss == parent.config.loss
+        figures = {
+            name: value
+            for name, value in zip(left_at.metric, left_at.value, strict=True)
+            if name.startswith(_OF_THE_WEIGHTS) and (same_loss or "_loss" not in name)
+        }
+        forked = _create(config, device, f" (fork of {parent.id[:6]} at {epoch})")
+        connection.tag(forked, {"parent": parent.id, "fork_epoch": epoch})
+        artifacts.save_checkpoint(forked, epoch, weights, {})
+        record(forked, epoch, figures, [])
+        return _release(forked, config)
+
+
+def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
+    """Waiting runs are stopped at once; training ones by their worker, which keeps the last complete epoch.
+
+    Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
+    """
+    with connection.plainly():
+        for each in [run(run_id) for run_id in run_ids]:
+            with connection.turn(each.id) as found:
+                if found.info.status == "SCHEDULED":
+                    connection.client().set_terminated(each.id, "KILLED")
+                elif found.info.status == "RUNNING":
+                    connection.client().set_tag(each.id, "cnnviz.stop", "true")
+                elif not ended_ok:
+                    raise StoreError(f"{each.name} is not training: there is nothing to stop")
+
+
+def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
+    """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
+    if not 1 <= epochs <= 10_000:
+        raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
+    with connection.plainly():
+        chosen = [run(run_id) for run_id in run_ids]
+        for each in chosen:
+            _must_be_idle(each, each.status)
+        for each in chosen:
+            with connection.turn(each.id) as found:
+                _must_be_idle(each, found.info.status)
+                target = max(each.epoch, 0) + epochs
+                fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
+                connection.tag(each.id, {"target_epochs": target} | fresh)
+                connection.client().update_run(each.id, status="SCHEDULED")
+    return [each.id for each in chosen]
+
+
+def _must_be_idle(each: Run, status: str) -> None:
+    if status in ACTIVE:
+        raise StoreError(f"{each.name} ({each.id[:8]}) is still training or waiting: let it finish or stop it")
+
+
+def delete(run_ids: Sequence[str]) -> None:
+    """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Raises StoreError for one that
+    is training; one that somebody has deleted already is no error."""
+    with connection.plainly():
+        chosen = [run(run_id) for run_id in run_ids if not _is_deleted(run_id)]
+        for each in chosen:
+            _must_not_train(each, each.status)
+        for each in chosen:
+            with connection.turn(each.id) as found:
+                _must_not_train(each, found.info.status)
+                if found.info.status == "SCHEDULED":
+                    connection.client().set_terminated(each.id, "KILLED")
+                if not _is_deleted(each.id):
+                    connection.client().delete_run(each.id)
+
+
+def _must_not_train(each: Run, status: str) -> None:
+    if status == "RUNNING":
+        raise StoreError(f"{each.name} ({each.id[:8]}) is training: stop it first")
+
+
+def restore(run_ids: Sequence[str]) -> None:
+    """Bring deleted runs back; one that is back already is no error."""
+    for run_id in run_ids:
+        with connection.turn(run_id):
+            if _is_deleted(run_id):
+                connection.client().restore_run(run_id)
+
+
+def _is_deleted(run_id: str) -> bool:
+    return bool(connection.client().get_run(run_id).info.lifecycle_stage == "deleted")
+
+
+def start(run_id: str, message: str = "", neighbours: Neighbours | None = None) -> bool:
+    """Mark a run as training, beside those neighbours, and say what it recovered from.
+
+    False, and nothing is marked, where somebody stopped or deleted it since it was read from the queue.
+    """
+    with connection.turn(run_id) as found:
+        if found.info.lifecycle_stage != "active" or found.info.status not in ACTIVE:
+            return False
+        said = {"message": message} if message else {}  # what happened to it before stays said
+        connection.tag(run_id, said | {"stack": _noted(neighbours)})
+        connection.client().update_run(run_id, status="RUNNING")
+    return True
+
+
+def is_wanted(run_id: str) -> bool:
+    """Whether the run is still there to be trained: it may have been deleted elsewhere."""
+    with connection.plainly():
+        info = connection.client().get_run(run_id).info
+    return info.lifecycle_stage == "active" and info.status in ACTIVE
+
+
+def note_neighbours(run_id: str, neighbours: Neighbours) -> None:
+    """The stack has become another one. To be called before the epoch is recorded after which it has."""
+    with connection.plainly():
+        connection.tag(run_id, {"stack": _noted(neighbours)})
+
+
+def _noted(neighbours: Neighbours | None) -> str:
+    text = json.dumps(asdict(neighbours), separators=(",", ":")) if neighbours else ""
+    return text if len(text) <= _LONGEST_TAG else ""
+
+
+def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> None:
+    """Write one epoch: all of its metrics in one transaction, at step = epoch.
+
+    The segments go before, in one of their own: killed in between, they are mended from the epochs that are there.
+    """
+    now = int(time.time() * 1000)
+    with connection.plainly():
+        connection.tag(run_id, {"segments": json.dumps([asdict(segment) for segment in segments])})
+        connection.client().log_batch(
+            run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()]
+        )
+
+
+def finish(run_id: str, status: str, message: str | None = None) -> None:
+    """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED. message=None leaves what was said before."""
+    with connection.turn(run_id) as found:
+        if found.info.lifecycle_stage == "deleted":
+            return
+        # In this order: killed in between, a failure keeps its reason and a stop is not forgotten.
+        if message is not None:
+            connection.tag(run_id, {"message": message})
+        if status == "SCHEDULED":
+            connection.client().update_run(run_id, status=status)
+        else:
+            connection.client().set_terminated(run_id, status)
+        connection.tag(run_id, {"stop": ""})

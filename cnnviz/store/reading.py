@@ -1,0 +1,165 @@
+"""What is recorded: runs, the queue, histories."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+from mlflow import entities
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from cnnviz.config import RunConfig
+from cnnviz.errors import ConfigError, StoreError
+from cnnviz.store import connection
+from cnnviz.store.runs import SEGMENT, Neighbours, Run, Segment
+
+PAGE = 1000  # runs a search returns at once
+_MANY = 10**9
+_LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
+
+
+def runs(deleted: bool = False) -> list[Run]:
+    """All of cnnviz's runs, newest first. Runs another program put in the experiment are passed over."""
+    with connection.plainly():
+        return _tracked(_search("", ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY))
+
+
+def run(run_id: str) -> Run:
+    """The run with that id, or with the only id that starts so. Raises StoreError."""
+    with connection.plainly():
+        try:
+            found = [connection.client().get_run(run_id)] if len(run_id) == 32 else []
+        except MlflowException:
+            found = []
+        if not found and run_id:
+            found = [each for each in _search("") if each.info.run_id.startswith(run_id)]
+        found = [each for each in found if each.info.lifecycle_stage == "active"]
+        if len(found) > 1:
+            raise StoreError(f"{len(found)} runs start with {run_id!r}: give more letters of the id")
+        tracked = _tracked(found)
+        if not tracked:
+            raise StoreError(f"no run {run_id!r} in {connection.tracking_uri()}: `python -m cnnviz runs` lists them")
+        return tracked[0]
+
+
+def queue(device: str) -> list[Run]:
+    """What a worker of that device should train, oldest first: waiting runs, and RUNNING ones whose worker died."""
+    with connection.plainly():
+        waiting = _tracked(_search("attributes.status = 'SCHEDULED'") + _search("attributes.status = 'RUNNING'"))
+    return sorted((each for each in waiting if each.device == device), key=lambda each: each.queued_at)
+
+
+def stop_requests() -> set[str]:
+    """Ids of the runs the user asked to stop."""
+    with connection.plainly():
+        return {each.info.run_id for each in _search("tags.`cnnviz.stop` = 'true'")}
+
+
+def history(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Recorded values in long form: columns run_id, metric, epoch, value. NaN and infinity come back as such."""
+    with connection.plainly():
+        rows = [
+            (run_id, metric, step, value)
+            for metric in metrics
+            for run_id, points in _points(run_ids, metric).items()
+            for step, value in points
+        ]
+    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+
+
+def metric_names(run_id: str) -> list[str]:
+    with connection.plainly():
+        return sorted(connection.client().get_run(run_id).data.metrics)
+
+
+def _search(filter_string: str, view: int = ViewType.ACTIVE_ONLY) -> list[entities.Run]:
+    found: list[entities.Run] = []
+    token = None
+    while True:
+        page = connection.client().search_runs(
+            [connection.experiment()], filter_string, view, PAGE, ["attributes.start_time DESC"], token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of one metric, by run. A step written twice counts once: its latest value."""
+    if not run_ids:
+        return {}
+    store = connection.client()._tracking_client.store
+    if hasattr(store, "get_metric_history_bulk"):  # one query for all runs; SQL stores have it
+        logged = [(each.run_id, each) for each in store.get_metric_history_bulk(list(run_ids), metric, _MANY)]
+    else:
+        logged = [
+            (run_id, each) for run_id in run_ids for each in connection.client().get_metric_history(run_id, metric)
+        ]
+    points: dict[str, dict[int, tuple[int, float]]] = {run_id: {} for run_id in run_ids}
+    for run_id, each in logged:
+        steps = points[run_id]
+        if each.step not in steps or steps[each.step][0] <= each.timestamp:
+            steps[each.step] = (each.timestamp, _finite_or_not(each.value))
+    return {run_id: [(step, steps[step][1]) for step in sorted(steps)] for run_id, steps in points.items()}
+
+
+def _finite_or_not(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= _LARGEST else value
+
+
+def _tracked(found: Sequence[entities.Run]) -> list[Run]:
+    found = [each for each in found if "cnnviz.target_epochs" in each.data.tags]
+    accuracy = _points([each.info.run_id for each in found], "test_accuracy")
+    described = (_describe(each, accuracy[each.info.run_id]) for each in found)
+    return [each for each in described if each is not None]
+
+
+def _describe(found: entities.Run, accuracy: list[tuple[int, float]]) -> Run | None:
+    tags, params, info = found.data.tags, found.data.params, found.info
+    try:
+        config = RunConfig(
+            lr=float(params["lr"]),
+            momentum=float(params["momentum"]),
+            weight_decay=float(params.get("weight_decay", 0)),
+            batch_size=int(params["batch_size"]),
+            seed=int(params["seed"]),
+            limit_train=int(params.get("limit_train", 0)),
+            epochs=int(tags["cnnviz.target_epochs"]),
+            **{name: params[name] for name in ("model", "activation", "pooling", "loss", "optimizer", "dataset")},
+        )
+        segments = tuple(
+            Segment(**{name: each[name] for name in SEGMENT if name in each})  # a newer cnnviz may note more
+            for each in json.loads(tags.get("cnnviz.segments") or "[]")
+        )
+        neighbours = _neighbours(tags.get("cnnviz.stack", ""))
+    except (KeyError, ValueError, TypeError, ConfigError):
+        return None  # another program's, or edited by hand: not ours to show
+    return Run(
+        id=info.run_id,
+        name=info.run_name or config.name,
+        status=info.status,
+        config=config,
+        epoch=accuracy[-1][0] if accuracy else -1,
+        device=tags.get("cnnviz.device", "cpu"),
+        created=datetime.fromtimestamp(info.start_time / 1000),
+        queued_at=float(tags.get("cnnviz.queued_at", info.start_time / 1000)),
+        message=tags.get("cnnviz.message", ""),
+        stopping=tags.get("cnnviz.stop") == "true",
+        segments=segments,
+        neighbours=neighbours,
+        accuracy=tuple(value for _, value in accuracy),
+        parent=tags.get("cnnviz.parent", ""),
+        first_epoch=int(tags.get("cnnviz.fork_epoch", 0)),
+    )
+
+
+def _neighbours(text: str) -> Neighbours | None:
+    if not text:
+        return None
+    noted = json.loads(text)
+    seats = tuple((int(first), tuple(ids)) for first, ids in noted["seats"])
+    return Neighbours(noted["begun"], int(noted["threads"]), seats) if seats else None

@@ -1,0 +1,92 @@
+"""A run as the store knows it. Plain data: needs no MLflow."""
+
+import math
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+from cnnviz.architectures import Architecture, architecture
+from cnnviz.config import RunConfig
+
+PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")
+
+
+RARE_PARAMS = ("weight_decay", "limit_train")  # written only where they are not 0
+
+
+ACTIVE = ("SCHEDULED", "RUNNING")
+
+
+SHORT = 12  # letters of a run's id where a stack's seats are noted
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of training without a break."""
+
+    start_epoch: int  # the epoch it set out from
+    started_at: float  # seconds since 1970
+    seconds: float  # of training, evaluation included; the time between stretches is not in it
+    device: str  # "cpu", "cuda: NVIDIA H200"
+    threads: int  # of one network stack's process
+    stack: int = 1  # networks trained together as one
+
+
+SEGMENT = tuple(each.name for each in fields(Segment))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The stack a run is trained in. Its last bits depend on it, so an interrupted run goes on in the same one."""
+
+    begun: str  # id of the run that was marked last: while it is not, nothing of the batch has been trained
+    threads: int
+    seats: tuple[tuple[int, tuple[str, ...]], ...]  # first epoch → ids of the runs side by side, shortened
+
+    def at(self, epoch: int) -> tuple[str, ...]:
+        """The seats in which that epoch is trained."""
+        return next(ids for first, ids in reversed(self.seats) if first <= max(epoch, self.seats[0][0]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the store knows it."""
+
+    id: str
+    name: str
+    status: str
+    config: RunConfig  # its epochs are the target
+    epoch: int  # last complete epoch; -1: nothing recorded yet
+    device: str  # asked for: "cpu", "cuda" or "mps"
+    created: datetime
+    queued_at: float  # seconds since 1970
+    message: str = ""  # why it failed, or what it recovered from
+    stopping: bool = False  # the user asked to stop it and the worker has not yet
+    segments: tuple[Segment, ...] = ()
+    neighbours: Neighbours | None = None  # None: not begun, or begun before cnnviz noted them
+    accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
+    parent: str = ""  # id of the run this one was forked from
+    first_epoch: int = 0  # 0, or the epoch at which it left its parent
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all stretches together."""
+        return sum(segment.seconds for segment in self.segments)
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Epoch and value of the best test accuracy after this run's training began."""
+        by_epoch = enumerate(self.accuracy[1:], self.first_epoch + 1)
+        trained = [(value, -epoch) for epoch, value in by_epoch if not math.isnan(value)]
+        if not trained:
+            return None
+        value, epoch = max(trained)
+        return -epoch, value
+
+    @property
+    def active(self) -> bool:
+        """Waiting or training."""
+        return self.status in ACTIVE
+
+    @property
+    def architecture(self) -> Architecture:
+        return architecture(self.config.model)
