@@ -3,7 +3,8 @@
 import streamlit as st
 from PIL import Image
 
-from cnnviz import forms, jobs, ui
+from cnnviz import forms, ui
+from cnnviz.jobs import control
 
 icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7")).resize(
     (32, 32), Image.Resampling.NEAREST
@@ -13,7 +14,7 @@ st.session_state.app_ran = True
 page = ui.navigation()
 if "worker_seen_to" not in st.session_state:
     with ui.readable_errors():
-        jobs.ensure_worker()  # runs whose worker died go on
+        control.ensure_worker()  # runs whose worker died go on
     st.session_state.worker_seen_to = True
 with st.sidebar:
     forms.launcher()

@@ -19,9 +19,11 @@ from typing import Any
 
 import psutil
 
-from cnnviz import jobs, paths
+from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
+from cnnviz.jobs import control, mlflow_ui
+from cnnviz.jobs.status import workers
 from cnnviz.store import changes, connection, reading
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=100, epochs=2, lr=0.05, momentum=0.5)
@@ -29,8 +31,8 @@ TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=100, epoc
 
 def wait_until_idle(seconds: float = 600) -> None:
     end = time.monotonic() + seconds
-    while any(run.active for run in reading.runs()) or any(status.alive for status in jobs.workers()):
-        jobs.ensure_worker()
+    while any(run.active for run in reading.runs()) or any(status.alive for status in workers()):
+        control.ensure_worker()
         if time.monotonic() > end:
             raise SystemExit("the runs did not come to an end")
         time.sleep(0.5)
@@ -55,17 +57,17 @@ def hand(seed: int, rounds: int, errors: Any) -> None:
     draw = random.Random(seed)
     for number in range(rounds):
         try:
-            mine = jobs.submit([TINY, TINY] if number % 2 else [TINY], "cpu")
+            mine = control.submit([TINY, TINY] if number % 2 else [TINY], "cpu")
             time.sleep(draw.uniform(0, 1))
             every = [run.id for run in reading.runs()]
             victim = draw.choice(every)
             match draw.randrange(5):
                 case 0:
-                    jobs.stop([victim], ended_ok=True)
+                    control.stop([victim], ended_ok=True)
                 case 1:
                     changes.delete([victim])
                 case 2:
-                    jobs.continue_runs([victim], 1)
+                    control.continue_runs([victim], 1)
                 case 3:
                     changes.restore(mine)
                 case 4:
@@ -96,7 +98,7 @@ def server() -> tuple[subprocess.Popen[bytes], str]:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", port]
     with (paths.home() / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log)
-    while jobs._is_free(int(port)):
+    while mlflow_ui._is_free(int(port)):
         time.sleep(0.2)
     return process, f"http://127.0.0.1:{port}"
 
@@ -109,7 +111,7 @@ def refreshes(count: int = 3000) -> None:
     """By AppTest, in this process: its memory is the server's, less the network's."""
     from streamlit.testing.v1 import AppTest
 
-    jobs.submit([TINY] * 3, "cpu")
+    control.submit([TINY] * 3, "cpu")
     wait_until_idle()
     pages = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
     for number in range(count + 1):
@@ -123,12 +125,12 @@ def refreshes(count: int = 3000) -> None:
 
 def launches(count: int = 100) -> None:
     memory: list[float] = []
-    jobs.submit([TINY], "cpu")
+    control.submit([TINY], "cpu")
     for _ in range(count - 1):
         changes.schedule([TINY], "cpu")
-        jobs.ensure_worker()
+        control.ensure_worker()
         time.sleep(1)
-        if (status := next(iter(jobs.workers()), None)) and status.alive and psutil.pid_exists(status.pid):
+        if (status := next(iter(workers()), None)) and status.alive and psutil.pid_exists(status.pid):
             memory.append(megabytes(status.pid))
     wait_until_idle()
     tenth = max(1, len(memory) // 10)
@@ -155,7 +157,7 @@ def browsers(people: int = 8, rounds: int = 3) -> None:
                 for index, page in enumerate(pages):
                     page.goto(f"{address}/{['', 'curves', 'feature_maps'][(index + number) % 3]}")
                 for run in reading.runs()[:: 2 + number]:
-                    jobs.stop([run.id], ended_ok=True)
+                    control.stop([run.id], ended_ok=True)
                 for page in pages:
                     page.wait_for_timeout(1500)
                     shown += page.locator(
@@ -164,7 +166,7 @@ def browsers(people: int = 8, rounds: int = 3) -> None:
                     page.goto(address)
                 print(f"round {number + 1}: server {megabytes(process.pid):.0f} MB, errors shown {shown}", flush=True)
             opened.close()
-        jobs.stop([run.id for run in reading.runs() if run.active], ended_ok=True)
+        control.stop([run.id for run in reading.runs() if run.active], ended_ok=True)
         wait_until_idle()
         verdict()
     finally:

@@ -117,12 +117,12 @@ def pages(rounds: int) -> None:
         os.environ.update(CNNVIZ_HOME=f"{folder}/home", CNNVIZ_DATA=f"{folder}/data", CNNVIZ_OFFLINE="1")
         from streamlit.testing.v1 import AppTest
 
-        from cnnviz import jobs
         from cnnviz.config import RunConfig
+        from cnnviz.jobs import control
         from cnnviz.store import artifacts, changes
         from cnnviz.store.runs import Segment
 
-        jobs.ensure_worker = lambda *_: None  # type: ignore[assignment]
+        control.ensure_worker = lambda *_: None  # type: ignore[assignment]
 
         def recorded(model: str, activation: str) -> str:
             config = RunConfig(model=model, activation=activation, dataset="synthetic", epochs=8)

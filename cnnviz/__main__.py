@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cnnviz.config import RunConfig
-    from cnnviz.jobs import WorkerStatus
+    from cnnviz.jobs.status import WorkerStatus
     from cnnviz.store.runs import Run
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
@@ -99,10 +99,10 @@ def _train(options: argparse.Namespace) -> None:
     from cnnviz.train import shards
 
     shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
-    from cnnviz import jobs
+    from cnnviz.jobs import devices
     from cnnviz.store import changes
 
-    _watch(changes.schedule(configs, jobs.resolve(options.device)))
+    _watch(changes.schedule(configs, devices.resolve(options.device)))
 
 
 def _grid(options: argparse.Namespace) -> list["RunConfig"]:
@@ -134,27 +134,28 @@ def _watch(run_ids: Sequence[str]) -> None:
     """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
     from tqdm import tqdm
 
-    from cnnviz import jobs, worker
+    from cnnviz.jobs import control, worker
+    from cnnviz.jobs.status import workers
     from cnnviz.store import changes, reading
 
-    devices = sorted({reading.run(run_id).device for run_id in run_ids})
+    found = sorted({reading.run(run_id).device for run_id in run_ids})
     stops = 0
     with tqdm(total=len(run_ids), unit="run", bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}") as bar:
         shown = _Bar(bar, run_ids)
         try:
-            for device in devices:
+            for device in found:
                 if not worker.work(device, run_ids, shown):
                     bar.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
             while any(reading.run(run_id).active for run_id in run_ids):
-                for status in jobs.workers():
+                for status in workers():
                     shown(status)
-                jobs.ensure_worker()
+                control.ensure_worker()
                 time.sleep(1)
         except (KeyboardInterrupt, worker.Stopped):
             active = [run_id for run_id in run_ids if reading.run(run_id).active]
             changes.request_stop(active, ended_ok=True)
             stops = len(active)
-    jobs.ensure_worker()  # for what others scheduled meanwhile
+    control.ensure_worker()  # for what others scheduled meanwhile
     _print_table([reading.run(run_id) for run_id in run_ids])
     failures = [each for run_id in run_ids if (each := reading.run(run_id)).status == "FAILED"]
     if stops:
@@ -195,7 +196,7 @@ def _work(options: argparse.Namespace) -> None:
     from cnnviz.train import shards
 
     shards.warm_up(options.device)
-    from cnnviz import jobs, worker
+    from cnnviz.jobs import devices, worker
 
     def say(status: "WorkerStatus", said: list[str] = []) -> None:  # noqa: B006 — remembers the last line
         line = f"{status.phase} {status.message}".strip()
@@ -206,15 +207,15 @@ def _work(options: argparse.Namespace) -> None:
 
     try:
         if not worker.work(options.device, on_status=say):
-            print(f"a worker for {jobs.resolve(options.device)} is there already")
+            print(f"a worker for {devices.resolve(options.device)} is there already")
     except worker.Stopped:
         print("asked to leave: the runs wait for the next worker", flush=True)
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from cnnviz import jobs
+    from cnnviz.jobs import control
 
-    jobs.stop(options.run_ids)
+    control.stop(options.run_ids)
 
 
 # -- runs ----------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from cnnviz import data, jobs, paths, ui
+from cnnviz import data, paths, ui
 from cnnviz.analysis.findings import Finding
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.errors import ConfigError
+from cnnviz.jobs import control, devices, estimate
 from cnnviz.store.runs import Run
 from cnnviz.ui import plain, readable_errors
 
@@ -36,11 +37,11 @@ def launcher() -> None:
             choices["limit_train"] = [
                 st.number_input("Training images (0: all)", 0, 50_000, 0, step=1000, key="launch_limit")
             ]
-            device = st.selectbox("Device", ["auto", *jobs.devices()], key="launch_device")
+            device = st.selectbox("Device", ["auto", *devices.available()], key="launch_device")
         configs = grid(None, **choices)
-        st.caption(plain(jobs.estimate(configs, device).sentence))
+        st.caption(plain(estimate.estimate(configs, device).sentence))
         if st.button("Train", type="primary", width="stretch", key="launch", icon=":material/play_arrow:"):
-            jobs.submit(configs, device)
+            control.submit(configs, device)
             st.toast(f"{len(configs)} run{'s' if len(configs) > 1 else ''} scheduled", icon=":material/check:")
             st.cache_data.clear()
             st.switch_page("pages/runs.py")
@@ -119,7 +120,7 @@ def more_epochs(found: Sequence[Run], key: str) -> None:
         st.caption(plain(f"{busy[0].name} is still training or waiting: it can go on once it has ended."))
     if st.button(f"Continue {many}", type="primary", disabled=bool(busy), key=f"continue {key}"):
         with readable_errors():
-            jobs.continue_runs([run.id for run in found], epochs)
+            control.continue_runs([run.id for run in found], epochs)
             _launched(f"{many} will train {epochs} more epochs")
 
 
@@ -146,7 +147,7 @@ def fork(run: Run, epoch: int, key: str) -> None:
         epochs = int(right.number_input("Epochs", 1, 10_000, 20, key=f"fork epochs {key}"))
         changes = {name: value for name, value in changes.items() if value != getattr(was, name)}
         if st.button("Fork", type="primary", disabled=not changes, key=f"fork {key}"):
-            jobs.fork(run.id, epoch, changes, epochs)
+            control.fork(run.id, epoch, changes, epochs)
             _launched(f"a fork will train {epochs} epochs from epoch {epoch}")
 
 
@@ -163,15 +164,15 @@ def finding(run: Run, found: Finding, key: str) -> None:
         if row.button(trial.label, key=f"trial {key}", icon=":material/science:", disabled=run.active):
             with readable_errors():
                 if trial.epochs:
-                    jobs.continue_runs([run.id], trial.epochs)
+                    control.continue_runs([run.id], trial.epochs)
                 else:
-                    jobs.submit([trial.config(run.config)], run.device)
+                    control.submit([trial.config(run.config)], run.device)
                 _launched(f"launched: {trial.label}")
 
 
 def launch(configs: Sequence[RunConfig], device: str) -> None:
     with readable_errors():
-        jobs.submit(configs, device)
+        control.submit(configs, device)
         _launched(f"{len(configs)} run{'s' if len(configs) != 1 else ''} scheduled")
 
 

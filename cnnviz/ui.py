@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import jobs, paths, wording
+from cnnviz import paths, wording
 from cnnviz.errors import CnnvizError
+from cnnviz.jobs import processes
 from cnnviz.render import curve_charts
 from cnnviz.store import connection, reading
 from cnnviz.store.runs import Run
@@ -57,7 +58,7 @@ def readable_errors() -> Iterator[None]:
         log = paths.home() / "app.log"
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
-            handler = RotatingFileHandler(log, maxBytes=jobs.LOG_BYTES, backupCount=1, encoding="utf-8")
+            handler = RotatingFileHandler(log, maxBytes=processes.LOG_BYTES, backupCount=1, encoding="utf-8")
             logger = logging.getLogger("cnnviz.app")
             logger.addHandler(handler)
             logger.exception("unexpected")

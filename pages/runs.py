@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from cnnviz import forms, jobs, ui, wording
+from cnnviz import forms, ui, wording
 from cnnviz.analysis import curves
-from cnnviz.jobs import WorkerStatus
+from cnnviz.jobs import control, mlflow_ui
+from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
 from cnnviz.store import artifacts, changes
@@ -32,10 +33,10 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
     if state(found) != known:
         st.rerun(scope="app")
     active = [run for run in found if run.active]
-    statuses = jobs.workers()
+    statuses = workers()
     if active and not any(status.alive for status in statuses):
-        jobs.ensure_worker()
-    for line in jobs.troubles(statuses):
+        control.ensure_worker()
+    for line in control.troubles(statuses):
         st.warning(ui.plain(line), icon=":material/warning:")
     for status in statuses:
         hung(status)
@@ -78,7 +79,7 @@ def hung(status: WorkerStatus) -> None:
             icon=":material/warning:",
         )
         if st.button("Replace it", key=f"replace {status.device}", icon=":material/restart_alt:"):
-            jobs.replace_worker(status.device)
+            control.replace_worker(status.device)
             st.rerun()
 
 
@@ -140,7 +141,7 @@ def actions(chosen: Sequence[Run]) -> None:
     stoppable = bool(chosen) and all(run.active for run in chosen)
     if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
         with ui.readable_errors():
-            jobs.stop(ids, ended_ok=True)
+            control.stop(ids, ended_ok=True)
             ui.refresh()
     deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
     with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
@@ -164,11 +165,11 @@ def undo() -> None:
         ui.refresh()
 
 
-def mlflow_ui() -> None:
+def link_to_mlflow() -> None:
     with st.container(horizontal=True):
         if st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
             with ui.readable_errors(), st.spinner("Starting MLflow's UI …"):
-                st.session_state.mlflow_url = jobs.start_mlflow_ui()
+                st.session_state.mlflow_url = mlflow_ui.start()
         if url := st.session_state.get("mlflow_url"):
             st.link_button(f"MLflow: {url}", url)
 
@@ -188,4 +189,4 @@ else:
 undo()
 if found:
     st.divider()
-    mlflow_ui()
+    link_to_mlflow()

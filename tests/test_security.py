@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import data, jobs, paths
+from cnnviz import data, paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.data import cifar10, synthetic
 from cnnviz.data.dataset import TENSORS
 from cnnviz.errors import CheckpointError, DataError
+from cnnviz.jobs import control, mlflow_ui
 from cnnviz.store import artifacts, changes, checkpoints, reading
 from cnnviz.store.runs import Segment
 from tests.helpers import hostile
@@ -49,13 +50,13 @@ def test_the_app_listens_on_this_machine_alone_and_reports_nothing() -> None:
 
 
 def test_mlflows_ui_answers_no_rebound_name(trained: str) -> None:
-    port = int(jobs.start_mlflow_ui(5820).rsplit(":", 1)[1])
+    port = int(mlflow_ui.start(5820).rsplit(":", 1)[1])
     for host, answer in [(f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 403)]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", headers={"Host": host})
         assert connection.getresponse().status == answer, host
         connection.close()
-    jobs._started.clear()
+    control._started.clear()
 
 
 # -- pickles ----------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp
 
 
 def test_the_uploader_refuses_hostile_pictures_in_one_line(trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
+    monkeypatch.setattr(control, "ensure_worker", lambda: None)
     opened = (
         AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60)
         .run()

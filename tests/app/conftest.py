@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from cnnviz import jobs, paths
+from cnnviz import paths
+from cnnviz.jobs import control
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -71,4 +72,4 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages only read; the worker has tests of its own."""
-    monkeypatch.setattr(jobs, "ensure_worker", lambda: None)
+    monkeypatch.setattr(control, "ensure_worker", lambda: None)

@@ -274,7 +274,7 @@ def test_a_fork_with_another_loss_does_not_take_its_parents() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "changes", "says"),
+    ("epoch", "settings", "says"),
     [
         (1, {}, "changes nothing"),
         (1, {"lr": 0.001}, "changes nothing"),
@@ -283,10 +283,10 @@ def test_a_fork_with_another_loss_does_not_take_its_parents() -> None:
         (1, {"lr": -1.0}, "out of range"),
     ],
 )
-def test_what_cannot_be_forked_is_said_and_nothing_is_made(epoch: int, changes: dict[str, object], says: str) -> None:
+def test_what_cannot_be_forked_is_said_and_nothing_is_made(epoch: int, settings: dict[str, object], says: str) -> None:
     parent = trained()
     with pytest.raises(CnnvizError, match=says):
-        changes.fork(parent, epoch, changes, 2, "cpu")
+        changes.fork(parent, epoch, settings, 2, "cpu")
     assert [each.id for each in reading.runs()] == [parent]
 
 

@@ -16,9 +16,10 @@ import psutil
 import torch
 from filelock import Timeout
 
-from cnnviz import data, jobs, resume
+from cnnviz import data
 from cnnviz.errors import CheckpointError, CnnvizError
-from cnnviz.jobs import RunProgress, WorkerStatus
+from cnnviz.jobs import devices, estimate, processes, resume
+from cnnviz.jobs.status import RunProgress, WorkerStatus, worker_file, worker_lock, write_whole
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import shards
@@ -43,13 +44,13 @@ def work(
     Interrupted (SIGTERM, Ctrl-C), it leaves at once; what was complete is kept and the runs wait for the next worker.
     Raises what it cannot go on from, such as a full disk, with the runs back in the queue.
     """
-    device = jobs.resolve(device)
+    device = devices.resolve(device)
     signal.signal(signal.SIGTERM, _leave)
     shards.warm_up(device)
     deaths: dict[str, int] = {}
     while True:
         try:
-            with jobs.lock(device):
+            with worker_lock(device):
                 while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
                     _Training(batch, device, on_status, deaths).go()
         except Timeout:
@@ -259,7 +260,7 @@ class _Training:
         if progress.images_per_second and progress.phase == "training":
             first = self.seats[told.shard.runs[0]].config
             seconds = first.batch_size / progress.images_per_second
-            jobs.note_speed(self.device, first, len(told.shard.runs), seconds)
+            estimate.note_speed(self.device, first, len(told.shard.runs), seconds)
         if time.monotonic() - self.said_at > STATUS_SECONDS or progress.phase != self.status.phase:
             self._say(progress.phase)
 
@@ -269,8 +270,8 @@ class _Training:
         silent = max((self.said_at - at for at in busy), default=0.0)
         self.status = replace(self.status, phase=phase, message=message, updated_at=time.time(), silent_seconds=silent)
         with contextlib.suppress(OSError):  # no room or no right to tell is no reason to stop
-            jobs.write(jobs.file_of(self.device, "json"), json.dumps(asdict(self.status)))
-            jobs.bound_log(self.device)
+            write_whole(worker_file(self.device, "json"), json.dumps(asdict(self.status)))
+            processes.bound(worker_file(self.device, "log"))
         self.on_status(self.status)
 
 
@@ -285,7 +286,7 @@ class _Machine:
     """What is recorded about the machine beside every epoch, under MLflow's own names for it."""
 
     def __init__(self, device: str) -> None:
-        self.name = jobs.describe(device)
+        self.name = devices.describe(device)
         self.gpu_figures = _GPU_FIGURES if device == "cuda" else {}
         psutil.cpu_percent()
 

@@ -16,9 +16,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import jobs, paths, resume, wording, worker
+from cnnviz import paths, wording
 from cnnviz.config import RunConfig, grid
 from cnnviz.errors import ConfigError, StoreError
+from cnnviz.jobs import control, devices, estimate, mlflow_ui, processes, resume, worker
+from cnnviz.jobs import status as status_module
+from cnnviz.jobs.status import WorkerStatus, worker_file, workers, write_whole
 from cnnviz.store import artifacts, changes, connection, reading
 from cnnviz.train import shards
 
@@ -38,9 +41,9 @@ def _no_process_left() -> Iterator[None]:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=10)
-    for started in jobs._started.values():
+    for started in control._started.values():
         started.wait()
-    jobs._started.clear()
+    control._started.clear()
 
 
 def start_worker() -> subprocess.Popen[bytes]:
@@ -71,7 +74,7 @@ def steps_of(run_id: str) -> list[int]:
 
 
 def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
-    run_ids = jobs.submit(grid(TINY, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
+    run_ids = control.submit(grid(TINY, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
     wait_for(lambda: not any(reading.run(run_id).active for run_id in run_ids))
     for run_id in run_ids:
         run = reading.run(run_id)
@@ -83,7 +86,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
         assert segment.stack == max(1, 4 // shards.cores())
         frame = reading.history([run_id], ["epoch_seconds"])
         assert run.seconds == pytest.approx(frame.value.sum())
-    wait_for(lambda: not jobs.workers()[0].alive)
+    wait_for(lambda: not workers()[0].alive)
     best = max(reading.run(run_id).best or (0, 0.0) for run_id in run_ids)
     assert best[0] > 0
 
@@ -98,8 +101,8 @@ def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
     wait_for(lambda: reading.run(broken).epoch >= 1)
     kill_all(started)
     assert reading.run(broken).status == "RUNNING"
-    assert not jobs.workers()[0].alive
-    jobs.ensure_worker()
+    assert not workers()[0].alive
+    control.ensure_worker()
     wait_for(lambda: reading.run(broken).status == "FINISHED")
     assert steps_of(broken) == [0, 1, 2, 3]
     assert len(reading.run(broken).segments) == 2
@@ -127,12 +130,12 @@ def test_stopping_keeps_the_complete_epochs() -> None:
     (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
     started = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
-    jobs.stop([run_id])
+    control.stop([run_id])
     wait_for(lambda: reading.run(run_id).status == "KILLED", 30)
     assert started.wait(30) == 0
     epoch = reading.run(run_id).epoch
     assert artifacts.checkpoint_epochs(run_id)[-1] == epoch
-    jobs.continue_runs([run_id], 1)
+    control.continue_runs([run_id], 1)
     wait_for(lambda: reading.run(run_id).status == "FINISHED")
     assert reading.run(run_id).epoch == epoch + 1
 
@@ -155,7 +158,7 @@ def test_one_worker_a_device() -> None:
     assert second.wait(60) == 0
     assert "there already" in (paths.home() / "test.log").read_text()
     assert first.poll() is None
-    (status,) = jobs.workers()
+    (status,) = workers()
     assert (status.device, status.pid, status.alive) == ("cpu", first.pid, True)
     kill_all(first)
 
@@ -163,7 +166,7 @@ def test_one_worker_a_device() -> None:
 def test_a_run_without_its_data_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "empty"))
     good, bad = changes.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
-    jobs.ensure_worker()
+    control.ensure_worker()
     wait_for(lambda: not any(reading.run(each).active for each in (good, bad)))
     assert reading.run(good).status == "FINISHED"
     failed = reading.run(bad)
@@ -173,23 +176,23 @@ def test_a_run_without_its_data_fails_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 def test_estimates_learn_from_what_was_measured() -> None:
-    guess = jobs.estimate([TINY], "cpu")
+    guess = estimate.estimate([TINY], "cpu")
     assert not guess.measured
     assert guess.sentence.startswith("1 run, one stack, about ")
-    jobs.note_speed("cpu", TINY, 1, 0.010)
-    measured = jobs.estimate([TINY], "cpu")
+    estimate.note_speed("cpu", TINY, 1, 0.010)
+    measured = estimate.estimate([TINY], "cpu")
     assert measured.measured
     assert measured.seconds == pytest.approx(6 + 1.1 * 0.010 * 900)
-    assert jobs.estimate(grid(TINY, seed=[0, 1]), "cpu").stacks == 2
+    assert estimate.estimate(grid(TINY, seed=[0, 1]), "cpu").stacks == 2
 
 
 def test_devices() -> None:
-    assert jobs.resolve("auto") == jobs.devices()[0]
+    assert devices.resolve("auto") == devices.available()[0]
     with pytest.raises(ConfigError, match="choose one of auto"):
-        jobs.resolve("abacus")
+        devices.resolve("abacus")
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no cuda"):
-            jobs.resolve("cuda")
+            devices.resolve("cuda")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +204,9 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_mlflows_own_ui_starts_on_loopback_and_only_once() -> None:
     changes.schedule([TINY], "cpu")
-    url = jobs.start_mlflow_ui(5750)
+    url = mlflow_ui.start(5750)
     assert url.startswith("http://127.0.0.1:57")
-    assert jobs.start_mlflow_ui(5750) == url
+    assert mlflow_ui.start(5750) == url
     port = int(url.rsplit(":", 1)[1])
     listening = [each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port]
     assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
@@ -212,7 +215,7 @@ def test_mlflows_own_ui_starts_on_loopback_and_only_once() -> None:
 def test_an_mlflow_ui_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://store")
     with pytest.raises(StoreError, match="did not start"):
-        jobs.start_mlflow_ui(5790)
+        mlflow_ui.start(5790)
 
 
 def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
@@ -243,12 +246,12 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
     (run_id,) = changes.schedule([replace(TINY, epochs=40)], "cpu")
     hanging = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
-    monkeypatch.setattr(jobs, "SHARD_SILENT_SECONDS", 6)
-    assert jobs.workers()[0].hangs_for is None
+    monkeypatch.setattr(status_module, "SHARD_SILENT_SECONDS", 6)
+    assert workers()[0].hangs_for is None
     for shard in psutil.Process(hanging.pid).children(recursive=True):
         shard.suspend()
-    wait_for(lambda: jobs.workers()[0].hangs_for is not None)
-    assert (jobs.workers()[0].hangs_for or 0) >= 6
+    wait_for(lambda: workers()[0].hangs_for is not None)
+    assert (workers()[0].hangs_for or 0) >= 6
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     assert "has not moved for" in "".join(each.value for each in opened.warning)
     (button,) = (each for each in opened.button if each.label == "Replace it")
@@ -261,7 +264,7 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
 
 
 def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    status = jobs.WorkerStatus("cpu", 1, "training", time.time() - 100, silent_seconds=2.0)
+    status = WorkerStatus("cpu", 1, "training", time.time() - 100, silent_seconds=2.0)
     assert (status.hangs_for or 0) >= 100
     assert replace(status, alive=False).hangs_for is None
     assert replace(status, updated_at=time.time() + 3600).hangs_for is None  # the clock was set back
@@ -276,7 +279,7 @@ def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -
     with pytest.raises(StoreError, match="stop it first"):
         changes.delete([gone])
     with pytest.raises(StoreError, match="still training"):
-        jobs.continue_runs([gone], 3)
+        control.continue_runs([gone], 3)
     connection.client().delete_run(gone)  # as MLflow's own UI does
     assert started.wait(120) == 0
     assert reading.run(stays).status == "FINISHED"
@@ -286,30 +289,30 @@ def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -
 def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     changes.schedule([TINY], "cpu")
     started: list[object] = []
-    monkeypatch.setattr(jobs, "_detached", lambda command, log: started.append(command))
-    failed = jobs.WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")
-    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(failed)))
-    jobs.ensure_worker()
+    monkeypatch.setattr(processes, "detached", lambda command, log: started.append(command))
+    failed = WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")
+    write_whole(worker_file("cpu", "json"), json.dumps(asdict(failed)))
+    control.ensure_worker()
     assert not started
-    assert ["no room: free some space" in line for line in jobs.troubles(jobs.workers())] == [True]
-    monkeypatch.setattr(jobs, "_free_bytes", lambda: 1_000)
-    jobs.write(jobs.file_of("cpu", "json"), json.dumps(asdict(replace(failed, updated_at=time.time() - 60))))
-    jobs.ensure_worker()
+    assert ["no room: free some space" in line for line in control.troubles(workers())] == [True]
+    monkeypatch.setattr(control, "_free_bytes", lambda: 1_000)
+    write_whole(worker_file("cpu", "json"), json.dumps(asdict(replace(failed, updated_at=time.time() - 60))))
+    control.ensure_worker()
     assert not started
-    assert "0.0 MB left" in jobs.troubles([])[0]
-    monkeypatch.setattr(jobs, "_free_bytes", lambda: 10**9)
-    jobs.ensure_worker()
+    assert "0.0 MB left" in control.troubles([])[0]
+    monkeypatch.setattr(control, "_free_bytes", lambda: 10**9)
+    control.ensure_worker()
     assert len(started) == 1
-    jobs._started.clear()
+    control._started.clear()
 
 
 def test_a_log_is_begun_again_where_it_grew_too_long() -> None:
-    log = jobs.file_of("cpu", "log")
-    log.write_bytes(bytes(jobs.LOG_BYTES + 1))
-    jobs.bound_log("cpu")
+    log = worker_file("cpu", "log")
+    log.write_bytes(bytes(processes.LOG_BYTES + 1))
+    processes.bound(worker_file("cpu", "log"))
     assert log.stat().st_size == 0
 
 
 def test_no_zombie_is_left() -> None:
-    process = jobs._detached([sys.executable, "-c", ""], jobs.file_of("cpu", "log"))
+    process = processes.detached([sys.executable, "-c", ""], worker_file("cpu", "log"))
     wait_for(lambda: not psutil.pid_exists(process.pid), 20)

@@ -22,8 +22,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz import jobs, paths, worker
+from cnnviz import paths
 from cnnviz.config import RunConfig
+from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "12"))
@@ -46,7 +47,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
 ]
 workers = multiprocessing.get_context("forkserver")  # a worker starts from a process that has its libraries loaded
-workers.set_forkserver_preload(["cnnviz.worker", "cnnviz.__main__"])
+workers.set_forkserver_preload(["cnnviz.jobs.worker", "cnnviz.__main__"])
 
 
 # -- faults, put in place within the worker's process -----------------------------------------------
@@ -217,10 +218,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, _drawn: Path) -> State
 @pytest.fixture(autouse=True)
 def _nobody_left() -> Iterator[None]:
     yield
-    for process in jobs._started.values():
+    for process in control._started.values():
         process.kill()
         process.wait()
-    jobs._started.clear()
+    control._started.clear()
 
 
 def test_a_worker_that_dies_at_the_worst_instants_loses_nothing(undisturbed: State) -> None:

@@ -1,0 +1,1 @@
+"""Training as a job: what is waiting, who trains it, how far it is."""

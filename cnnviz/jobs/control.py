@@ -1,0 +1,123 @@
+"""The user's side of training: submit, stop, continue, fork; see that a worker is there.
+
+One worker a device, which holds that device's lock file for as long as it lives: a free lock and a run that is RUNNING
+mean that the run's worker died, and the next one takes the run up from its last recorded epoch. The store is the
+message bus; only what is gone in a second (steps, images/s) goes through a status file beside the lock.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psutil
+
+from cnnviz import paths
+from cnnviz.config import DEVICES, RunConfig
+from cnnviz.errors import StoreError
+from cnnviz.jobs import devices, processes
+from cnnviz.jobs.status import WorkerStatus, is_held, worker_file, workers
+from cnnviz.store import changes, reading
+
+RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
+LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
+
+
+def submit(configs: Sequence[RunConfig], device: str = "auto") -> list[str]:
+    """Schedule the runs and see that a worker is there; their ids."""
+    run_ids = changes.schedule(configs, devices.resolve(device))
+    ensure_worker()
+    return run_ids
+
+
+def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
+    """So many more epochs in the same runs."""
+    continued = changes.continue_runs(run_ids, epochs)
+    ensure_worker()
+    return continued
+
+
+def fork(run_id: str, epoch: int, settings: Mapping[str, Any], epochs: int, device: str = "auto") -> str:
+    """A new run from another's weights at a saved epoch, with something changed, for so many epochs; its id."""
+    forked = changes.fork(run_id, epoch, settings, epochs, devices.resolve(device))
+    ensure_worker()
+    return forked
+
+
+def stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
+    """Stop waiting and training runs; the last complete epoch is kept. ended_ok: one that is over is no error."""
+    changes.request_stop(run_ids, ended_ok)
+    ensure_worker()  # one that died is needed to carry the request out
+
+
+_started: dict[str, subprocess.Popen[bytes]] = {}  # by device, by this process
+_starting = threading.Lock()  # a server's sessions are threads
+
+
+def ensure_worker() -> None:
+    """Start a detached worker for every device that has runs waiting, or interrupted, and no worker.
+
+    Not within RETRY_SECONDS of one that could not go on, nor on a full disk: troubles() says so.
+    """
+    with _starting:
+        for device in DEVICES[1:]:
+            process = _started.get(device)
+            # One that was started takes seconds to load its libraries and then the worker_lock.
+            if (process and process.poll() is None) or is_held(device) or not reading.queue(device):
+                continue
+            if _free_bytes() >= LEAST_FREE and not any(each.device == device and _rests(each) for each in workers()):
+                command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
+                _started[device] = processes.detached(command, worker_file(device, "log"))
+
+
+def _rests(status: WorkerStatus) -> bool:
+    return status.phase == "failed" and not status.alive and 0 <= time.time() - status.updated_at < RETRY_SECONDS
+
+
+def _free_bytes() -> int:
+    return shutil.disk_usage(paths.home()).free
+
+
+def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
+    """What keeps waiting runs from being trained, one line each."""
+    lines = []
+    if (free := _free_bytes()) < LEAST_FREE:
+        room = f"{free / 1e6:.1f} MB"
+        lines.append(f"Training waits: the disk of {paths.home()} has {room} left. Free some space; it goes on then.")
+    lines += [
+        f"The worker on {each.device} had to stop: {each.message}. It is started again within {RETRY_SECONDS} s."
+        for each in statuses
+        if each.phase == "failed" and not each.alive
+    ]
+    return lines
+
+
+def replace_worker(device: str) -> None:
+    """Kill a worker that hangs, with the processes it started, and start another: its runs go on from their last epoch.
+
+    Raises StoreError where the process is not to be found here, or is not a worker.
+    """
+    status = next((each for each in workers() if each.device == device), None)
+    if status and status.alive:
+        try:
+            worker = psutil.Process(status.pid)
+            if "cnnviz" not in " ".join(worker.cmdline()):
+                raise StoreError(
+                    f"process {status.pid} is not a worker: end what holds {worker_file(device, 'lock')} by hand"
+                )
+            family = [*worker.children(recursive=True), worker]
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(family, timeout=10)
+        except psutil.NoSuchProcess as error:
+            raise StoreError(
+                f"the worker (process {status.pid}) is not on this machine: end it where it runs"
+            ) from error
+        except psutil.AccessDenied as error:
+            raise StoreError(f"the worker (process {status.pid}) is another user's: let that user end it") from error
+    ensure_worker()
