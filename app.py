@@ -3,7 +3,7 @@
 import streamlit as st
 from PIL import Image
 
-from cnnviz import forms, ui
+from cnnviz.app import launch, shell
 from cnnviz.jobs import control
 
 icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7")).resize(
@@ -11,12 +11,12 @@ icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7"))
 )
 st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")  # a named icon would be fetched from the network
 st.session_state.app_ran = True
-page = ui.navigation()
+page = shell.navigation()
 if "worker_seen_to" not in st.session_state:
-    with ui.readable_errors():
+    with shell.readable_errors():
         control.ensure_worker()  # runs whose worker died go on
     st.session_state.worker_seen_to = True
 with st.sidebar:
-    forms.launcher()
-with ui.readable_errors():
+    launch.launcher()
+with shell.readable_errors():
     page.run()

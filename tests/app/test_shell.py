@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from cnnviz import ui
+from cnnviz.app import cache, widgets
 from cnnviz.store import changes, reading
 from cnnviz.store.runs import Segment
 from tests.helpers.runs import run
@@ -20,7 +20,7 @@ def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
         return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
 
     monkeypatch.setattr(reading, "history", read)
-    kept, first, second = ui._Histories(), run("a"), run("b")
+    kept, first, second = cache._Histories(), run("a"), run("b")
     assert kept.read("store", [first], ["x"]).run_id.tolist() == ["a"]
     assert kept.read("store", [first, second], ["x"]).run_id.tolist() == ["a", "b"]
     assert asked == [["a"], ["b"]]
@@ -30,8 +30,8 @@ def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ui._Histories, "MOST", 6)
-    kept = ui._Histories()
+    monkeypatch.setattr(cache._Histories, "MOST", 6)
+    kept = cache._Histories()
     (run_id,) = changes.schedule([run("a").config], "cpu")
     changes.record(run_id, 0, {"test_loss": 1.0}, [])
     known = reading.run(run_id)
@@ -45,5 +45,5 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 def test_training_time_by_stretch() -> None:
     segments = (Segment(0, 0.0, 240.0, "cpu", 1), Segment(20, 9e9, 90.0, "cpu", 1))
-    assert ui.stretches(replace(run("a"), epoch=40, segments=segments)) == "0 to 20: 4 min, 20 to 40: 2 min"
-    assert ui.stretches(run("a")) == ""
+    assert widgets.stretches(replace(run("a"), epoch=40, segments=segments)) == "0 to 20: 4 min, 20 to 40: 2 min"
+    assert widgets.stretches(run("a")) == ""

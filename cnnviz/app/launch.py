@@ -6,14 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from cnnviz import data, paths, ui
+from cnnviz import data, paths
 from cnnviz.analysis.findings import Finding
+from cnnviz.app import widgets
+from cnnviz.app.shell import readable_errors
+from cnnviz.app.widgets import plain
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS
 from cnnviz.config import DATASETS, LOSSES, OPTIMIZERS, PRESETS, RunConfig, grid
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate
 from cnnviz.store.runs import Run
-from cnnviz.ui import plain, readable_errors
 
 OWN = "own"
 RATES = [0.1, 0.01, 0.001]
@@ -178,4 +180,4 @@ def launch(configs: Sequence[RunConfig], device: str) -> None:
 
 def _launched(words: str) -> None:
     st.toast(words, icon=":material/check:")
-    ui.refresh()
+    widgets.refresh()

@@ -7,7 +7,14 @@ from functools import partial
 
 import streamlit as st
 
-from cnnviz import ui, ui_channel, ui_networks
+from cnnviz.app import widgets
+from cnnviz.app.components import tiles
+from cnnviz.app.maps import networks
+from cnnviz.app.maps.channel import detail
+from cnnviz.app.maps.networks import Looked
+from cnnviz.app.maps.pictures import Choice
+from cnnviz.app.state import remembered
+from cnnviz.app.widgets import theme
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import matching
@@ -23,9 +30,6 @@ from cnnviz.inspection.network import (
 from cnnviz.render.colours import Scale, by_channel
 from cnnviz.render.exports import NetworkPanel
 from cnnviz.render.maps import FEW, MAP_SIDE, UNIT_SIDE, atlas, caption, legend
-from cnnviz.ui_grids import remembered, theme, tiles
-from cnnviz.ui_networks import Looked
-from cnnviz.ui_pictures import Choice
 
 SCALES = {
     "locked": "locked over networks and epochs",
@@ -53,7 +57,7 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
     remembered("before", [False, True], False)
     before = row.toggle("Values before the activation too", key="before")
     every = [activations(one.network, choice.pixels[None]) for one in looked]
-    spans = [ui_networks.ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
+    spans = [networks.ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
     shown: list[list[tuple[LayerMaps, Scales]]] = [[] for _ in looked]
     later: list[Callable[[], None]] = []
     for pair in pairs_of([one.run.architecture for one in looked], before):
@@ -120,7 +124,7 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
     maps = every[step]
     layer, arch = maps.layer, one.run.architecture
     extent = f"{maps.low:.3g} to {maps.high:.3g}" if bool(maps.values.isfinite().any()) else "not finite"
-    st.markdown(f"**{layer.name}** · {_words(one, step)} · {ui.plain(extent)}")
+    st.markdown(f"**{layer.name}** · {_words(one, step)} · {widgets.plain(extent)}")
     values = maps.values[0]
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
@@ -198,7 +202,7 @@ def _sentence(facts: Sequence[ChannelFacts]) -> None:
     }
     words = [f"{count} {what}" for what, count in counts.items() if count]
     if words:
-        st.caption(ui.plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
+        st.caption(widgets.plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
 
 
 def _pick(side: str, step: str, channel: int) -> None:
@@ -218,7 +222,7 @@ def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
         larger, factor = ("left", first / second) if first >= second else ("right", second / first)
         text += f": {factor:,.3g} times as much on the {larger}"
     unit = "within a map from cell to cell" if every[0][pair[0]].values.ndim == 4 else "from unit to unit"
-    st.caption(ui.plain(f"{text} (standard deviation {unit})."))
+    st.caption(widgets.plain(f"{text} (standard deviation {unit})."))
 
 
 def _chosen(
@@ -232,5 +236,5 @@ def _chosen(
         channel = state.get("channel")
         if channel is not None and channel < maps[step].layer.output[0]:
             own = scale if isinstance(scale, Scale) else scale[channel % len(scale)]
-            later.append(ui_channel.detail(one, maps[step], channel, own, choice, pictures))
+            later.append(detail(one, maps[step], channel, own, choice, pictures))
     return later

@@ -8,7 +8,9 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import paths, ui
+from cnnviz import paths
+from cnnviz.app import widgets
+from cnnviz.app.state import remembered
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.inspection import cells, edits, recorded
@@ -16,7 +18,6 @@ from cnnviz.inspection.edits import Change
 from cnnviz.inspection.network import Network, Prediction, each_step, predict
 from cnnviz.store import artifacts, connection
 from cnnviz.store.runs import Run
-from cnnviz.ui_grids import remembered
 
 NONE = "none"
 FOLLOW = "the same"
@@ -49,18 +50,18 @@ def choose(found: list[Run]) -> list[Looked]:
     """Draw the choice of one or two networks; nothing to look into is said so, and an empty list."""
     by_id = {run.id[:8]: run for run in found if run.epoch >= 0}
     if not by_id:
-        ui.empty_state("No network to look into yet. Choose a preset in the sidebar and click **Train**.")
+        widgets.empty_state("No network to look into yet. Choose a preset in the sidebar and click **Train**.")
         return []
     keys = list(by_id)
     _warn_of_unknown(keys)
     left, right = st.columns(2)
     run = remembered("run", keys, keys[0])
     remembered("other", [NONE, *keys], NONE)
-    run = left.selectbox("Run", keys, format_func=lambda key: ui.label(by_id[key]), key="run")
+    run = left.selectbox("Run", keys, format_func=lambda key: widgets.label(by_id[key]), key="run")
     other = right.selectbox(
         "Beside it",
         [NONE, *keys],
-        format_func=lambda key: "no second network" if key == NONE else ui.label(by_id[key]),
+        format_func=lambda key: "no second network" if key == NONE else widgets.label(by_id[key]),
         key="other",
         help="A second network on the same picture; the same run may stand beside itself at another epoch.",
     )
@@ -84,7 +85,7 @@ def _warn_of_unknown(keys: Sequence[str]) -> None:
                 st.session_state[name] = asked[:8]
             else:
                 instead = "here is the newest instead" if name == "run" else "it is left out"
-                st.warning(ui.plain(f"run {asked[:8]} from the address is not in this store; {instead}."))
+                st.warning(widgets.plain(f"run {asked[:8]} from the address is not in this store; {instead}."))
 
 
 def _kept(run: Run) -> list[int]:
@@ -150,7 +151,7 @@ def _operated(looked: list[Looked]) -> Looked:
     asked = st.session_state.get("change", st.query_params.get_all("change"))
     changes, faults = _fitting(looked, asked)
     for fault in faults:
-        st.warning(ui.plain(fault))
+        st.warning(widgets.plain(fault))
     st.session_state.change = [str(change) for change in changes]
     with st.expander(f"Channels of the first network switched off or replaced: {len(changes) or 'none'}"):
         st.multiselect(

@@ -10,7 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import ui
+from cnnviz.app import widgets
+from cnnviz.app.components import cell_map, tiles
+from cnnviz.app.maps.networks import NONE, Looked, scan
+from cnnviz.app.maps.pictures import Choice
+from cnnviz.app.widgets import save_as_png, theme
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, edits
 from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name
@@ -19,9 +23,6 @@ from cnnviz.render.colours import Scale, colour
 from cnnviz.render.exports import captioned
 from cnnviz.render.maps import boxed, legend, mosaic, tile
 from cnnviz.store import artifacts
-from cnnviz.ui_grids import cell_map, save_as_png, theme, tiles
-from cnnviz.ui_networks import NONE, Looked, scan
-from cnnviz.ui_pictures import Choice
 
 AS_TRAINED = "as trained"
 
@@ -34,7 +35,7 @@ def detail(
     kind = "unit" if maps.values.ndim == 2 else "channel"
     with st.container(border=True, key="channel_detail"):
         head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {ui.plain(one.title)}")
+        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {widgets.plain(one.title)}")
         head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
         _cause(one, maps.layer.name, channel)
         parts, words = _made_of(one, maps, channel, scale, choice)

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import ui
+from cnnviz.app import widgets
+from cnnviz.app.components import tiles
+from cnnviz.app.maps.layers import pairs_of
+from cnnviz.app.maps.networks import Looked
+from cnnviz.app.maps.pictures import Choice
+from cnnviz.app.state import remembered
+from cnnviz.app.widgets import enlarge, save_as_png, theme
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import attribution, matching
@@ -18,10 +24,6 @@ from cnnviz.render import network_charts
 from cnnviz.render.colours import Scale, colour
 from cnnviz.render.exports import NetworkPanel, captioned, view
 from cnnviz.render.maps import heat, legend, mosaic, sheet
-from cnnviz.ui_grids import enlarge, remembered, save_as_png, theme, tiles
-from cnnviz.ui_layers import pairs_of
-from cnnviz.ui_networks import Looked
-from cnnviz.ui_pictures import Choice
 
 PREDICTED = "predicted"
 CAM, OCCLUSION = "Grad-CAM", "Occlusion"
@@ -52,7 +54,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
             drawn = heat(choice.pixels, values, scales[what], 32 * zoom)
             parts.append((f"{what}: {_most(values)}", drawn))
         with column:
-            st.markdown(f"**{ui.plain(one.title)}**: {name}")
+            st.markdown(f"**{widgets.plain(one.title)}**: {name}")
             row = st.container(horizontal=True)
             for caption, picture in parts:
                 row.image(picture, caption=caption, width=32 * zoom)
@@ -112,7 +114,7 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     words = [[name.replace("_activation", "") for name in column] for column in names]
     each = ", ".join(f"{word} {table[index, index]:.2f}" for index, word in enumerate(words[0]))
     st.caption(
-        ui.plain(
+        widgets.plain(
             f"Linear CKA (Kornblith et al., 2019) on {len(images)} test pictures; 1: the same up to rotation and size. "
             f"Layer by layer: {each}."
         )
@@ -163,7 +165,7 @@ def _matches(
     left = [str(channel) for channel in range(len(values[1])) if channel not in taken]
     matched = sum(match.second is not None for match in found)
     st.caption(
-        ui.plain(
+        widgets.plain(
             f"{matched} of {len(found)} channels on the left answer like one on the right "
             f"(|r| of at least {matching.ALIKE} over {matching.PICTURES} test pictures; each is used once; with a "
             f"negative r the sign is turned). Unmatched on the right: {', '.join(left) or 'none'}."
@@ -208,7 +210,7 @@ def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> Non
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
         draw = partial(sheet, one.network, some, labels, name, pictures.classes, scale=scale)
-        st.markdown(f"**{ui.plain(one.title)}**")
+        st.markdown(f"**{widgets.plain(one.title)}**")
         st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
         save_as_png("Save as PNG", draw, f"{_stem(one)}-{name}", key=f"sheet {one.side}")
     one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""

@@ -8,12 +8,15 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import data, paths, ui
+from cnnviz import data, paths
+from cnnviz.app import shell, widgets
+from cnnviz.app.components import tiles
+from cnnviz.app.state import remembered
+from cnnviz.app.widgets import enlarge, thumbnails
 from cnnviz.data import Dataset
 from cnnviz.data.pictures import HOWS, Picture, Prepared, open_picture, prepare
 from cnnviz.inspection import gallery
 from cnnviz.inspection.network import Prediction
-from cnnviz.ui_grids import enlarge, remembered, thumbnails, tiles
 
 SOURCES = {"test": "Test set", "upload": "Upload", "camera": "Camera"}
 PAGE = 20  # thumbnails at once
@@ -73,7 +76,7 @@ def _from_test_set(pictures: Dataset, predictions: Sequence[Callable[[], Predict
         rows = rows[pictures.test_labels[rows] == pictures.classes.index(wanted)]
     index = int(row.number_input("Test picture", 0, count - 1, key="picture", width=130))
     if not len(rows):
-        ui.empty_state("No picture is like that: choose another class or order.")
+        widgets.empty_state("No picture is like that: choose another class or order.")
     pages = max(1, -(-len(rows) // PAGE))
     remembered("page", range(1, pages + 1), 1)
     page = row.number_input(f"Page (of {pages})", 1, pages, key="page", width=130)
@@ -131,11 +134,11 @@ def _from_outside(camera: bool) -> Choice | None:
     )
     opened: list[Picture] = []
     for file in files:
-        with ui.readable_errors():
+        with shell.readable_errors():
             opened.append(open_picture(file.getvalue(), file.name))
     if not opened:
         what = "Take a photograph" if camera else "Upload one picture or several"
-        ui.empty_state(f"{what}: it is shrunk to 32×32 pixels, and shown as the network gets it.")
+        widgets.empty_state(f"{what}: it is shrunk to 32×32 pixels, and shown as the network gets it.")
         return None
     prepared = [prepare(picture, how) for picture in opened]
     pixels = torch.stack([each.pixels for each in prepared])
@@ -169,4 +172,4 @@ def _strip(picture: Picture, prepared: Prepared) -> None:
     row.image(prepared.square.resize((160, 160)), caption="square")
     row.image(prepared.pixels.numpy(), caption="32×32")
     row.image(enlarge(prepared.pixels, 5), caption="the same, as the network gets it")
-    st.caption(ui.plain(prepared.note))
+    st.caption(widgets.plain(prepared.note))

@@ -1,22 +1,19 @@
-"""Pictures that can be clicked, and what a page remembers in its address."""
+"""Pictures that can be clicked."""
 
 import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import streamlit as st
 from PIL import Image
 from torch import Tensor
 
-from cnnviz import ui
-from cnnviz.render.colours import DARK, LIGHT, Scale, Theme
+from cnnviz.render.colours import Scale
 from cnnviz.render.exports import png
-from cnnviz.render.maps import ATLAS_COLUMNS, atlas, mosaic
+from cnnviz.render.maps import ATLAS_COLUMNS, atlas
 
-T = TypeVar("T")
-_FOLDER = Path(__file__).with_name("components")
+_FOLDER = Path(__file__).parent
 
 
 def _component(name: str, html: str) -> Any:
@@ -92,48 +89,5 @@ def cell_map(
     _cells(key=key, data=data, on_picked_change=picked)
 
 
-def thumbnails(pixels: Tensor) -> Image.Image:
-    """uint8 (N, 32, 32, 3) pictures as tiles() takes them."""
-    return mosaic(pixels.cpu().numpy())
-
-
-def enlarge(pixels: Tensor, zoom: int) -> np.ndarray:
-    """uint8 (32, 32, 3) with every pixel a square of zoom × zoom."""
-    return pixels.cpu().numpy().repeat(zoom, 0).repeat(zoom, 1)
-
-
-def save_as_png(label: str, make: Callable[[], Image.Image], name: str, key: str) -> None:
-    """A button that saves a picture, which is made only when it is asked for."""
-    st.download_button(
-        label,
-        lambda: png(make()),
-        f"{name}.png",
-        "image/png",
-        on_click="ignore",
-        key=key,
-        icon=":material/image:",
-    )
-
-
-def theme() -> Theme:
-    """The colours that suit what the browser shows."""
-    return DARK if ui.is_dark() else LIGHT
-
-
 def _address(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(png(image, fast=True)).decode()
-
-
-def remembered(name: str, options: Sequence[T], default: T) -> T:
-    """What is chosen under that name: in this session, else in the page's address, else the default.
-
-    It is put in the session's state, so that a widget with this key shows it.
-    """
-    value = st.session_state.get(name, default)
-    if name not in st.session_state and name in st.query_params:
-        said = st.query_params[name]
-        value = next((option for option in options if str(option) == said), default)
-    if value not in options:
-        value = default
-    st.session_state[name] = value
-    return value

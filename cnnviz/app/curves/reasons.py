@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cnnviz import forms, ui
 from cnnviz.analysis import comparison, costs
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
+from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.render import curve_charts
 from cnnviz.store.runs import Run
 
@@ -28,7 +28,7 @@ def findings_of(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
         alike.setdefault(tuple(metric_names(run.config)), []).append(run)
     found: dict[str, list[Finding]] = {}
     for names, runs in alike.items():
-        history = ui.history(runs, names)
+        history = cache.history(runs, names)
         parts = dict(iter(history.groupby("run_id")))
         found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, history.iloc[:0])) for run in runs}
     return found
@@ -51,7 +51,7 @@ def section(chosen: Sequence[Run]) -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    with ui.readable_errors():
+    with shell.readable_errors():
         if name == "Findings":
             findings(chosen)
         elif name == "Gradient flow":
@@ -68,27 +68,31 @@ def findings(chosen: Sequence[Run]) -> None:
         st.caption(f"Findings are told of up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
     for run_id in alarmed:
-        st.markdown(f"**{ui.plain(runs[run_id].name)}**")
+        st.markdown(f"**{widgets.plain(runs[run_id].name)}**")
         if not found[run_id]:
             st.caption("Nothing to remark: too few epochs to judge, or nothing out of the ordinary.")
         for index, each in enumerate(found[run_id]):
-            forms.finding(runs[run_id], each, f"{run_id} {index}")
+            launch.finding(runs[run_id], each, f"{run_id} {index}")
 
 
 def gradient_flow(chosen: Sequence[Run]) -> None:
     by_id = {run.id: run for run in chosen}
     keys = st.multiselect(
-        "Of which runs", list(by_id), list(by_id)[:2], format_func=lambda key: ui.label(by_id[key]), key="flow_runs"
+        "Of which runs",
+        list(by_id),
+        list(by_id)[:2],
+        format_func=lambda key: widgets.label(by_id[key]),
+        key="flow_runs",
     )
     runs = [by_id[key] for key in keys]
     layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
     wanted = [f"{kind}/{name}" for kind in curve_charts.FLOWS for name in sorted(set().union(*layers.values()))]
     if not runs:
         return
-    history = ui.history(runs, wanted)
+    history = cache.history(runs, wanted)
     flows = {kind: curve_charts.flow(history, kind, layers) for kind in curve_charts.FLOWS}
     for run in runs:
-        st.markdown(f"**{ui.plain(ui.label(run))}**")
+        st.markdown(f"**{widgets.plain(widgets.label(run))}**")
         row = st.container(horizontal=True)
         for kind, made in flows.items():
             with row.container(width=FLOW_WIDTH):
@@ -115,15 +119,15 @@ def differences(chosen: Sequence[Run]) -> None:
         with st.expander(parameter.replace("_", " "), expanded=len(pairs) < MANY_PAIRS):
             for index, pair in enumerate(each for each in pairs if each.parameter == parameter):
                 row = st.container(horizontal=True, vertical_alignment="center")
-                row.markdown(ui.plain(pair.sentence))
+                row.markdown(widgets.plain(pair.sentence))
                 ids = [run.id[:8] for run in (*pair.first.runs, *pair.second.runs)]
                 row.button(
                     "Show", key=f"pair {parameter} {index}", on_click=take, args=(ids,), help="These curves alone"
                 )
     for index, case in enumerate(comparison.uncontrolled(whole)):
-        st.warning(ui.plain(case.sentence), icon=":material/join_inner:")
+        st.warning(widgets.plain(case.sentence), icon=":material/join_inner:")
         if case.missing and st.button(f"Train the {len(case.missing)} missing", key=f"missing {index}"):
-            forms.launch(case.missing, case.first.device)
+            launch.launch(case.missing, case.first.device)
 
 
 def take(ids: list[str]) -> None:
@@ -137,8 +141,8 @@ def time_taken(chosen: Sequence[Run]) -> None:
         return
     on_cpu = all(run.device == "cpu" for run in chosen)
     peak = costs.peak_flops() if on_cpu else math.nan
-    found = costs.costs(chosen, ui.history(chosen, ["images_per_second"]), peak)
-    st.markdown(ui.plain(costs.explain(found)))
+    found = costs.costs(chosen, cache.history(chosen, ["images_per_second"]), peak)
+    st.markdown(widgets.plain(costs.explain(found)))
     whole = st.column_config.NumberColumn(format="localized")
     names = ("wall time (s)", "own share (s)", "images/s", "parameters", "multiply-adds", "arithmetic (%)")
     config: dict[str, Any] = dict.fromkeys(names, whole)

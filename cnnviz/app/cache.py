@@ -1,0 +1,57 @@
+"""What is read from the store, kept between reruns and shared by all sessions."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+
+import pandas as pd
+import streamlit as st
+
+from cnnviz.store import connection, reading
+from cnnviz.store.runs import Run
+
+
+@st.cache_data(ttl=1.0, show_spinner=False)
+def all_runs(uri: str) -> list[Run]:
+    return reading.runs()
+
+
+def runs() -> list[Run]:
+    """All runs, newest first, at most a second old."""
+    return all_runs(connection.tracking_uri())
+
+
+class _Histories:
+    """Recorded values that were read before: those of an epoch never change. Bounded; shared by all sessions."""
+
+    MOST = 20_000  # lines of one metric of one run: 40 epochs of them take 2 KB each
+
+    def __init__(self) -> None:
+        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[int, pd.DataFrame]]()
+
+    def read(self, uri: str, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+        keys = {(uri, run.id, tuple(metrics)): run for run in runs}
+        with self.lock:
+            kept = {key: self.kept[key] for key in keys if key in self.kept}
+        found = {key: part for key, (epoch, part) in kept.items() if epoch == keys[key].epoch}
+        if new := {key: run for key, run in keys.items() if key not in found}:
+            history = reading.history([run.id for run in new.values()], metrics)
+            parts = dict(iter(history.groupby("run_id")))
+            found |= {key: parts.get(run.id, history.iloc[:0].copy()) for key, run in new.items()}
+        with self.lock:
+            for key, part in found.items():
+                self.kept[key] = keys[key].epoch, part
+                self.kept.move_to_end(key)
+            while sum(len(metrics) for _, _, metrics in self.kept) > self.MOST:
+                self.kept.popitem(last=False)
+        return pd.concat(found.values(), ignore_index=True)
+
+
+@st.cache_resource(show_spinner=False)
+def _histories() -> _Histories:
+    return _Histories()
+
+
+def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+    """tracking.history() of these runs, each epoch read once."""
+    return _histories().read(connection.tracking_uri(), found, metrics)

@@ -1,0 +1,274 @@
+"""Curves: any runs laid over one another, and why they look as they do."""
+
+import html
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cnnviz import wording
+from cnnviz.analysis import curves
+from cnnviz.analysis.comparison import PARAMETERS, text
+from cnnviz.analysis.curves import AXES, MEASURES, SPLITS
+from cnnviz.analysis.findings import Finding
+from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.app.curves import reasons
+from cnnviz.render import curve_charts
+from cnnviz.render.curve_charts import View
+from cnnviz.render.exports import as_file, together
+from cnnviz.store.runs import Run
+
+BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
+PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
+SMOOTHING = (1, 3, 5, 9, 15)  # epochs
+OPTIONS = ("one y-axis", "log y", "log x", "findings", "seeds apart", "forks at 0")
+
+
+def choose(found: Sequence[Run]) -> list[Run]:
+    by_id = {run.id[:8]: run for run in found}
+    if "curve_runs" not in st.session_state:
+        asked = st.query_params.get_all("runs")
+        if unknown := [key for key in asked if key not in by_id]:
+            st.warning(
+                widgets.plain(f"{', '.join(unknown[:3])} from the address is not in this store; it is left out.")
+            )
+        newest = [key for key, run in by_id.items() if (found[0].created - run.created).total_seconds() < BATCH_SECONDS]
+        st.session_state.curve_runs = [key for key in asked if key in by_id] or newest
+    st.session_state.curve_runs = [key for key in st.session_state.curve_runs if key in by_id]
+    keys = st.multiselect("Runs", list(by_id), format_func=lambda key: widgets.label(by_id[key]), key="curve_runs")
+    if keys:
+        st.query_params["runs"] = keys
+    return [by_id[key] for key in keys]
+
+
+def controls(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
+    """What to show, from the widgets; all of it is in the address."""
+    bound: dict[str, Any] = {"bind": "query-params"}
+    facets, colour = curves.default_grouping(chosen)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    measure = row.segmented_control("Measure", list(MEASURES), default="Loss", required=True, key="measure", **bound)
+    axis = row.segmented_control("Against", list(AXES), default="Epochs", required=True, key="axis", **bound)
+    splits = row.pills("Figures", SPLITS, selection_mode="multi", default=list(SPLITS), key="splits", **bound)
+    with row.popover("Groups", icon=":material/tune:"):
+        default = following("facets", facets)
+        facets = st.multiselect("A panel for each", PARAMETERS, default, max_selections=2, key="facets", **bound)
+        rest = [name for name in PARAMETERS if name not in facets]
+        default = following("colour", colour if colour in rest else rest[0])
+        index = rest.index(default) if default in rest else 0
+        colour = st.selectbox("Colour", rest, index, key="colour", **bound)
+        strokes = ["split", *(name for name in rest if name != colour)]
+        stroke = st.selectbox("Stroke", strokes, format_func=stroke_name, key="stroke", **bound)
+        smoothing = st.select_slider("Smoothing, in epochs (the raw line stays)", SMOOTHING, key="smoothing", **bound)
+    on = ["one y-axis", "findings"]
+    shown = row.pills("Show", OPTIONS, selection_mode="multi", default=on, key="show", **bound)
+    if stroke != "split":
+        splits = splits[-1:]  # the stroke tells no longer which is which
+    view = View(
+        measure,
+        axis,
+        tuple(facets),
+        colour,
+        stroke,
+        tuple(splits or SPLITS[-1:]),
+        same_axis="one y-axis" in shown,
+        log_x="log x" in shown,
+        log_y="log y" in shown,
+        smoothing=smoothing,
+    )
+    return view, frozenset(shown)
+
+
+def stroke_name(name: str) -> str:
+    return "train / test" if name == "split" else name
+
+
+def following(key: str, default: Any) -> Any:
+    """The default of a widget that follows the chosen runs, as long as the user has not chosen otherwise."""
+    before = st.session_state.get(f"{key} before", default)
+    st.session_state[f"{key} before"] = default
+    if before != default and st.session_state.get(key) == before:
+        st.session_state[key] = default
+        return None
+    return default
+
+
+def show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
+    """Everything below the controls, drawn anew while something trains."""
+    with shell.readable_errors():
+        _show(chosen, view, shown)
+
+
+def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
+    every = {run.id: run for run in cache.runs()}
+    chosen = [every[run.id] for run in chosen if run.id in every]
+    history = cache.history([*chosen, *curves.ancestors(chosen, every)], curves.metrics(view.measure))
+    frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
+    lines = frame if "seeds apart" in shown else curves.collapse(frame)
+    colours = widgets.hues(view.colour, chosen)
+    found = reasons.findings_of(chosen) if "findings" in shown else {}
+    stretches = curves.stretches(frame, chosen)
+    made = curve_charts.panels(lines, view, colours, stretches, marked(found))
+    if not made:
+        widgets.empty_state(
+            "Nothing to draw yet: the first point appears when the untrained networks have been looked at."
+        )
+        return
+    legend(view, colours, frame)
+    row = st.container(horizontal=True)
+    for panel in made:
+        with row.container(width=PANEL_WIDTH if len(made) > 1 else "stretch"):
+            st.markdown(f"**{widgets.plain(panel.title)}**" if panel.title else "")
+            key = f"panel {panel.title}"
+            st.altair_chart(
+                panel.chart, width="stretch", key=key, on_select=partial(picked, key), selection_mode="pick"
+            )
+    st.caption(". ".join(notes(frame, lines, view, stretches)) + ".")
+    at_an_epoch(chosen)
+    summary(chosen, colours, view.colour)
+    export(lambda: curve_charts.panels(lines, view, colours, stretches, marked(found), legend=True), lines)
+    reasons.section(chosen)
+
+
+def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
+    rows = [(run_id, each.epoch, each.sentence) for run_id, those in found.items() for each in those if each.epoch]
+    return pd.DataFrame(rows, columns=["run_id", "epoch", "what"])
+
+
+def legend(view: View, colours: dict[str, str], frame: pd.DataFrame) -> None:
+    """One for all panels: in each of them it would take the curves' room."""
+    swatch = "display:inline-block;width:1.6em;vertical-align:middle;margin:0 .35em 0 1em;border-top:3px"
+    solid = [f'<span style="{swatch} solid {hue}"></span>{html.escape(value)}' for value, hue in colours.items()]
+    parts = [f"<span>{html.escape(view.colour.replace('_', ' '))}</span>", *solid]
+    if view.stroke == "split":
+        styles = {"train": "dashed", "test": "solid"}
+        if len(view.splits) > 1:
+            parts += [f'<span style="{swatch} {styles[split]} #8a8a8a"></span>{split}' for split in view.splits]
+    else:
+        line = '<svg width="34" height="6" style="margin:0 .35em 0 1em"><path d="M0 3H34" stroke="#8a8a8a" {}/></svg>'
+        dashes = curve_charts.dashes(frame[view.stroke])
+        strokes = [
+            line.format(f'stroke-width="3" stroke-dasharray="{" ".join(map(str, dash))}"') + html.escape(value)
+            for value, dash in dashes.items()
+        ]
+        parts += [f'<span style="margin-left:2em">{html.escape(view.stroke.replace("_", " "))}</span>', *strokes]
+    st.html(f"<div>{''.join(parts)}</div>")
+
+
+def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, stretches: pd.DataFrame) -> list[str]:
+    said = ["● best test epoch"]
+    if "train" in view.splits:
+        said.append("train: the mean over the epoch as it trains, half an epoch behind test")
+    if len(stretches):
+        said.append("│ training went on, or a fork left its parent")
+    if (lines.repeats > 1).any():
+        said.append("a band: mean, lowest and highest of the runs that differ in their seed alone")
+    if not curves.is_finite(frame.value).all():
+        said.append("✕ the line ends where the run diverged")
+    if view.same_axis and curve_charts.clipped(lines, view):
+        said.append("values far above the others run out of the top of the axis")
+    return said
+
+
+def picked(key: str) -> None:
+    """A click on a panel: its epoch is the one to look at below."""
+    points = st.session_state[key].selection.get("pick") or []
+    if points:
+        st.session_state.curve_epoch = int(points[0]["epoch"])
+
+
+def at_an_epoch(chosen: Sequence[Run]) -> None:
+    """From an epoch of a run to its feature maps, or to a fork."""
+    last = max(run.epoch for run in chosen)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    asked = st.query_params.get("epoch", "")
+    st.session_state.setdefault("curve_epoch", int(asked) if asked.isdigit() else last)
+    st.session_state.curve_epoch = max(min(st.session_state.curve_epoch, last), 0)
+    epoch = int(row.number_input("Epoch (or click one in a chart)", 0, max(last, 1), key="curve_epoch", width=230))
+    st.query_params["epoch"] = str(epoch)  # not bound: the feature maps have an epoch of their own
+    by_id = {run.id: run for run in chosen if run.first_epoch <= epoch <= run.epoch}
+    if not by_id:
+        row.caption("None of these runs has been trained so far.")
+        return
+    run = by_id[row.selectbox("of", list(by_id), format_func=lambda key: widgets.label(by_id[key]), key="epoch_run")]
+    others = [key for key in by_id if key != run.id]
+    beside = row.selectbox(
+        "beside",
+        ["", *others],
+        int(len(others) == 1),
+        format_func=lambda key: widgets.label(by_id[key]) if key else "none",
+        key=f"beside {run.id} {len(others)}",
+    )
+    if row.button("Feature maps", icon=":material/grid_view:", key="maps"):
+        query = {"run": run.id[:8], "epoch": str(epoch)} | ({"other": beside[:8]} if beside else {})
+        st.switch_page("pages/feature_maps.py", query_params=query)
+    with row.popover("Fork here", icon=":material/call_split:"):
+        launch.fork(run, epoch, f"{run.id} {epoch}")
+    with row.popover(f"Continue all {len(chosen)}" if len(chosen) > 1 else "Continue", icon=":material/resume:"):
+        launch.more_epochs(chosen, "curves")
+
+
+def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None:
+    ordered = sorted(chosen, key=lambda run: -(run.best or (0, 0.0))[1])
+    rows = [
+        {
+            "colour": "●",
+            "run": run.name,
+            "id": run.id[:6],
+            "best": 100 * run.best[1] if run.best else None,
+            "@ epoch": run.best[0] if run.best else None,
+            "last": 100 * run.accuracy[-1] if run.accuracy else None,
+            "epochs": max(run.epoch, 0),
+            "time": wording.duration(run.seconds),
+            "stretches": widgets.stretches(run),
+            "status": widgets.STATUS[run.status],
+        }
+        for run in ordered
+    ]
+    hues = [f"color: {colours[text(vars(run.config)[colour])]}" for run in ordered]
+    frame = pd.DataFrame(rows)
+    percent = st.column_config.NumberColumn(format="%.2f %%")
+    st.dataframe(
+        frame.style.apply(lambda _: hues, subset=["colour"]),
+        hide_index=True,
+        column_config={
+            "colour": st.column_config.TextColumn("", width=30, help=f"the curve's colour, by {colour}"),
+            "best": percent,
+            "last": percent,
+            "run": st.column_config.TextColumn(width=290),
+            "stretches": st.column_config.TextColumn(
+                help="training time by stretch; the time between stretches is not in it"
+            ),
+        },
+        alt="Best and last test accuracy of the chosen runs",
+    )
+
+
+def export(make: Any, lines: pd.DataFrame) -> None:
+    row = st.container(horizontal=True)
+    row.download_button("CSV", lambda: lines.to_csv(index=False).encode(), "curves.csv", "text/csv", on_click="ignore")
+    for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml"), ("html", "text/html")):
+        # made only when it is asked for: a picture takes a second
+        row.download_button(
+            kind.upper(),
+            lambda kind=kind: as_file(together(make()), kind),  # type: ignore[misc]
+            f"curves.{kind}",
+            mime,
+            on_click="ignore",
+        )
+
+
+def page() -> None:
+    st.title("Curves")
+    found = cache.runs()
+    if not found:
+        widgets.empty_state("No runs yet. Choose a preset in the sidebar and click **Train**.")
+        return
+    chosen = choose(found)
+    if not chosen:
+        widgets.empty_state("Choose one or more runs above to lay their curves over one another.")
+        return
+    view, shown = controls(chosen)
+    every = 2.0 if any(run.active for run in chosen) else None
+    st.fragment(show, run_every=every)(chosen, view, shown)

@@ -1,0 +1,192 @@
+"""Runs: what trains now, what waits, and every run there is."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from cnnviz import wording
+from cnnviz.analysis import curves
+from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.jobs import control, mlflow_ui
+from cnnviz.jobs.status import WorkerStatus, workers
+from cnnviz.render import curve_charts
+from cnnviz.render.curve_charts import View
+from cnnviz.store import artifacts, changes
+from cnnviz.store.runs import Run
+
+PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
+
+
+def state(found: Sequence[Run]) -> tuple[tuple[str, str, int], ...]:
+    return tuple((run.id, run.status, run.epoch) for run in found)
+
+
+def live(known: tuple[tuple[str, str, int], ...]) -> None:
+    with shell.readable_errors():  # app.py's are not around a fragment that runs by itself
+        watch(known)
+
+
+def watch(known: tuple[tuple[str, str, int], ...]) -> None:
+    found = cache.runs()
+    if state(found) != known:
+        st.rerun(scope="app")
+    active = [run for run in found if run.active]
+    statuses = workers()
+    if active and not any(status.alive for status in statuses):
+        control.ensure_worker()
+    for line in control.troubles(statuses):
+        st.warning(widgets.plain(line), icon=":material/warning:")
+    for status in statuses:
+        hung(status)
+        told = [status.runs[run.id] for run in active if run.id in status.runs]
+        if not status.alive or not told:
+            if status.alive and active:
+                st.progress(0.0, text=f"**{status.phase}** on {status.device} {widgets.plain(status.message)}")
+            continue
+        left = [each.seconds_left for each in told if each.seconds_left is not None]
+        words = [f"**{status.phase}** {len(told)} run{'s' if len(told) > 1 else ''} on {status.device}"]
+        words += [f"epoch {min(each.epoch for each in told)} of {max(each.target for each in told)}"]
+        rate = sum(each.images_per_second for each in told)
+        words += [f"{rate:,.0f} images/s"] if rate else []
+        words += [f"{wording.duration(max(left))} left"] if left else []
+        share = sum(each.fraction for each in told) / len(told)
+        st.progress(min(share, 1.0), text=" · ".join(words))
+    waiting = [run for run in active if run.status == "SCHEDULED"]
+    if waiting:
+        st.caption(f"{len(waiting)} waiting: " + widgets.plain(", ".join(run.name for run in waiting[:6])))
+    training = [run for run in active if run.status == "RUNNING" and run.epoch >= 0]
+    if training:
+        history = cache.history(training, curves.metrics("Accuracy"))
+        lines = curves.lines(history, training, {run.id: run for run in found}, "Accuracy")
+        facets, colour = curves.default_grouping(training)
+        view = View("Accuracy", facets=tuple(facets), colour=colour, splits=("test",))
+        row = st.container(horizontal=True)
+        for panel in curve_charts.panels(lines, view, widgets.hues(colour, training), height=150):
+            with row.container(width=PANEL_WIDTH):
+                st.caption(widgets.plain(panel.title or "test accuracy"))
+                st.altair_chart(panel.chart, width="stretch", key=f"live {panel.title}")
+
+
+def hung(status: WorkerStatus) -> None:
+    if (seconds := status.hangs_for) is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"The worker on {status.device} has not moved for {wording.duration(seconds)}. "
+            "Replaced, it goes on from the last complete epochs.",
+            icon=":material/warning:",
+        )
+        if st.button("Replace it", key=f"replace {status.device}", icon=":material/restart_alt:"):
+            control.replace_worker(status.device)
+            st.rerun()
+
+
+def table(found: Sequence[Run]) -> list[Run]:
+    """The table; returns the chosen runs."""
+    rows = [
+        {
+            "status": "◌ stopping" if run.stopping else widgets.STATUS[run.status],
+            "run": run.name,
+            "data": "synthetic" if run.config.dataset == "synthetic" else "CIFAR-10",
+            "epochs": f"{max(run.epoch, 0)} / {run.config.epochs}",
+            "best": 100 * run.best[1] if run.best else None,
+            "@": run.best[0] if run.best else None,
+            "last": 100 * run.accuracy[-1] if run.accuracy else None,
+            "test accuracy": [100 * value for value in run.accuracy if value == value],
+            "time": wording.duration(run.seconds) if run.segments else "",
+            "started": run.created,
+            "id": run.id[:6],
+            "note": run.message,
+        }
+        for run in found
+    ]
+    columns = {
+        "best": st.column_config.NumberColumn("best", width=76, format="%.2f %%", help="best test accuracy"),
+        "@": st.column_config.NumberColumn("@ epoch", help="epoch of the best test accuracy"),
+        "last": st.column_config.NumberColumn(
+            "last", width=76, format="%.2f %%", help="test accuracy after the last epoch"
+        ),
+        "test accuracy": st.column_config.LineChartColumn("test accuracy", y_min=0, y_max=100, help="0 to 100 %"),
+        "run": st.column_config.TextColumn("run", width=290),
+        "started": st.column_config.DatetimeColumn("started", format="D MMM, HH:mm"),
+    }
+    height = min(38 + 35 * len(rows), 520)
+    event = st.dataframe(
+        pd.DataFrame(rows),
+        column_config=columns,
+        hide_index=True,
+        on_select="rerun",
+        key="table",
+        height=height,
+        alt="All runs",
+    )
+    return [found[row] for row in event.selection.rows if row < len(found)]
+
+
+def actions(chosen: Sequence[Run]) -> None:
+    ids = [run.id for run in chosen]
+    row = st.container(horizontal=True)
+    if row.button("Compare curves", disabled=not chosen, icon=":material/show_chart:", key="compare"):
+        st.switch_page("pages/curves.py", query_params={"runs": [run_id[:8] for run_id in ids]})
+    if row.button("Feature maps", disabled=len(chosen) != 1, icon=":material/grid_view:", key="inspect"):
+        st.switch_page("pages/feature_maps.py", query_params={"run": ids[0][:8]})
+    idle = bool(chosen) and not any(run.active for run in chosen)
+    with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
+        launch.more_epochs(chosen, "runs")
+    with row.popover("Fork", disabled=len(chosen) != 1, icon=":material/call_split:"):
+        if len(chosen) == 1 and (kept := artifacts.checkpoint_epochs(ids[0])):
+            launch.fork(chosen[0], st.selectbox("After epoch", kept[::-1], key="fork_epoch"), "runs")
+    stoppable = bool(chosen) and all(run.active for run in chosen)
+    if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
+        with shell.readable_errors():
+            control.stop(ids, ended_ok=True)
+            widgets.refresh()
+    deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
+    with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
+        st.write(f"Delete {len(chosen)} run{'s' if len(chosen) != 1 else ''}? You can undo it.")
+        if st.button("Delete", type="primary", key="delete"):
+            with shell.readable_errors():
+                changes.delete(ids)
+                st.session_state.deleted = ids
+                widgets.refresh()
+    if not chosen:
+        st.caption("Tick runs in the table to compare, inspect, continue, fork, stop or delete them.")
+
+
+def undo() -> None:
+    ids = st.session_state.get("deleted")
+    if ids and st.button(
+        f"Undo deleting {len(ids)} run{'s' if len(ids) > 1 else ''}", icon=":material/undo:", key="undo"
+    ):
+        changes.restore(ids)
+        del st.session_state.deleted
+        widgets.refresh()
+
+
+def link_to_mlflow() -> None:
+    with st.container(horizontal=True):
+        if st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
+            with shell.readable_errors(), st.spinner("Starting MLflow's UI …"):
+                st.session_state.mlflow_url = mlflow_ui.start()
+        if url := st.session_state.get("mlflow_url"):
+            st.link_button(f"MLflow: {url}", url)
+
+
+def page() -> None:
+    st.title("Runs")
+    found = cache.runs()
+    if any(run.active for run in found):
+        st.fragment(live, run_every=1.5)(state(found))
+    if found:
+        picked = table(found)
+        actions(picked)
+    else:
+        widgets.empty_state(
+            "No runs yet. Choose a preset in the sidebar and click **Train**: "
+            "the curves grow here while the networks learn."
+        )
+    undo()
+    if found:
+        st.divider()
+        link_to_mlflow()

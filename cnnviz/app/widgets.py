@@ -1,0 +1,89 @@
+"""Small things that several pages show."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+from torch import Tensor
+
+from cnnviz import wording
+from cnnviz.app import cache
+from cnnviz.render import curve_charts
+from cnnviz.render.colours import DARK, LIGHT, Theme
+from cnnviz.render.exports import png
+from cnnviz.render.maps import mosaic
+from cnnviz.store.runs import Run
+
+STATUS = {
+    "SCHEDULED": "◷ waiting",
+    "RUNNING": "▶ training",
+    "FINISHED": "✓ finished",
+    "FAILED": "✕ failed",
+    "KILLED": "■ stopped",
+}
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:])", r"\\\1", text)
+
+
+def is_dark() -> bool:
+    return st.context.theme.type == "dark"
+
+
+def hues(parameter: str, found: Sequence[Run]) -> dict[str, str]:
+    """The colours of a parameter's values among these runs: the same on every page, as long as the store only grows."""
+    known = [vars(run.config)[parameter] for run in reversed(cache.runs())]
+    return curve_charts.hues([vars(run.config)[parameter] for run in found], known)
+
+
+def stretches(run: Run) -> str:
+    """Training time by stretch: "0 to 20: 4 min, 20 to 40: 2 min"."""
+    starts = [segment.start_epoch for segment in run.segments]
+    parts = zip(starts, [*starts[1:], run.epoch], run.segments, strict=False)
+    return ", ".join(f"{start} to {end}: {wording.duration(segment.seconds)}" for start, end, segment in parts)
+
+
+def refresh() -> None:
+    """Draw the whole page anew, from the store as it is now."""
+    st.cache_data.clear()
+    st.rerun()
+
+
+def label(run: Run) -> str:
+    return f"{run.name} · {run.id[:6]}"
+
+
+def empty_state(text: str) -> None:
+    st.info(text, icon=":material/lightbulb:")
+
+
+def thumbnails(pixels: Tensor) -> Image.Image:
+    """uint8 (N, 32, 32, 3) pictures as tiles() takes them."""
+    return mosaic(pixels.cpu().numpy())
+
+
+def enlarge(pixels: Tensor, zoom: int) -> np.ndarray:
+    """uint8 (32, 32, 3) with every pixel a square of zoom × zoom."""
+    return pixels.cpu().numpy().repeat(zoom, 0).repeat(zoom, 1)
+
+
+def save_as_png(label: str, make: Callable[[], Image.Image], name: str, key: str) -> None:
+    """A button that saves a picture, which is made only when it is asked for."""
+    st.download_button(
+        label,
+        lambda: png(make()),
+        f"{name}.png",
+        "image/png",
+        on_click="ignore",
+        key=key,
+        icon=":material/image:",
+    )
+
+
+def theme() -> Theme:
+    """The colours that suit what the browser shows."""
+    return DARK if is_dark() else LIGHT
