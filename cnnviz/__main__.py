@@ -7,17 +7,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cnnviz.errors import CnnvizError, ConfigError
+from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, RunConfig, grid, parse
+from cnnviz.errors import CnnvizError
+from cnnviz.wording import duration
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cnnviz.config import RunConfig
-    from cnnviz.jobs.status import WorkerStatus
+    from cnnviz.jobs.status import RunProgress, WorkerStatus
     from cnnviz.store.runs import Run
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m cnnviz", description="Train small CNNs on CIFAR-10 and look inside them.")
+    parser = _Parser(prog=_program(), description="Train small CNNs on CIFAR-10 and look inside them.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
@@ -39,25 +39,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     train = command("train", _train, "Train here; lists are comma-separated and multiply into a grid.")
-    for name, text in (
-        ("model", "lenet5x5, lenet3x3, conv5, or layers: c6k5-s2-c16k5-s2-f120-f84"),
-        ("activation", "sigmoid, tanh, relu, leaky_relu, gelu, silu"),
-        ("pooling", "max, avg; default: the model's own"),
-        ("loss", "cross_entropy, mse"),
-        ("optimizer", "sgd, adam"),
-        ("lr", "learning rate"),
-        ("momentum", "SGD's momentum"),
-        ("weight-decay", "L2 penalty"),
-        ("batch-size", "images a step"),
-        ("seed", "of the initial weights and the order of the batches"),
-        ("dataset", "cifar10, synthetic"),
-        ("epochs", "passes over the training images"),
-        ("limit-train", "train on the first N images only"),
-    ):
-        train.add_argument(f"--{name}", metavar="N" if name == "limit-train" else name.upper(), help=text)
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    for name, its in SETTINGS.items():
+        choices = f"{', '.join(its.choices)}; " if its.choices else ""
+        train.add_argument(_option(name), metavar=its.abbreviation or name.upper(), help=f"{choices}{its.help}")
+    train.add_argument("--device", default="auto", help=", ".join(DEVICES))
     work = command("work", _work, "A worker: trains what is scheduled, then leaves.")
-    work.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    work.add_argument("--device", default="auto", help=", ".join(DEVICES))
     runs = command("runs", _runs, "List the runs.")
     runs.add_argument("--json", action="store_true", help="as JSON")
     more = command("continue", _continue, "Train runs for more epochs, in the same runs.")
@@ -76,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     either.add_argument("--fetch", action="store_true", help="download what is missing")
     either.add_argument("--check", action="store_true", help="verify every checksum")
     return parser
+
+
+def _program() -> str:
+    """As it was called: "cnnviz" is the installed command, "python -m cnnviz" runs from a checkout."""
+    return "cnnviz" if Path(sys.argv[0]).stem == "cnnviz" else "python -m cnnviz"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,23 +97,13 @@ def _train(options: argparse.Namespace) -> None:
     _watch(changes.schedule(configs, devices.resolve(options.device)))
 
 
-def _grid(options: argparse.Namespace) -> list["RunConfig"]:
-    from cnnviz.config import RunConfig, grid
-
-    choices: dict[str, list[Any]] = {}
-    for each in fields(RunConfig):
-        text = getattr(options, each.name)
-        if text is not None:
-            choices[each.name] = [_value(each.name, each.type, part) for part in text.split(",")]
-    return grid(None, **choices)
+def _grid(options: argparse.Namespace) -> list[RunConfig]:
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    return grid(None, **{name: [parse(name, part) for part in text.split(",")] for name, text in given.items()})
 
 
-def _value(name: str, kind: Any, text: str) -> Any:
-    try:
-        return kind(text.strip())
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{name.replace('_', ' ')} {text!r} is not {wanted}: write it as in --help") from None
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _continue(options: argparse.Namespace) -> None:
@@ -132,20 +114,17 @@ def _continue(options: argparse.Namespace) -> None:
 
 def _watch(run_ids: Sequence[str]) -> None:
     """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
-    from tqdm import tqdm
-
     from cnnviz.jobs import control, worker
     from cnnviz.jobs.status import workers
     from cnnviz.store import changes, reading
 
     found = sorted({reading.run(run_id).device for run_id in run_ids})
     stops = 0
-    with tqdm(total=len(run_ids), unit="run", bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}") as bar:
-        shown = _Bar(bar, run_ids)
+    with contextlib.closing(_Bar(run_ids) if sys.stderr.isatty() else _Lines(run_ids)) as shown:
         try:
             for device in found:
                 if not worker.work(device, run_ids, shown):
-                    bar.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
+                    shown.write(f"a worker is training on {device}: these runs wait for it, and this window shows it")
             while any(reading.run(run_id).active for run_id in run_ids):
                 for status in workers():
                     shown(status)
@@ -164,32 +143,65 @@ def _watch(run_ids: Sequence[str]) -> None:
         raise CnnvizError(f"{len(failures)} of {len(run_ids)} runs failed: {failures[0].message}")
 
 
-class _Bar:
-    """A worker's status as a progress bar over all epochs of all runs."""
+class _Lines:
+    """A worker's status as a line an epoch, for a log."""
 
-    def __init__(self, bar: Any, run_ids: Sequence[str]) -> None:
-        self.bar, self.run_ids = bar, run_ids
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        self.run_ids, self.last = run_ids, ""
 
     def __call__(self, status: "WorkerStatus") -> None:
-        from cnnviz.wording import duration
+        ours = self._ours(status)
+        if not status.runs or ours:
+            self._show(status, list(ours.values()))
 
-        ours = {run_id: status.runs[run_id] for run_id in self.run_ids if run_id in status.runs}
-        if status.runs and not ours:
-            return
-        done = len(self.run_ids) - len(ours) + sum(each.fraction for each in ours.values()) if ours else self.bar.n
-        rate = sum(each.images_per_second for each in ours.values())
-        left = [each.seconds_left for each in ours.values() if each.seconds_left is not None]
-        epochs = {f"epoch {each.epoch}/{each.target}" for each in ours.values()}
-        words = [epochs.pop() if len(epochs) == 1 else ""]
-        words += [
-            f"{rate:,.0f} images/s" if rate else "",
-            f"{duration(max(left))} left" if left else "",
-            status.message,
-        ]
+    def _ours(self, status: "WorkerStatus") -> dict[str, "RunProgress"]:
+        return {run_id: status.runs[run_id] for run_id in self.run_ids if run_id in status.runs}
+
+    def _show(self, status: "WorkerStatus", ours: Sequence["RunProgress"]) -> None:
+        slowest = min(ours, key=lambda each: each.epoch, default=None)
+        line = f"epoch {slowest.epoch}/{slowest.target}" if slowest and slowest.epoch else status.phase
+        if line != self.last:
+            self.last = line
+            self.write(", ".join([line, *_rate_and_rest(status, ours)]))
+
+    def write(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _Bar(_Lines):
+    """A worker's status as a progress bar over all epochs of all runs, for a terminal."""
+
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        from tqdm import tqdm
+
+        super().__init__(run_ids)
+        self.bar = tqdm(total=len(run_ids), unit="run", bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}")
+
+    def write(self, line: str) -> None:
+        self.bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def _show(self, status: "WorkerStatus", ours: Sequence["RunProgress"]) -> None:
+        if ours:
+            ended = len(self.run_ids) - len(ours)
+            self.bar.n = min(ended + sum(each.fraction for each in ours), len(self.run_ids))
+        epochs = {f"epoch {each.epoch}/{each.target}" for each in ours}
+        words = [*(epochs if len(epochs) == 1 else ()), *_rate_and_rest(status, ours)]
         self.bar.set_description_str(status.phase, refresh=False)
-        self.bar.set_postfix_str(", ".join(word for word in words if word), refresh=False)
-        self.bar.n = min(done, len(self.run_ids))
+        self.bar.set_postfix_str(", ".join(words), refresh=False)
         self.bar.refresh()
+
+
+def _rate_and_rest(status: "WorkerStatus", ours: Sequence["RunProgress"]) -> list[str]:
+    rate = sum(each.images_per_second for each in ours)
+    left = [each.seconds_left for each in ours if each.seconds_left is not None]
+    words = [f"{rate:,.0f} images/s" if rate else "", f"{duration(max(left))} left" if left else "", status.message]
+    return [word for word in words if word]
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -248,7 +260,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "seconds": run.seconds,
         "device": run.device,
         "message": run.message,
-        "params": {each.name: getattr(run.config, each.name) for each in fields(run.config) if each.name != "epochs"},
+        "params": {name: getattr(run.config, name) for name in PARAMETERS},
     }
 
 
@@ -257,8 +269,6 @@ def _finite(value: float) -> float | None:
 
 
 def _print_table(found: Sequence["Run"]) -> None:
-    from cnnviz.wording import duration
-
     print(f"{'id':8}  {'status':9}  {'epochs':>7}  {'best':>14}  {'last':>7}  {'time':>10}  name")
     for run in found:
         best = f"{run.best[1]:7.2%} @ {run.best[0]:<4}" if run.best else ""
@@ -332,22 +342,33 @@ def _data(options: argparse.Namespace) -> None:
     from cnnviz import data, paths
 
     if options.fetch:
-        from tqdm import tqdm
-
-        with tqdm(total=100, unit="%", bar_format="{desc} {percentage:3.0f}%|{bar}|") as bar:
-
-            def show(message: str, fraction: float) -> None:
-                bar.set_description_str(message, refresh=False)
-                bar.n = round(100 * fraction)
-                bar.refresh()
-
-            data.fetch(show)
+        _fetch()
     if options.check or options.fetch:
         print(data.check())
     elif data.available("cifar10"):
         print(f"CIFAR-10 is in {paths.data_root()}; --check verifies it")
     else:
         print(f"CIFAR-10 is not in {paths.data_root()}: --fetch downloads it, or set CNNVIZ_DATA to its folder")
+
+
+def _fetch() -> None:
+    from tqdm import tqdm
+
+    from cnnviz import data
+
+    with tqdm(total=100, unit="%", bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=None) as bar:
+        tenths: list[int] = []
+
+        def show(message: str, fraction: float) -> None:
+            if not bar.disable:
+                bar.set_description_str(message, refresh=False)
+                bar.n = round(100 * fraction)
+                bar.refresh()
+            elif int(10 * fraction) not in tenths:  # not a terminal: a line a tenth
+                tenths.append(int(10 * fraction))
+                print(message, file=sys.stderr, flush=True)
+
+        data.fetch(show)
 
 
 if __name__ == "__main__":

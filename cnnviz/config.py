@@ -1,12 +1,16 @@
-"""What one run trains: a frozen value, the grids built from it and the reference study's presets."""
+"""What one run trains: a frozen value, the grids built from it and the reference study's presets.
+
+A hyperparameter is written once, as a field of RunConfig. Its type, default and Setting decide what the command line,
+the launch form, a fork, MLflow's params, a run's name and the comparison table make of it.
+"""
 
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from cnnviz.architectures import ACTIVATIONS, POOLINGS, architecture
+from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS, architecture
 from cnnviz.errors import ConfigError
 
 LOSSES = ("cross_entropy", "mse")
@@ -16,39 +20,172 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What is known of a field of RunConfig beyond its type and default."""
+
+    title: str  # in forms: "Learning rate"
+    help: str  # one line, for the command line and the forms
+    choices: tuple[str, ...] = ()  # of text: nothing else is valid
+    low: float = 0.0  # of numbers: bounds, inclusive unless open
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    offered: Literal["always", "folded", "own", "own folded"] = (
+        "own folded"  # with every preset, or to a grid of one's own
+    )
+    suggestions: tuple[Any, ...] = ()  # values to pick several of; others may be typed
+    step: float | None = None  # of a number's + and -
+    forkable: bool = True  # a fork of a run may change it
+    shared: bool = True  # networks trained as one stack must agree in it
+    always_recorded: bool = False  # as an MLflow param; else only if it is not the default
+    plain: bool = False  # its value speaks for itself: "tanh", not "activation tanh"
+    named: str = ""  # in a run's name: "batch {}"; by default the title and the value
+    abbreviation: str = ""  # of the command line's placeholder
+
+
+def setting(default: Any, title: str, text: str, **more: Any) -> Any:
+    """A field of RunConfig with its Setting."""
+    more.setdefault("named", "{}" if more.get("plain") else f"{title.lower()} {{}}")
+    return field(default=default, metadata={"setting": Setting(title, text, **more)})
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run. Raises ConfigError, naming the field and the remedy, for what cannot be trained."""
 
-    model: str = "lenet5x5"  # a name in models.ARCHITECTURES, or layers spelled out: "c6k5-s2-c16k5-s2-f120-f84"
-    activation: str = "tanh"  # after every convolution and hidden fully connected layer
-    pooling: str = ""  # max or avg; empty: the architecture's own
-    loss: str = "cross_entropy"  # on logits; mse is against one-hot targets
-    optimizer: str = "sgd"
-    lr: float = 0.01  # learning rate, constant
-    momentum: float = 0.0  # SGD's; Adam ignores it
-    weight_decay: float = 0.0  # L2, added to the gradient as torch.optim does
-    batch_size: int = 10  # images a step
-    seed: int = 0  # of the initial weights and, with the epoch, of the order of the batches
-    dataset: str = "cifar10"
-    epochs: int = 20  # target; may be raised later, so it is a tag and not a param
-    limit_train: int = 0  # train on the first N images only; 0: on all 50,000
+    model: str = setting(
+        "lenet5x5",
+        "Model",
+        f"{', '.join(ARCHITECTURES)}, or layers: c6k5-s2-c16k5-s2-f120-f84",
+        suggestions=tuple(ARCHITECTURES),
+        offered="own",
+        forkable=False,
+        always_recorded=True,
+        plain=True,
+    )
+    activation: str = setting(
+        "tanh",
+        "Activation",
+        "after every convolution and hidden fully connected layer",
+        choices=ACTIVATIONS,
+        offered="own",
+        forkable=False,
+        shared=False,
+        always_recorded=True,
+        plain=True,
+    )
+    loss: str = setting(
+        "cross_entropy",
+        "Loss",
+        "of the logits; mse is against one-hot targets",
+        choices=LOSSES,
+        offered="own",
+        shared=False,
+        always_recorded=True,
+        plain=True,
+    )
+    lr: float = setting(
+        0.01,
+        "Learning rate",
+        "learning rate, constant",
+        high=1000.0,
+        low_open=True,
+        suggestions=(0.1, 0.01, 0.001),
+        offered="own",
+        shared=False,
+        always_recorded=True,
+        named="lr {}",
+    )
+    pooling: str = setting(  # empty: becomes the architecture's own
+        "",
+        "Pooling",
+        "of every pooling layer; default: the model's own",
+        choices=POOLINGS,
+        forkable=False,
+        always_recorded=True,
+        named="{} pooling",
+    )
+    optimizer: str = setting(
+        "sgd",
+        "Optimizer",
+        "how a gradient becomes a step",
+        choices=OPTIMIZERS,
+        always_recorded=True,
+        plain=True,
+    )
+    momentum: float = setting(
+        0.0,
+        "Momentum",
+        "SGD's momentum; Adam ignores it",
+        high=1.0,
+        high_open=True,
+        step=0.1,
+        shared=False,
+        always_recorded=True,
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Weight decay",
+        "L2 penalty, added to the gradient as torch.optim.SGD and Adam do",
+        high=10.0,
+        step=0.0001,
+        shared=False,
+        named="decay {}",
+    )
+    batch_size: int = setting(
+        10, "Batch size", "images a step", low=1, high=10_000, offered="always", always_recorded=True, named="batch {}"
+    )
+    seed: int = setting(
+        0,
+        "Seed",
+        "of the initial weights and, with the epoch, of the order of the batches",
+        high=2**31 - 1,
+        suggestions=(0, 1, 2, 3, 4),
+        offered="own",
+        always_recorded=True,
+    )
+    limit_train: int = setting(
+        0,
+        "Training images",
+        "train on the first N images only; 0: on all 50,000",
+        high=50_000,
+        step=1000,
+        offered="folded",
+        forkable=False,
+        named="{} images",
+        abbreviation="N",
+    )
+    dataset: str = setting(
+        "cifar10",
+        "Data set",
+        "what is learned",
+        choices=DATASETS,
+        offered="always",
+        forkable=False,
+        always_recorded=True,
+        plain=True,
+    )
+    epochs: int = setting(  # the target; may be raised later, so it is a tag and not a param
+        20,
+        "Epochs",
+        "passes over the training images",
+        low=1,
+        high=10_000,
+        offered="always",
+        forkable=False,
+        shared=False,
+    )
 
     def __post_init__(self) -> None:
         arch = architecture(self.model)
         if not self.pooling:
             object.__setattr__(self, "pooling", arch.pooling)
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("pooling", self.pooling, POOLINGS)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("dataset", self.dataset, DATASETS)
-        _between("lr", self.lr, 0.0, 1000.0, low_open=True)
-        _between("momentum", self.momentum, 0.0, 1.0, high_open=True)
-        _between("weight_decay", self.weight_decay, 0.0, 10.0)
-        _between("batch_size", self.batch_size, 1, 10_000)
-        _between("seed", self.seed, 0, 2**31 - 1)
-        _between("epochs", self.epochs, 1, 10_000)
-        _between("limit_train", self.limit_train, 0, 50_000)
+        for name, its in SETTINGS.items():
+            value = getattr(self, name)
+            if its.choices:
+                _one_of(name, value, its.choices)
+            elif isinstance(value, int | float):
+                _between(name, value, its)
         if self.limit_train and self.batch_size > self.limit_train:
             raise ConfigError(
                 f"batch size {self.batch_size} is larger than the {self.limit_train} training images: "
@@ -68,22 +205,51 @@ class RunConfig:
     @property
     def name(self) -> str:
         """What the run is called in tables and in MLflow: "lenet5x5 tanh cross_entropy lr 0.01"."""
-        parts = [self.model, self.activation, self.loss, f"lr {self.lr:g}"]
-        parts += [
-            text
-            for text, chosen in (
-                (f"{self.pooling} pooling", self.pooling != architecture(self.model).pooling),
-                (self.optimizer, self.optimizer != "sgd"),
-                (f"momentum {self.momentum:g}", self.momentum),
-                (f"decay {self.weight_decay:g}", self.weight_decay),
-                (f"batch {self.batch_size}", self.batch_size != 10),
-                (f"seed {self.seed}", self.seed),
-                (f"{self.limit_train} images", self.limit_train),
-                ("synthetic", self.dataset == "synthetic"),
-            )
-            if chosen
-        ]
+        parts = []
+        for name in PARAMETERS:
+            value = getattr(self, name)
+            if name in ALWAYS_NAMED or value != self.default(name):
+                parts.append(SETTINGS[name].named.format(f"{value:g}" if isinstance(value, float) else value))
         return " ".join(parts)
+
+    def default(self, name: str) -> Any:
+        """The value of that field if nothing else is chosen: of pooling, the model's own."""
+        return architecture(self.model).pooling if name == "pooling" else DEFAULTS[name]
+
+
+SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(RunConfig)}
+DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(RunConfig)}
+TYPES: dict[str, type] = {each.name: type(each.default) for each in fields(RunConfig)}
+ALWAYS_NAMED = ("model", "activation", "loss", "lr")
+PARAMETERS = tuple(name for name in SETTINGS if name != "epochs")  # what a run is; epochs are how far it goes
+
+
+def parse(name: str, text: str) -> Any:
+    """A field's value from the command line, a form or the store; RunConfig checks its range.
+
+    Raises ConfigError for what is not of its type.
+    """
+    try:
+        return TYPES[name](text.strip())
+    except ValueError:
+        wanted = "a whole number such as 3" if TYPES[name] is int else "a number such as 0.01"
+        raise ConfigError(f"{SETTINGS[name].title.lower()} {text!r} is not {wanted}: type another") from None
+
+
+def recorded(config: RunConfig) -> dict[str, str]:
+    """The MLflow params of a run."""
+    return {
+        name: str(getattr(config, name))
+        for name in PARAMETERS
+        if SETTINGS[name].always_recorded or getattr(config, name) != config.default(name)
+    }
+
+
+def restored(params: dict[str, str], epochs: int) -> RunConfig:
+    """Inverse of recorded. Raises ConfigError for params that are not a run's of cnnviz."""
+    if missing := [name for name in PARAMETERS if SETTINGS[name].always_recorded and name not in params]:
+        raise ConfigError(f"not a run of cnnviz: it has no {missing[0]}")
+    return RunConfig(epochs=epochs, **{name: parse(name, params[name]) for name in PARAMETERS if name in params})
 
 
 def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
@@ -91,12 +257,13 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
         raise ConfigError(f"{name} {value!r} is not known: choose one of {', '.join(choices)}")
 
 
-def _between(name: str, value: float, low: float, high: float, low_open: bool = False, high_open: bool = False) -> None:
-    above = value > low if low_open else value >= low
-    below = value < high if high_open else value <= high
+def _between(name: str, value: float, its: Setting) -> None:
+    above = value > its.low if its.low_open else value >= its.low
+    below = value < its.high if its.high_open else value <= its.high
     if not (above and below):  # written so that NaN fails too
-        signs = f"{'more than' if low_open else 'at least'} {low:g} and {'less than' if high_open else 'at most'}"
-        raise ConfigError(f"{name} {value:g} is out of range: it must be {signs} {high:g}")
+        lowest = f"{'more than' if its.low_open else 'at least'} {its.low:g}"
+        highest = f"{'less than' if its.high_open else 'at most'} {its.high:g}"
+        raise ConfigError(f"{name} {value:g} is out of range: it must be {lowest} and {highest}")
 
 
 def grid(base: RunConfig | None = None, **choices: Iterable[Any]) -> list[RunConfig]:
@@ -105,9 +272,8 @@ def grid(base: RunConfig | None = None, **choices: Iterable[Any]) -> list[RunCon
     >>> len(grid(lr=[0.1, 0.01, 0.001], activation=["sigmoid", "tanh"]))
     6
     """
-    known = {field.name for field in fields(RunConfig)}
     for name in choices:
-        _one_of("setting", name, sorted(known))
+        _one_of("setting", name, sorted(SETTINGS))
     base = base or RunConfig()
     if "model" in choices and "pooling" not in choices:
         choices["pooling"] = [""]  # each architecture's own, not the base's

@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -60,13 +61,35 @@ def test_bad_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[s
 
 
 def test_training_in_the_foreground(synthetic_root: Path) -> None:
-    words = ["--model", "c4k5-s2-f12", "--loss", "mse,cross_entropy", "--epochs", "1", "--dataset", "synthetic"]
+    words = ["--model", "c4k5-s2-f12", "--loss", "mse,cross_entropy", "--epochs", "2", "--dataset", "synthetic"]
     command = [sys.executable, "-m", "cnnviz", "train", *words, "--limit-train", "500"]
     done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("FINISHED") == 2
-    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert "\r" not in done.stderr  # no terminal: a line an epoch, no bar
+    assert [line.split(",")[0] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+    assert len(lines) <= 8, done.stderr
     assert len(reading.runs()) == 2
+
+
+def test_a_terminal_gets_a_bar(synthetic_root: Path) -> None:
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    words = ["--model", "f12", "--epochs", "1", "--dataset", "synthetic", "--limit-train", "100"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cnnviz", "train", *words], cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux says so if the other end is closed
+            while some := os.read(terminal, 4096):
+                shown += some
+    os.close(terminal)
+    assert process.returncode == 0
+    assert shown.count(b"\r") > 2
+    assert b"|" in shown
 
 
 def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> None:

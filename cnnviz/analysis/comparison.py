@@ -9,21 +9,16 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
 
 from cnnviz.analysis.evidence import TEST_PICTURES
-from cnnviz.config import RunConfig
+from cnnviz.config import PARAMETERS, SETTINGS, RunConfig
 from cnnviz.errors import ConfigError
 from cnnviz.store.runs import Run
 
-PARAMETERS = tuple(  # what is chosen, the study's first; the number of epochs is how far a run is, not what it is
-    dict.fromkeys(
-        ("model", "activation", "loss", "lr", *(each.name for each in fields(RunConfig) if each.name != "epochs"))
-    )
-)
 CONFIDENCE = 1.96  # standard errors about a difference: 95 %
 # Student's t at 95 %, by degrees of freedom: few repeats know their own spread badly.
 _STUDENT = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
@@ -156,8 +151,7 @@ def text(value: object) -> str:
 
 def words(name: str, value: object) -> str:
     """A parameter with its value; its value alone where that speaks for itself."""
-    alone = name in ("model", "activation", "loss", "optimizer", "dataset")
-    return text(value) if alone else f"{name.replace('_', ' ')} {text(value)}"
+    return text(value) if SETTINGS[name].plain else f"{name.replace('_', ' ')} {text(value)}"
 
 
 def _words(config: RunConfig, names: Sequence[str]) -> str:

@@ -41,9 +41,13 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     return continued
 
 
-def fork(run_id: str, epoch: int, settings: Mapping[str, Any], epochs: int, device: str = "auto") -> str:
-    """A new run from another's weights at a saved epoch, with something changed, for so many epochs; its id."""
-    forked = changes.fork(run_id, epoch, settings, epochs, devices.resolve(device))
+def fork(run_id: str, epoch: int, settings: Mapping[str, Any], epochs: int) -> str:
+    """A new run from another's weights at a saved epoch, with something changed, for so many epochs; its id.
+
+    It trains on its parent's device, if that is here.
+    """
+    device = devices.nearest(reading.run(run_id).device)
+    forked = changes.fork(run_id, epoch, settings, epochs, device)
     ensure_worker()
     return forked
 

@@ -24,6 +24,11 @@ def resolve(device: str) -> str:
     return device
 
 
+def nearest(device: str) -> str:
+    """That device, or the fastest here if a run was trained on a machine that had another."""
+    return device if device in available() else available()[0]
+
+
 def describe(device: str) -> str:
     """The device as a stretch records it: "cuda: NVIDIA H200"."""
     return f"cuda: {torch.cuda.get_device_name()}" if device == "cuda" else device

@@ -9,13 +9,13 @@ from typing import Any
 from mlflow.entities import Metric, Param
 
 from cnnviz.architectures import architecture
-from cnnviz.config import RunConfig
+from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
 from cnnviz.store import artifacts, connection
 from cnnviz.store.reading import history, metric_names, run
-from cnnviz.store.runs import ACTIVE, PARAMS, RARE_PARAMS, Neighbours, Run, Segment
+from cnnviz.store.runs import ACTIVE, Neighbours, Run, Segment
 
-FORK_CHANGES = ("lr", "loss", "optimizer", "momentum", "weight_decay", "batch_size", "seed")
+FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
 
 
 _OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
@@ -33,15 +33,13 @@ def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
 def _create(config: RunConfig, device: str, origin: str = "") -> str:
     """A run that no worker takes yet."""
     client = connection.client()
-    values = asdict(config)
     tags = {
         "cnnviz.device": device,
         "cnnviz.queued_at": repr(time.time()),
         "cnnviz.train_loss": "train_*: mean over the epoch as it trains; train_*_exact: with the test figures' weights",
     }
-    names = [*PARAMS, *(name for name in RARE_PARAMS if values[name])]
     run_id = client.create_run(connection.experiment(), tags=tags, run_name=config.name + origin).info.run_id
-    client.log_batch(run_id, params=[Param(name, str(values[name])) for name in names])
+    client.log_batch(run_id, params=[Param(name, value) for name, value in recorded(config).items()])
     folder = artifacts.folder_of(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     description = json.dumps(architecture(config.model).to_dict(), indent=1)

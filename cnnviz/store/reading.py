@@ -11,7 +11,7 @@ from mlflow import entities
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from cnnviz.config import RunConfig
+from cnnviz.config import restored
 from cnnviz.errors import ConfigError, StoreError
 from cnnviz.store import connection
 from cnnviz.store.runs import SEGMENT, Neighbours, Run, Segment
@@ -121,16 +121,7 @@ def _tracked(found: Sequence[entities.Run]) -> list[Run]:
 def _describe(found: entities.Run, accuracy: list[tuple[int, float]]) -> Run | None:
     tags, params, info = found.data.tags, found.data.params, found.info
     try:
-        config = RunConfig(
-            lr=float(params["lr"]),
-            momentum=float(params["momentum"]),
-            weight_decay=float(params.get("weight_decay", 0)),
-            batch_size=int(params["batch_size"]),
-            seed=int(params["seed"]),
-            limit_train=int(params.get("limit_train", 0)),
-            epochs=int(tags["cnnviz.target_epochs"]),
-            **{name: params[name] for name in ("model", "activation", "pooling", "loss", "optimizer", "dataset")},
-        )
+        config = restored(params, int(tags["cnnviz.target_epochs"]))
         segments = tuple(
             Segment(**{name: each[name] for name in SEGMENT if name in each})  # a newer cnnviz may note more
             for each in json.loads(tags.get("cnnviz.segments") or "[]")

@@ -7,12 +7,6 @@ from datetime import datetime
 from cnnviz.architectures import Architecture, architecture
 from cnnviz.config import RunConfig
 
-PARAMS = ("model", "activation", "pooling", "loss", "optimizer", "lr", "momentum", "batch_size", "seed", "dataset")
-
-
-RARE_PARAMS = ("weight_decay", "limit_train")  # written only where they are not 0
-
-
 ACTIVE = ("SCHEDULED", "RUNNING")
 
 

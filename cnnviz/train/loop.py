@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cnnviz import data
 from cnnviz.architectures import architecture, initial_weights
-from cnnviz.config import RunConfig
+from cnnviz.config import SETTINGS, RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.train import lenet, native
@@ -72,8 +72,7 @@ def fresh_start(config: RunConfig) -> Start:
 
 def stack_key(config: RunConfig, start_epoch: int) -> tuple[object, ...]:
     """Runs may share a stack where these are equal: the same network, the same batches, the same optimizer."""
-    c = config
-    return (c.model, c.pooling, c.optimizer, c.batch_size, c.dataset, c.seed, c.limit_train, start_epoch)
+    return (*(getattr(config, name) for name, its in SETTINGS.items() if its.shared), start_epoch)
 
 
 def train_stack(

@@ -1,0 +1,140 @@
+"""The launch and fork forms, which follow from RunConfig's fields."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import paths
+from cnnviz.architectures import architecture, initial_weights
+from cnnviz.config import RunConfig
+from cnnviz.jobs import control, devices
+from cnnviz.store import artifacts, changes, reading
+
+pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+
+
+def trained(config: RunConfig, device: str = "cpu") -> str:
+    (run_id,) = changes.schedule([config], device)
+    changes.start(run_id)
+    artifacts.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
+    for epoch, accuracy in enumerate((0.1, 0.3)):
+        changes.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": 2.0}, [])
+    changes.finish(run_id, "FINISHED")
+    return run_id
+
+
+def curves() -> AppTest:
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    return opened.switch_page("pages/curves.py").run()
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"momentum": 0.9995},
+        {"momentum": 0.999999999},
+        {"weight_decay": 1e-9},
+        {"lr": 1e-12},
+        {"seed": 2**31 - 1},
+        {"batch_size": 10_000},
+    ],
+)
+def test_whatever_can_be_trained_can_be_forked(extreme: dict[str, float]) -> None:
+    run_id = trained(RunConfig(model="f12", dataset="synthetic", epochs=1, **extreme))  # type: ignore[arg-type]
+    opened = curves()
+    assert not opened.exception
+    assert not opened.error
+    assert opened.button(key=f"fork {run_id} 1").disabled, "nothing is changed yet"
+    opened.selectbox(key=f"fork loss {run_id} 1").set_value("mse").run()
+    opened.button(key=f"fork {run_id} 1").click().run()
+    (forked,) = [run for run in reading.runs() if run.parent]
+    (name,) = extreme
+    assert getattr(forked.config, name) == extreme[name]
+    assert forked.config.loss == "mse"
+
+
+def test_a_fork_trains_on_its_parents_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ["cuda", "cpu"])
+    here, elsewhere = (trained(RunConfig(model="f12", epochs=1), device) for device in ("cpu", "mps"))
+    made = [control.fork(run_id, 1, {"lr": 0.5}, 2) for run_id in (here, elsewhere)]
+    assert [reading.run(run_id).device for run_id in made] == ["cpu", "cuda"]
+
+
+# -- one hyperparameter, one place ------------------------------------------------------------------
+
+NEW_FIELD = """
+    dropout: float = setting(0.0, "Dropout", "share of the units left out", high=1.0, high_open=True, step=0.1)
+"""
+EVERYWHERE = """
+import subprocess, sys
+from pathlib import Path
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+from mlflow import MlflowClient
+from cnnviz import config, paths
+from cnnviz.analysis import comparison
+from cnnviz.config import RunConfig
+from cnnviz.jobs import control
+from cnnviz.store import connection, changes, reading
+from cnnviz.train.loop import stack_key
+from cnnviz.__main__ import main
+
+assert Path(config.__file__).is_relative_to(Path.cwd()), config.__file__
+control.ensure_worker = lambda: None
+shown = subprocess.run([sys.executable, "-m", "cnnviz", "train", "--help"], capture_output=True, text=True).stdout
+assert "--dropout DROPOUT" in shown and "share of the units left out" in shown, shown
+assert main(["train", "--dropout", "1.5"]) == 2
+plain, dropped = RunConfig(model="f12", dataset="synthetic"), RunConfig(model="f12", dataset="synthetic", dropout=0.5)
+assert dropped.name == plain.name.replace(" synthetic", " synthetic dropout 0.5"), dropped.name
+assert stack_key(plain, -1) != stack_key(dropped, -1)
+ids = changes.schedule([plain, dropped], "cpu")
+client = MlflowClient(connection.tracking_uri())
+assert [client.get_run(run_id).data.params.get("dropout") for run_id in ids] == [None, "0.5"]
+runs = [reading.run(run_id) for run_id in ids]
+assert [run.config for run in runs] == [plain, dropped]
+table = comparison.differences(runs)
+assert table.parameter[0] == "dropout" and table.differs[0], table
+for run_id in ids:
+    changes.start(run_id)
+    for epoch in (0, 1):
+        changes.record(run_id, epoch, {"test_accuracy": 0.1, "test_loss": 2.0}, [])
+    changes.finish(run_id, "FINISHED")
+from cnnviz.architectures import architecture, initial_weights
+from cnnviz.store import artifacts
+artifacts.save_checkpoint(ids[1], 1, initial_weights(architecture("f12"), 0), {})
+begin = PagesManager.__init__
+def warm(*args, **settings):
+    PagesManager.uses_pages_directory = False
+    begin(*args, **settings)
+PagesManager.__init__ = warm  # as the fixture warm_server does
+opened = AppTest.from_file("app.py", default_timeout=60).run().run()
+opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
+assert opened.sidebar.number_input(key="launch_dropout").label == "Dropout"
+opened.switch_page("pages/curves.py").run()
+opened.multiselect(key="curve_runs").set_value([ids[1][:8]]).run()
+opened.number_input(key=f"fork dropout {ids[1]} 1").set_value(0.25).run()
+opened.button(key=f"fork {ids[1]} 1").click().run()
+assert not opened.exception and not opened.error, [each.value for each in opened.error]
+(forked,) = [run for run in reading.runs() if run.parent]
+assert forked.config.dropout == 0.25
+"""
+
+
+def test_a_field_added_to_run_config_turns_up_everywhere(tmp_path: Path) -> None:
+    """Command line, launch form, fork form, MLflow params, a run's name, the comparison table, what shares a stack."""
+    for name in ("cnnviz", "pages"):
+        shutil.copytree(paths.PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PROJECT / "app.py", tmp_path)
+    source = tmp_path / "cnnviz" / "config.py"
+    before, after = source.read_text().split("    epochs: int = setting(")
+    source.write_text(f"{before.rstrip()}{NEW_FIELD}    epochs: int = setting({after}")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYWHERE], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
