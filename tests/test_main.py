@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_bad_arguments_are_one_line_and_status_2(capsys: pytest.CaptureFixture[s
     status, out, err = main(capsys, *words)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_readmes_reference_is_what_help_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    """Word for word; how lines are broken is the terminal's and Python's affair."""
+    (reference,) = re.findall(r"```text\n(usage.*?)```", (paths.PROJECT / "README.md").read_text(), re.DOTALL)
+    status, out, _ = main(capsys, "train", "--help")
+    assert status == 0
+    assert "".join(reference.split()) == "".join(out.split())
 
 
 def test_training_in_the_foreground(synthetic_root: Path) -> None:
