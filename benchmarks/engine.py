@@ -20,7 +20,7 @@ from cnnviz import data
 from cnnviz.analysis import costs
 from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
-from cnnviz.train import lenet, shards
+from cnnviz.train import lenet, memory
 from cnnviz.train.loop import STEPS_AT_ONCE, Trainer, fresh_start
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     print("| networks | way | network-steps/s | GFLOP/s | share of wide convolution | evaluation, share of an epoch |")
     print("|---|---|---|---|---|---|")
     plain = [in_memory_loop(options.model, device, options.seconds, 0)]
-    shards.set_malloc(*shards.malloc_for(RunConfig(model=options.model)))
+    memory.set_malloc(*memory.malloc_for(RunConfig(model=options.model)))
     for size in map(int, options.runs.split(",")):
         configs = [
             RunConfig(model=options.model, activation=options.activation, lr=0.01 / (1 + k)) for k in range(size)

@@ -12,6 +12,18 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def duration_range(low: float, high: float) -> str:
+    """
+    >>> duration_range(120, 360), duration_range(40, 160), duration_range(60, 62)
+    ('2 to 6 min', '40 s to 3 min', 'about 1 min')
+    """
+    first, last = duration(low), duration(high)
+    if first == last:
+        return f"about {first}"
+    (number, unit, *more), (_, other, *rest) = first.split(), last.split()
+    return f"{number} to {last}" if unit == other and not more and not rest else f"{first} to {last}"
+
+
 def count(number: int, noun: str) -> str:
     """
     >>> count(1, "run"), count(12, "run")

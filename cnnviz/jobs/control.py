@@ -1,8 +1,8 @@
-"""The user's side of training: submit, stop, continue, fork; see that a worker is there.
+"""The user's side of training: submit, stop, continue, fork; keep a worker running.
 
-One worker a device, which holds that device's lock file for as long as it lives: a free lock and a run that is RUNNING
-mean that the run's worker died, and the next one takes the run up from its last recorded epoch. The store is the
-message bus; only what is gone in a second (steps, images/s) goes through a status file beside the lock.
+One worker a device holds that device's lock file for as long as it lives. A free lock and a run that is RUNNING mean
+that the run's worker died; the next one goes on from the last recorded epoch. The store is the message bus; only what
+is out of date in a second (steps, images/s) goes through a status file beside the lock.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from cnnviz import paths
 from cnnviz.config import DEVICES, RunConfig
 from cnnviz.errors import StoreError
 from cnnviz.jobs import devices, processes
-from cnnviz.jobs.status import WorkerStatus, is_held, worker_file, workers
+from cnnviz.jobs.files import job_file
+from cnnviz.jobs.status import WorkerStatus, is_locked, workers
 from cnnviz.store import changes, reading
 
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
@@ -28,14 +29,14 @@ LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is s
 
 
 def submit(configs: Sequence[RunConfig], device: str = "auto") -> list[str]:
-    """Schedule the runs and see that a worker is there; their ids."""
+    """Schedule the runs and start a worker if there is none; their ids."""
     run_ids = changes.schedule(configs, devices.resolve(device))
     ensure_worker()
     return run_ids
 
 
 def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
-    """So many more epochs in the same runs."""
+    """Schedule so many more epochs in the same runs; their ids."""
     continued = changes.continue_runs(run_ids, epochs)
     ensure_worker()
     return continued
@@ -53,9 +54,9 @@ def fork(run_id: str, epoch: int, settings: Mapping[str, Any], epochs: int) -> s
 
 
 def stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
-    """Stop waiting and training runs; the last complete epoch is kept. ended_ok: one that is over is no error."""
+    """Stop waiting and training runs; the last complete epoch is kept. ended_ok: a run that is over is no error."""
     changes.request_stop(run_ids, ended_ok)
-    ensure_worker()  # one that died is needed to carry the request out
+    ensure_worker()  # a RUNNING run may have lost its worker: the next one carries the request out
 
 
 _started: dict[str, subprocess.Popen[bytes]] = {}  # by device, by this process
@@ -70,12 +71,12 @@ def ensure_worker() -> None:
     with _starting:
         for device in DEVICES[1:]:
             process = _started.get(device)
-            # One that was started takes seconds to load its libraries and then the worker_lock.
-            if (process and process.poll() is None) or is_held(device) or not reading.queue(device):
+            # One that was started loads its libraries for seconds before it takes the lock.
+            if (process and process.poll() is None) or is_locked(device) or not reading.queue(device):
                 continue
             if _free_bytes() >= LEAST_FREE and not any(each.device == device and _rests(each) for each in workers()):
                 command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
-                _started[device] = processes.detached(command, worker_file(device, "log"))
+                _started[device] = processes.detached(command, job_file(device, "log"))
 
 
 def _rests(status: WorkerStatus) -> bool:
@@ -103,15 +104,15 @@ def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
 def replace_worker(device: str) -> None:
     """Kill a worker that hangs, with the processes it started, and start another: its runs go on from their last epoch.
 
-    Raises StoreError where the process is not to be found here, or is not a worker.
+    Raises StoreError if the process is not on this machine, is another user's or is not a worker.
     """
     status = next((each for each in workers() if each.device == device), None)
-    if status and status.alive:
+    if status and status.alive and status.pid:
         try:
             worker = psutil.Process(status.pid)
             if "cnnviz" not in " ".join(worker.cmdline()):
                 raise StoreError(
-                    f"process {status.pid} is not a worker: end what holds {worker_file(device, 'lock')} by hand"
+                    f"process {status.pid} is not a worker: end what holds {job_file(device, 'lock')} by hand"
                 )
             family = [*worker.children(recursive=True), worker]
             for process in family:

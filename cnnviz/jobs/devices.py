@@ -14,7 +14,7 @@ def available() -> list[str]:
 
 
 def resolve(device: str) -> str:
-    """ "auto" as the fastest device here. Raises ConfigError for one that is not here."""
+    """The device to use: for "auto" the fastest one here. Raises ConfigError for one that is not here."""
     if device not in DEVICES:
         raise ConfigError(f"device {device!r} is not known: choose one of {', '.join(DEVICES)}")
     if device == "auto":
@@ -30,5 +30,5 @@ def nearest(device: str) -> str:
 
 
 def describe(device: str) -> str:
-    """The device as a stretch records it: "cuda: NVIDIA H200"."""
+    """The device as a segment records it: "cuda: NVIDIA H200"."""
     return f"cuda: {torch.cuda.get_device_name()}" if device == "cuda" else device

@@ -1,4 +1,4 @@
-"""How long runs will take here: from trainings of the same shape or, before there are any, from a guess."""
+"""How long runs will take here: by the speeds of the same stacks measured here or, before there are any, by a guess."""
 
 import contextlib
 import json
@@ -10,15 +10,19 @@ from cnnviz import wording
 from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 from cnnviz.jobs import devices
-from cnnviz.jobs.status import worker_file, write_whole
+from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.train import shards
-from cnnviz.train.loop import fastest
+from cnnviz.train.loop import PROBE_STEPS, Progress, Speed, fastest, speed_key
 
-# A first guess before anything was measured here: seconds to launch a step, and FLOP/s of one core in it.
+TEST_PICTURES = 10_000
+# A guess, before anything was measured here: seconds to launch a step, and FLOP/s of one core in it.
 GUESS = {"kernel": (0.0, 150e9), "graph": (0.0007, 5e12)}  # a graph's step is some 190 kernels of 2 to 4 µs each
-
-
-GUESS_ELSE = (0.0005, 100e9)
+GUESS_OTHERWISE = (0.0005, 100e9)
+EVALUATION_SHARE = 0.4  # evaluating a picture takes this share of training on it: a pass of three, less well batched
+UNCERTAINTY = 2.0  # a guess may be wrong by this factor, up or down
+START_SECONDS = 6  # of a shard, to its first step
+COMPILE_SECONDS = 10
+RECORD_SECONDS = 0.03  # a run's epoch: the worker writes its checkpoint and its metrics
 
 
 @dataclass(frozen=True)
@@ -26,50 +30,100 @@ class Estimate:
     runs: int
     stacks: int
     seconds: float
-    measured: bool  # from trainings on this machine; else a first guess
-    sentence: str  # "12 runs, one stack, about 9 min here"
+    measured: bool  # by speeds measured on this machine; else a guess
+    at_least: float  # seconds, as at_most; equal if measured
+    at_most: float
+    sentence: str  # "12 runs, one stack, about 9 min here" or "… 2 to 6 min here (not measured yet)"
 
 
 def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
-    """How long these runs take here, from trainings of the same shape or, before there are any, from a guess."""
+    """How long these runs take here if nothing else is trained. Raises ConfigError for a device that is not here."""
     device = devices.resolve(device)
     groups = shards.stacks(configs)
-    planned = shards.plan(groups, configs, device)
-    measured, busy = _read_speeds(device), [0.0] * (shards.cores() if device == "cpu" else 1)
-    known = True
-    for shard in planned:
-        first = configs[shard.runs[0]]
-        how = fastest([configs[run] for run in shard.runs], device)
-        step = measured.get(_speed_key(first, len(shard.runs)))
-        known = known and step is not None
-        if step is None:
-            flops = 6 * architecture(first.model).multiply_adds * first.batch_size * len(shard.runs)
-            launching, rate = GUESS.get(how, GUESS_ELSE)
-            step = launching + flops / (rate * shard.threads)
-        steps = max(configs[run].epochs for run in shard.runs) * first.steps_per_epoch
-        start_up = 16 if how == "compiled" else 6
-        busy[busy.index(min(busy))] += start_up + 1.1 * step * steps  # a tenth for evaluation and tracking
+    busy = [0.0] * (shards.cores() if device == "cpu" else 1)
+    measured, speeds = True, _read_speeds(device)
+    for shard in shards.plan(groups, configs, device):
+        members = [configs[member] for member in shard.members]
+        method = fastest(members, device)
+        speed = speeds.get(_with_threads(speed_key(members, method), shard.threads))
+        step_seconds, picture_seconds = speed or _guess(members, method, shard.threads)
+        measured = measured and speed is not None
+        start_up = START_SECONDS + COMPILE_SECONDS * (method == "compiled")
+        busy[busy.index(min(busy))] += start_up + _training_seconds(members, step_seconds, picture_seconds)
     seconds = max(busy)
-    many = f"{len(configs)} run{'s' if len(configs) != 1 else ''}"
+    factor = 1.0 if measured else UNCERTAINTY
+    low, high = seconds / factor, seconds * factor
     stacks = "one stack" if len(groups) == 1 else f"{len(groups)} stacks"
-    sentence = f"{many}, {stacks}, about {wording.duration(seconds)} here" + ("" if known else " (a first guess)")
-    return Estimate(len(configs), len(groups), seconds, known, sentence)
+    sentence = f"{wording.count(len(configs), 'run')}, {stacks}, {wording.duration_range(low, high)} here"
+    sentence += "" if measured else " (not measured yet)"
+    return Estimate(len(configs), len(groups), seconds, measured, low, high, sentence)
 
 
-def _speed_key(config: RunConfig, size: int) -> str:
-    return f"{config.model} {config.optimizer} batch {config.batch_size} x {size}"
+def _training_seconds(configs: Sequence[RunConfig], step_seconds: float, picture_seconds: float) -> float:
+    """All epochs of new runs that are one stack, from the untrained network on; as long as if none left it early."""
+    first, epochs = configs[0], max(config.epochs for config in configs)
+    steps = min(PROBE_STEPS, first.steps_per_epoch) + epochs * first.steps_per_epoch
+    train_evaluations = 1 + len({config.epochs for config in configs})  # untrained, and as each run ends
+    pictures = (epochs + 1) * TEST_PICTURES + train_evaluations * first.train_size
+    recorded = sum(config.epochs + 1 for config in configs)
+    return steps * step_seconds + pictures * picture_seconds + recorded * RECORD_SECONDS
 
 
-def _read_speeds(device: str) -> dict[str, float]:
-    """Seconds a step, by shape, as measured here."""
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads(worker_file(device, "speeds").read_text(encoding="utf-8")))
+def _guess(configs: Sequence[RunConfig], method: str, threads: int) -> tuple[float, float]:
+    """Seconds for a step, and for evaluating a picture."""
+    first = configs[0]
+    launching, rate = GUESS.get(method, GUESS_OTHERWISE)
+    picture = 6 * architecture(first.model).multiply_adds * len(configs) / (rate * threads)
+    return launching + picture * first.batch_size, EVALUATION_SHARE * picture
+
+
+def seconds_left(config: RunConfig, start_epoch: int, progress: Progress) -> float | None:
+    """Of a run that set out from that epoch, evaluation included; None: its speed is not known yet."""
+    speed = progress.speed
+    if speed is None or speed.step_seconds is None:
+        return None
+    start = max(start_epoch, 0)
+    evaluated = max(progress.epoch - 1 - start, 0)  # epochs behind it
+    trained = evaluated + progress.fraction * (progress.epoch > 0)
+    picture_seconds = speed.picture_seconds
+    if picture_seconds is None:
+        picture_seconds = EVALUATION_SHARE * speed.step_seconds / config.batch_size
+    todo = config.epochs - start
+    pictures = (todo - evaluated) * TEST_PICTURES + config.train_size
+    return (todo - trained) * config.steps_per_epoch * speed.step_seconds + pictures * picture_seconds
+
+
+# -- speeds measured here ---------------------------------------------------------------------------
+
+
+def _with_threads(stack: str, threads: int) -> str:
+    return f"{stack}, {threads} threads"
+
+
+def _read_file(device: str) -> dict[str, object]:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(json.loads(job_file(device, "speeds").read_text(encoding="utf-8")))
     return {}
 
 
-def note_speed(device: str, config: RunConfig, size: int, seconds: float) -> None:
-    speeds, key = _read_speeds(device), _speed_key(config, size)
-    if math.isclose(speeds.get(key, 0.0), seconds, rel_tol=0.1):
+def _read_speeds(device: str) -> dict[str, tuple[float, float]]:
+    """Seconds for a step and for evaluating a picture, by stack and threads. Numbers alone, as the version before wrote
+    them by other keys, are passed over."""
+    return {
+        key: (float(step), float(picture))
+        for key, value in _read_file(device).items()
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(each, int | float) for each in value)
+        for step, picture in [value]
+    }
+
+
+def note_speed(device: str, threads: int, speed: Speed | None) -> None:
+    """Keep a speed for later estimates, if all of it has been measured and it is news."""
+    if speed is None or speed.step_seconds is None or speed.picture_seconds is None:
+        return
+    key, measured = _with_threads(speed.stack, threads), (speed.step_seconds, speed.picture_seconds)
+    known = _read_speeds(device).get(key, (0.0, 0.0))
+    if all(math.isclose(old, new, rel_tol=0.1) for old, new in zip(known, measured, strict=True)):
         return
     with contextlib.suppress(OSError):
-        write_whole(worker_file(device, "speeds"), json.dumps(speeds | {key: seconds}))
+        write_atomically(job_file(device, "speeds"), json.dumps(_read_file(device) | {key: measured}))

@@ -12,41 +12,41 @@ from filelock import FileLock
 
 from cnnviz.errors import StoreError
 from cnnviz.jobs import processes
-from cnnviz.jobs.status import worker_file, write_whole
+from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.store import connection
 
 
 def start(port: int = 5000) -> str:
     """Start MLflow's own UI on this store, on 127.0.0.1 alone, unless it runs already; its address.
 
-    Raises StoreError where it does not answer within a minute.
+    Raises StoreError if it does not answer within a minute.
     """
-    with FileLock(worker_file("mlflow-ui", "lock")):  # two sessions may ask at once
-        note, uri = worker_file("mlflow-ui", "json"), connection.tracking_uri()
+    with FileLock(job_file("mlflow-ui", "lock")):  # two sessions may ask at once
+        note, uri = job_file("mlflow-ui", "json"), connection.tracking_uri()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-            said = json.loads(note.read_text(encoding="utf-8"))
+            noted = json.loads(note.read_text(encoding="utf-8"))
             # The port may be another program's by now, or the note another store's, moved here with its folder.
-            if uri in psutil.Process(said["pid"]).cmdline() and not _is_free(said["port"]):
-                return f"http://127.0.0.1:{said['port']}"
+            if uri in psutil.Process(noted["pid"]).cmdline() and not _is_free(noted["port"]):
+                return f"http://127.0.0.1:{noted['port']}"
         port = next((each for each in range(port, port + 50) if _is_free(each)), 0)
         options = {
             "--backend-store-uri": uri,
             "--host": "127.0.0.1",
             "--port": str(port),
             "--workers": "1",
-            "--allowed-hosts": f"127.0.0.1:{port},localhost:{port}",  # DNS rebinding ends here
+            "--allowed-hosts": f"127.0.0.1:{port},localhost:{port}",  # against DNS rebinding
             "--uvicorn-opts": "--log-level warning",  # no line a request: its log stays short
         }
-        log = worker_file("mlflow-ui", "log")
+        log = job_file("mlflow-ui", "log")
         process = processes.detached([sys.executable, "-m", "mlflow", "ui", *itertools.chain(*options.items())], log)
-        write_whole(note, json.dumps({"port": port, "pid": process.pid}))
+        write_atomically(note, json.dumps({"port": port, "pid": process.pid}))
         for _ in range(120):
             if not _is_free(port):
                 return f"http://127.0.0.1:{port}"
             if process.poll() is not None:
                 break
             time.sleep(0.5)
-    raise StoreError(f"MLflow's UI did not start on port {port}: its words are in {log}")
+    raise StoreError(f"MLflow's UI did not start on port {port}: its output is in {log}")
 
 
 def _is_free(port: int) -> bool:

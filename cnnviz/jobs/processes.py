@@ -11,16 +11,16 @@ from typing import Any
 
 from cnnviz import paths
 
-LOG_BYTES = 1_000_000  # a log is begun again past this
+LOG_BYTES = 1_000_000  # a longer log is emptied
 
 
 def detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one and inherits none of its pipes."""
+    """Start a process that outlives this one and inherits none of its pipes; its output is appended to log."""
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     bound(log)
-    with log.open("ab") as output:  # appending: what was truncated is then really begun again
+    with log.open("ab") as output:  # appending: after the file was emptied, writing goes on at its start
         process = subprocess.Popen(  # noqa: S603
             list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=paths.PROJECT, **apart
         )
@@ -29,6 +29,7 @@ def detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def bound(log: Path) -> None:
+    """Empty a log that has grown too long; one that is not there is fine."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_BYTES:
             os.truncate(log, 0)

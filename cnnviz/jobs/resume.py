@@ -1,9 +1,9 @@
-"""What a batch sets out from; after an interruption, every run in the stack it was in, as if nothing had happened.
+"""What the runs of a batch start from; after an interruption, in the stack they were in, as if nothing had happened.
 
 A network's last bits depend on the shape of the stack it is trained in. A killed worker leaves some of a stack's runs
-one recorded epoch ahead of the others, some finished, some stopped. So all of them sit down again where they sat, at
-the last epoch that all have: those ahead repeat an epoch that is not recorded again, and stand-ins that nobody listens
-to take the places of those that have left.
+one recorded epoch ahead of the others, some finished, some stopped. So the whole stack is restored at the last epoch
+that all of the interrupted runs have: those ahead repeat an epoch that is not recorded again, and placeholders, whose
+results are discarded, take the places of runs that have left.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,38 +12,63 @@ from dataclasses import dataclass, replace
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
 from cnnviz.store import artifacts, reading
-from cnnviz.store.runs import SHORT, Neighbours, Run, Segment
+from cnnviz.store.runs import SHORT_ID, Run, Segment, StackHistory
 from cnnviz.train import shards
 from cnnviz.train.loop import Start, fresh_start
 from cnnviz.train.shards import Shard
 
 
 @dataclass(frozen=True)
-class Seat:
-    """A place in a stack."""
+class Member:
+    """One network of a stack, and the run that it belongs to."""
 
-    id: str  # of the run it was made for, shortened
-    run: Run
-    config: RunConfig
+    short_id: str  # of its run, as a StackHistory has it
+    run: Run  # a placeholder's may be another one: only its settings count
+    config: RunConfig  # a placeholder leaves the stack earlier than its run
     start: Start
     message: str = ""  # what the run recovered from
-    trains: bool = True  # False: its results are dropped
-    left: bool = False  # its run had left before: nobody waits for it
-    neighbours: Neighbours | None = None
+    is_placeholder: bool = False  # its results are discarded
+    has_left: bool = False  # a placeholder whose run was not trained in the next epoch any more
+    stack_history: StackHistory | None = None
+
+    @property
+    def history(self) -> StackHistory:
+        assert self.stack_history is not None
+        return self.stack_history
 
 
 @dataclass(frozen=True)
 class Plan:
-    seats: list[Seat]
-    shards: list[Shard]  # of indices into seats
+    members: list[Member]
+    shards: list[Shard]  # of indices into members
     over: list[tuple[Run, str, str]]  # nothing is left to train: the run, its status and the reason
 
 
 def plan(batch: Sequence[Run], device: str) -> Plan:
-    """Where the runs of the queue set out from, and beside whom.
+    """What the runs of the queue start from, and in which shards.
 
-    A run whose last checkpoint is damaged goes on from the one before, and says so.
+    A run whose last checkpoint is damaged goes on from the one before, and its message says so.
     """
+    ready, over = _ready(batch)
+    members: list[Member] = []
+    planned: list[Shard] = []
+    fresh: list[Member] = []  # for stacks that are planned anew
+    for group in _interrupted(ready, batch):
+        stack, apart = _restored(group)
+        fresh += apart
+        if stack:
+            places = range(len(members), len(members) + len(stack))
+            planned.append(Shard(tuple(places), group[0].history.threads))
+            members += stack
+    placed = {member.run.id for member in [*members, *fresh] if not member.is_placeholder}
+    fresh += [member for member in ready if member.run.id not in placed]
+    fresh, new = _in_new_stacks(fresh, device)
+    planned += [replace(shard, members=tuple(len(members) + index for index in shard.members)) for shard in new]
+    return Plan(members + fresh, planned, over)
+
+
+def _ready(batch: Sequence[Run]) -> tuple[list[Member], list[tuple[Run, str, str]]]:
+    """The runs that can be trained, each with its start, and those that are over."""
     ready, over = [], []
     for run in batch:
         try:
@@ -54,94 +79,87 @@ def plan(batch: Sequence[Run], device: str) -> Plan:
         if start.epoch >= run.config.epochs:
             over.append((run, "FINISHED", message))
         else:
-            ready.append(Seat(run.id[:SHORT], run, run.config, start, message, neighbours=run.neighbours))
-    seats: list[Seat] = []
-    planned: list[Shard] = []
-    fresh: list[Seat] = []
-    for group in _interrupted(ready, batch):
-        together, apart = _sit_down(group)
-        fresh += apart
-        if together:
-            planned.append(Shard(tuple(range(len(seats), len(seats) + len(together))), _neighbours(group).threads))
-            seats += together
-    resumed = {seat.run.id for seat in [*seats, *fresh]}
-    fresh += [seat for seat in ready if seat.run.id not in resumed]
-    new = shards.plan(
-        shards.stacks([seat.config for seat in fresh], [seat.start.epoch for seat in fresh]),
-        [seat.config for seat in fresh],
-        device,
-    )
-    planned += [Shard(tuple(len(seats) + place for place in shard.runs), shard.threads) for shard in new]
-    for shard in new:
-        ids = tuple(fresh[place].id for place in shard.runs)
-        for place in shard.runs:
-            side_by_side = ((fresh[place].start.epoch + 1, ids),)
-            fresh[place] = replace(fresh[place], neighbours=Neighbours(fresh[-1].run.id, shard.threads, side_by_side))
-    return Plan(seats + fresh, planned, over)
+            short_id = run.id[:SHORT_ID]
+            ready.append(Member(short_id, run, run.config, start, message, stack_history=run.stack_history))
+    return ready, over
 
 
-def _interrupted(ready: Sequence[Seat], batch: Sequence[Run]) -> Iterable[list[Seat]]:
-    """The seats of every stack that was being trained."""
-    marks = {run.id: run.neighbours for run in batch}
-    groups: dict[object, list[Seat]] = {}
-    for seat in ready:
-        noted = seat.neighbours
-        last = marks.get(noted.begun, noted) if noted else None
+def _in_new_stacks(fresh: Sequence[Member], device: str) -> tuple[list[Member], list[Shard]]:
+    """The members with new stack histories, and their shards (of indices among them)."""
+    configs = [member.config for member in fresh]
+    planned = shards.plan(shards.stacks(configs, [member.start.epoch for member in fresh]), configs, device)
+    members = list(fresh)
+    for shard in planned:
+        short_ids = tuple(fresh[index].short_id for index in shard.members)
+        for index in shard.members:
+            side_by_side = ((fresh[index].start.epoch + 1, short_ids),)
+            # The worker marks the runs in this order: the last one's id stands for the batch.
+            history = StackHistory(fresh[-1].run.id, shard.threads, side_by_side)
+            members[index] = replace(fresh[index], stack_history=history)
+    return members, planned
+
+
+def _interrupted(ready: Sequence[Member], batch: Sequence[Run]) -> Iterable[list[Member]]:
+    """The members of every stack that was being trained."""
+    histories = {run.id: run.stack_history for run in batch}
+    groups: dict[object, list[Member]] = {}
+    for member in ready:
+        mine = member.stack_history
+        last_marked = histories.get(mine.batch, mine) if mine else None
         # Killed while it was still marking its runs, the worker had trained nothing: such a batch is planned anew.
-        if noted and last and last.begun == noted.begun:
-            groups.setdefault((noted.begun, noted.seats[0]), []).append(seat)
+        if mine and last_marked and last_marked.batch == mine.batch:
+            groups.setdefault((mine.batch, mine.members[0]), []).append(member)
     return groups.values()
 
 
-def _sit_down(group: list[Seat]) -> tuple[list[Seat], list[Seat]]:
+def _restored(group: list[Member]) -> tuple[list[Member], list[Member]]:
     """The whole stack at the last epoch that all of the group have, and those that cannot go on with the others."""
-    apart: list[Seat] = []
+    apart: list[Member] = []
     while group:
-        behind = min(group, key=lambda seat: seat.start.epoch)
+        behind = min(group, key=lambda member: member.start.epoch)
         epoch = behind.start.epoch
         try:
-            if epoch < max(seat.run.epoch for seat in group) - 1:
+            if epoch < max(member.run.epoch for member in group) - 1:
                 raise CheckpointError("too far back for the others to wait")
-            return _seats(group, behind, epoch), apart
+            return _stack_at(epoch, group, behind), apart
         except CheckpointError:
             apart.append(behind)
-            group = [seat for seat in group if seat is not behind]
+            group = [member for member in group if member is not behind]
     return [], apart
 
 
-def _seats(group: Sequence[Seat], behind: Seat, epoch: int) -> list[Seat]:
-    mine = {seat.id: seat for seat in group}
-    ids = _neighbours([behind]).at(epoch + 1)
-    others = _all_runs() if set(ids) - set(mine) else {}
-    furthest = max(seat.config.epochs for seat in group)
-    seats = []
-    for short in ids:
-        if seat := mine.pop(short, None):
-            start = seat.start if seat.start.epoch == epoch else start_at(seat.run, epoch)
-            seats.append(replace(seat, start=start))
+def _stack_at(epoch: int, group: Sequence[Member], behind: Member) -> list[Member]:
+    """The stack of the epoch after that one: the group, and placeholders in the places between them."""
+    mine = {member.short_id: member for member in group}
+    short_ids = behind.history.at(epoch + 1)
+    others = _all_runs() if set(short_ids) - set(mine) else {}
+    furthest = max(member.config.epochs for member in group)
+    stack = []
+    for short_id in short_ids:
+        if member := mine.pop(short_id, None):
+            start = member.start if member.start.epoch == epoch else start_at(member.run, epoch)
+            stack.append(replace(member, start=start))
             continue
-        run = others.get(short, behind.run)
-        left = run is behind.run or run.epoch <= epoch
+        run = others.get(short_id, behind.run)
+        has_left = short_id not in others or run.epoch <= epoch
         # One that was still in the stack for the epoch that is repeated leaves it after that, as it did before.
-        target = max(epoch + 1, min(run.config.epochs, furthest)) if left else epoch + 1
+        target = max(epoch + 1, min(run.config.epochs, furthest)) if has_left else epoch + 1
         start = replace(fresh_start(run.config), epoch=epoch)
-        seats.append(Seat(short, run, replace(run.config, epochs=target), start, trains=False, left=left))
+        config = replace(run.config, epochs=target)
+        stack.append(Member(short_id, run, config, start, is_placeholder=True, has_left=has_left))
     if mine:
         raise CheckpointError("not all of the runs were in the stack")
-    return seats
-
-
-def _neighbours(group: Sequence[Seat]) -> Neighbours:
-    assert group[0].neighbours is not None
-    return group[0].neighbours
+    return stack
 
 
 def _all_runs() -> dict[str, Run]:
-    return {run.id[:SHORT]: run for run in [*reading.runs(deleted=True), *reading.runs()]}
+    """Every run there is, deleted ones too, by its shortened id."""
+    return {run.id[:SHORT_ID]: run for run in [*reading.runs(deleted=True), *reading.runs()]}
 
 
 def start_of(run: Run) -> tuple[Start, str]:
-    """Where the run goes on: its last recorded epoch or, its checkpoint being damaged, the nearest whole one before."""
+    """Where the run goes on: its last recorded epoch or, if its checkpoint is damaged, the nearest whole one before,
+    and a message that says so. Raises CheckpointError or StoreError if none is left."""
     if run.epoch < 0:
         return fresh_start(run.config), ""
     damage: CheckpointError | None = None
@@ -167,7 +185,8 @@ def start_at(run: Run, epoch: int) -> Start:
 
 
 def mended_segments(run: Run) -> tuple[Segment, ...]:
-    """The run's stretches, the last one's time from its epochs: a kill may have fallen between noting it and them."""
+    """The run's segments, the last one's time taken from its epochs: segments are written before the epoch is, and the
+    worker may have been killed in between."""
     if not run.segments:
         return ()
     *earlier, last = run.segments

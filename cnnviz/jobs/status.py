@@ -1,48 +1,49 @@
-"""What a worker says of itself: a lock that it holds for as long as it lives, and a status file beside the lock."""
+"""What a worker reports: a lock that it holds for as long as it lives, and a status file beside the lock."""
 
 import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
-from cnnviz import paths
 from cnnviz.config import DEVICES
+from cnnviz.jobs.files import job_file, write_atomically
 
-SILENT_SECONDS = 90  # without a word from a worker, after which it is said to hang
-
-
-SHARD_SILENT_SECONDS = 600  # the same for a process it started: compiling and evaluating take minutes on a slow machine
+SILENT_SECONDS = 90  # without a new status, after which a worker is said to hang
+SHARD_SILENT_SECONDS = 600  # the same for its processes: compiling and evaluating take minutes on a slow machine
+FRESH_SECONDS = 10  # a worker writes its status several times in so long
+CLOCK_SECONDS = 1.0  # the system knows to the second when a process started
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    epoch: int  # being trained, from 1; 0: the untrained network is being looked at
+    epoch: int  # being trained, from 1; 0: the untrained network is being evaluated
     target: int
-    fraction: float  # of this stretch's epochs
+    fraction: float  # of this segment's epochs
     images_per_second: float
     seconds_left: float | None  # None: not known yet
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What a worker said last."""
+    """A worker's last report."""
 
     device: str
-    pid: int
+    pid: int  # 0: not known, as it has not reported yet
     phase: str  # "starting", "fetching data", "loading data", "compiling", "training", "evaluating"
     updated_at: float  # seconds since 1970
     runs: dict[str, RunProgress] = field(default_factory=dict)
     message: str = ""
     alive: bool = True  # its lock is held
-    silent_seconds: float = 0.0  # the longest that one of its processes had told nothing, at updated_at
+    silent_seconds: float = 0.0  # the longest that one of its processes had not reported, at updated_at
 
     @property
     def hangs_for(self) -> float | None:
-        """Seconds since anything moved, where that is too long for anything but a worker that hangs."""
+        """Seconds since anything moved, if that is too long for anything but a worker that hangs."""
         age = max(0.0, time.time() - self.updated_at)
         if not self.alive or (age < SILENT_SECONDS and self.silent_seconds + age < SHARD_SILENT_SECONDS):
             return None
@@ -50,42 +51,57 @@ class WorkerStatus:
 
 
 def workers() -> list[WorkerStatus]:
-    """The workers there are or were, as they last said; alive tells which still are."""
+    """The workers there are or were, by their last report; alive: which still are."""
     found = []
     for device in DEVICES[1:]:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            said = json.loads(worker_file(device, "json").read_text(encoding="utf-8"))
-            runs = {run_id: RunProgress(**progress) for run_id, progress in said.pop("runs").items()}
-            found.append(WorkerStatus(**said | {"runs": runs, "alive": is_held(device)}))
+            reported = json.loads(job_file(device, "json").read_text(encoding="utf-8"))
+            reported["runs"] = {
+                run_id: RunProgress(**_known(RunProgress, each)) for run_id, each in reported["runs"].items()
+            }
+            status = WorkerStatus(**_known(WorkerStatus, reported) | {"alive": is_locked(device)})
+            # A status belongs to the process that wrote it: who holds the lock now has not written its own yet.
+            replaced = status.alive and not _may_be_running(status)
+            found.append(WorkerStatus(device, 0, "starting", time.time()) if replaced else status)
     return found
 
 
-def worker_file(name: str, kind: str) -> Path:
-    folder = paths.home() / "workers"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.{kind}"
+def _known(kind: type[RunProgress] | type[WorkerStatus], noted: dict[str, Any]) -> dict[str, Any]:
+    """What this version knows of a report; a newer cnnviz may write more."""
+    return {each.name: noted[each.name] for each in fields(kind) if each.name in noted}
+
+
+def _may_be_running(status: WorkerStatus) -> bool:
+    """Whether the process that wrote this status may still be running: under its id, which may be another's by now, or
+    on another machine that shares the folder and has just written."""
+    if abs(time.time() - status.updated_at) < FRESH_SECONDS:
+        return True
+    try:
+        process = psutil.Process(status.pid)
+        return process.create_time() <= status.updated_at + CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def publish(status: WorkerStatus) -> None:
+    """Write a worker's report where workers() reads it. Raises OSError."""
+    write_atomically(job_file(status.device, "json"), json.dumps(asdict(status)))
 
 
 @contextlib.contextmanager
-def worker_lock(device: str) -> Iterator[None]:
-    with FileLock(worker_file(device, "lock")).acquire(timeout=2):  # somebody may just be looking whether it is held
+def locked(device: str) -> Iterator[None]:
+    """Hold the device's lock. Raises filelock.Timeout if another worker does."""
+    with FileLock(job_file(device, "lock")).acquire(timeout=2):  # is_locked() holds it for an instant, too
         yield
 
 
-def is_held(device: str) -> bool:
-    path = worker_file(device, "lock")
+def is_locked(device: str) -> bool:
+    path = job_file(device, "lock")
     if not path.exists():
         return False
     try:
-        # Who looks holds it for an instant, too, so a single look may see nothing but another one.
+        # Another caller may hold it for this instant, so a single try would not do.
         with FileLock(path).acquire(timeout=0.02, poll_interval=0.005):
             return False
     except Timeout:
         return True
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Readers see the old text or the new, never half of one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

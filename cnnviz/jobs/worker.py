@@ -5,12 +5,11 @@ the next worker takes it up from its last recorded epoch.
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -18,16 +17,18 @@ from filelock import Timeout
 
 from cnnviz import data
 from cnnviz.errors import CheckpointError, CnnvizError
-from cnnviz.jobs import devices, estimate, processes, resume
-from cnnviz.jobs.status import RunProgress, WorkerStatus, worker_file, worker_lock, write_whole
+from cnnviz.jobs import devices, estimate, processes, resume, status
+from cnnviz.jobs.files import job_file
+from cnnviz.jobs.resume import Member
+from cnnviz.jobs.status import RunProgress, WorkerStatus
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
-from cnnviz.train.shards import Failed, Shard, Told
+from cnnviz.train.shards import Shard, ShardFailed, ShardProgress
 
-STOP_LOOK_UP_SECONDS = 2.0  # how often the store is asked for stop requests
-STATUS_SECONDS = 0.5
+CHECK_SECONDS = 2.0  # between two checks of the store for stop requests
+PUBLISH_SECONDS = 0.5  # between two writes of the status
 
 
 class Stopped(BaseException):
@@ -50,18 +51,50 @@ def work(
     deaths: dict[str, int] = {}
     while True:
         try:
-            with worker_lock(device):
+            with status.locked(device):
+                with contextlib.suppress(OSError):  # at once: what lies there is another worker's status
+                    status.publish(WorkerStatus(device, os.getpid(), "starting", time.time()))
                 while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
                     _Training(batch, device, on_status, deaths).go()
         except Timeout:
             return False
-        # What was scheduled between the last look and the lock's release found the lock held, and starts no worker.
+        # A run scheduled between the last look at the queue and the release of the lock has found the lock held, so
+        # that no worker was started for it.
         if not any(only is None or run.id in only for run in reading.queue(device)):
             return True
 
 
 def _leave(signum: int, frame: object) -> None:
     raise Stopped
+
+
+@dataclass(eq=False)
+class _Trainee:
+    """A member of a stack while it is trained, and what has become of its run."""
+
+    member: Member
+    shard: Shard
+    segments: list[Segment]
+    in_segment: bool = False  # the last of the segments is of this training
+    recorded: int = -1  # last epoch in the store
+    best: tuple[int, float] = (0, -1.0)  # epoch and test accuracy
+    is_over: bool = False  # its results are discarded: ended, back in the queue, deleted or a placeholder
+    is_left_out: bool = False  # its shard need not train it any more
+
+    @classmethod
+    def of(cls, member: Member, shard: Shard) -> "_Trainee":
+        if member.is_placeholder:
+            return cls(member, shard, [], is_over=True, is_left_out=member.has_left)
+        run = member.run
+        return cls(member, shard, list(resume.mended_segments(run)), recorded=run.epoch, best=run.best or (0, -1.0))
+
+    @property
+    def run(self) -> Run:
+        return self.member.run
+
+    def give_up(self) -> None:
+        """Discard its results, and train it no further."""
+        self.is_over = self.is_left_out = True
 
 
 class _Training:
@@ -75,17 +108,16 @@ class _Training:
         deaths: dict[str, int],
     ) -> None:
         self.batch, self.device, self.on_status = batch, device, on_status
-        self.deaths = deaths  # run → its last epoch when its process was killed
+        self.deaths = deaths  # run id → its last epoch when its process was killed
         self.status = WorkerStatus(device, os.getpid(), "starting", time.time())
         self.machine = _Machine(device)
-        self.over: set[str] = set()  # runs that have come to an end, or have been let go
-        self.left_out: set[int] = set()  # seats that nobody waits for any more
-        self.asked_at = self.said_at = -1e9
-        self.heard_at: dict[Shard, float] = {}  # when a shard told something
+        self.trainees: list[_Trainee] = []  # by member, as the shards count them
+        self.checked_at = self.published_at = -1e9  # stop requests, the status
+        self.reported_at: dict[Shard, float] = {}  # when a shard reported last
 
     def go(self) -> None:
         try:
-            self._sit_down()
+            self._take_runs()
             self._train()
         except (Stopped, KeyboardInterrupt):
             self._release()
@@ -93,99 +125,99 @@ class _Training:
         except Exception as error:
             reason = str(error) if isinstance(error, CnnvizError) else f"{type(error).__name__}: {error}"
             self._release(" ".join(f"its worker had to stop: {reason}".split()))
-            self._say("failed", " ".join(reason.split()))
+            self._publish("failed", " ".join(reason.split()))
             raise
 
     # -- taking the runs -------------------------------------------------------------------------
 
-    def _sit_down(self) -> None:
-        self._say("starting")
+    def _take_runs(self) -> None:
+        self._publish("starting")
         plan = resume.plan(self.batch, self.device)
-        for run, status, message in plan.over:
-            self._end(run.id, status, message or None)
-        self.seats, self.shards = plan.seats, plan.shards
-        self.neighbours = [seat.neighbours for seat in plan.seats]
-        self.segments = [list(resume.mended_segments(seat.run)) if seat.trains else [] for seat in plan.seats]
-        self.best = [seat.run.best or (0, -1.0) for seat in plan.seats]
-        self.recorded = [seat.run.epoch for seat in plan.seats]
-        self.stretched: set[int] = set()  # seats whose present stretch has its segment
-        for index, seat in enumerate(self.seats):
-            if seat.trains and changes.start(seat.run.id, seat.message, seat.neighbours):
-                artifacts.sweep(seat.run.id)
-            elif seat.trains or seat.left:
-                self.over.add(seat.run.id)
-                self.left_out.add(index)
-
-    def _is_over(self, index: int) -> bool:
-        return not self.seats[index].trains or self.seats[index].run.id in self.over
+        for run, run_status, message in plan.over:
+            changes.finish(run.id, run_status, message or None)
+        shard_of = {member: shard for shard in plan.shards for member in shard.members}
+        self.shards = plan.shards
+        self.trainees = [_Trainee.of(member, shard_of[index]) for index, member in enumerate(plan.members)]
+        for each in self.trainees:
+            if each.member.is_placeholder:
+                continue
+            if changes.start(each.run.id, each.member.message, each.member.stack_history):
+                artifacts.sweep(each.run.id)
+            else:
+                each.give_up()
 
     def _release(self, reason: str | None = None) -> None:
         """Back into the queue with what is not over."""
+        over = {each.run.id for each in self.trainees if each.is_over and not each.member.is_placeholder}
         with contextlib.suppress(CnnvizError):
             for run in self.batch:
-                if run.id not in self.over and changes.is_wanted(run.id):
+                if run.id not in over and changes.is_wanted(run.id):
                     changes.finish(run.id, "SCHEDULED", reason)
 
     # -- training them ---------------------------------------------------------------------------
 
     def _train(self) -> None:
         self._fetch_data()
-        able = [shard for shard in self.shards if not all(self._is_over(index) for index in shard.runs)]
-        self.shard_of = {index: shard for shard in able for index in shard.runs}
         events = shards.train(
-            [seat.config for seat in self.seats],
-            [seat.start for seat in self.seats],
+            [each.member.config for each in self.trainees],
+            [each.member.start for each in self.trainees],
             self.device,
-            lambda: self.left_out,
-            able,
+            lambda: {member for member, each in enumerate(self.trainees) if each.is_left_out},
+            [shard for shard in self.shards if self._in(shard)],
         )
         with contextlib.closing(events):
             for event in events:
-                if isinstance(event, EpochResult):
-                    self.heard_at[self.shard_of[event.run]] = time.monotonic()
-                    self._record(event.run, event)
-                elif isinstance(event, Told):
-                    self.heard_at[event.shard] = time.monotonic()
-                    self._tell(event)
-                elif isinstance(event, Failed):
-                    self._fail(event)
-                self._hear()
+                match event:
+                    case EpochResult():
+                        trainee = self.trainees[event.member]
+                        self.reported_at[trainee.shard] = time.monotonic()
+                        self._record(trainee, event)
+                    case ShardProgress():
+                        self.reported_at[event.shard] = time.monotonic()
+                        self._report(event)
+                    case ShardFailed():
+                        self._fail(event)
+                self._check_stop_requests()
+
+    def _in(self, shard: Shard) -> list[_Trainee]:
+        """What the shard trains that is not over."""
+        return [each for each in (self.trainees[member] for member in shard.members) if not each.is_over]
 
     def _fetch_data(self) -> None:
-        for name in sorted({seat.config.dataset for seat in self.seats}):
+        for name in sorted({each.member.config.dataset for each in self.trainees}):
             try:
                 if not data.available(name):
-                    data.fetch(lambda message, fraction: self._say("fetching data", f"{message} {fraction:.0%}"))
+                    data.fetch(lambda message, fraction: self._publish("fetching data", f"{message} {fraction:.0%}"))
             except CnnvizError as error:
-                for index, seat in enumerate(self.seats):
-                    if seat.config.dataset == name and not self._is_over(index):
-                        self._end(seat.run.id, "FAILED", str(error))
+                for each in self.trainees:
+                    if each.member.config.dataset == name:
+                        self._end(each, "FAILED", str(error))
 
-    def _record(self, index: int, result: EpochResult) -> None:
-        run, epoch = self.seats[index].run, result.epoch
-        if self._is_over(index) or index in self.left_out:
+    def _record(self, trainee: _Trainee, result: EpochResult) -> None:
+        run, epoch = trainee.run, result.epoch
+        if trainee.is_over or trainee.is_left_out:
             return
         if epoch <= run.epoch:
             self._repair(run, result)
             return
         try:
-            self._note_seats(index, result)
-            # The weights first: an epoch that was announced can be taken up from.
+            self._record_stack(trainee, result)
+            # The weights first: from an epoch that is in the store, the run can go on.
             artifacts.save_checkpoint(run.id, epoch, result.weights, result.slots)
-            changes.record(run.id, epoch, result.metrics | self.machine.figures(), self._stretch(index, result))
+            metrics = result.metrics | self.machine.figures()
+            changes.record(run.id, epoch, metrics, self._segments(trainee, result))
         except CnnvizError:
             if changes.is_wanted(run.id):
                 raise
-            self.over.add(run.id)  # deleted meanwhile, in MLflow's own UI: its neighbours go on
-            self.left_out.add(index)
+            trainee.give_up()  # deleted meanwhile, in MLflow's own UI: the others go on
             return
-        self.recorded[index] = epoch
+        trainee.recorded = epoch
         accuracy = result.metrics["test_accuracy"]
-        if epoch and accuracy > self.best[index][1]:
-            self.best[index] = (epoch, accuracy)
-        artifacts.thin_checkpoints(run.id, self.best[index][0])
+        if epoch and accuracy > trainee.best[1]:
+            trainee.best = (epoch, accuracy)
+        artifacts.thin_checkpoints(run.id, trainee.best[0])
         if epoch >= run.config.epochs:
-            self._end(run.id, "FINISHED")
+            self._end(trainee, "FINISHED")
 
     def _repair(self, run: Run, result: EpochResult) -> None:
         """An epoch recorded before an interruption, trained again: only a damaged checkpoint needs it."""
@@ -194,84 +226,78 @@ class _Training:
         except CheckpointError:
             artifacts.save_checkpoint(run.id, result.epoch, result.weights, result.slots)
 
-    def _note_seats(self, index: int, result: EpochResult) -> None:
-        noted, following = self.neighbours[index], result.epoch + 1
-        ids = tuple(self.seats[place].id for place in result.seats)
-        if noted and ids != noted.at(following):
-            earlier = [(first, there) for first, there in noted.seats if first < following]
-            now = replace(noted, seats=(*earlier, (following, ids)))
-            changes.note_neighbours(self.seats[index].run.id, now)
-            self.neighbours[index] = now
+    def _record_stack(self, trainee: _Trainee, result: EpochResult) -> None:
+        """Note the stack that trains the next epoch, if it is another one."""
+        history, following = trainee.member.stack_history, result.epoch + 1
+        short_ids = tuple(self.trainees[member].member.short_id for member in result.stack)
+        if history and short_ids != history.at(following):
+            earlier = [(first, ids) for first, ids in history.members if first < following]
+            history = replace(history, members=(*earlier, (following, short_ids)))
+            changes.record_stack(trainee.run.id, history)
+            trainee.member = replace(trainee.member, stack_history=history)
 
-    def _stretch(self, index: int, result: EpochResult) -> list[Segment]:
-        segments, shard = self.segments[index], self.shard_of[index]
-        if index not in self.stretched:
-            self.stretched.add(index)
+    def _segments(self, trainee: _Trainee, result: EpochResult) -> list[Segment]:
+        """The run's segments with this epoch's time in the last one."""
+        segments, shard = trainee.segments, trainee.shard
+        if not trainee.in_segment:
+            trainee.in_segment = True
             first = max(result.epoch - 1, 0)
-            segments.append(Segment(first, time.time(), 0.0, self.machine.name, shard.threads, len(shard.runs)))
+            segments.append(Segment(first, time.time(), 0.0, self.machine.name, shard.threads, len(shard.members)))
         seconds = segments[-1].seconds + result.metrics["epoch_seconds"]
         segments[-1] = replace(segments[-1], seconds=seconds)
         return segments
 
-    def _fail(self, failed: Failed) -> None:
-        """A killed process is no run's fault: its runs go on once more, and fail where that gets them no further."""
-        for index in failed.shard.runs:
-            run = self.seats[index].run
-            if self._is_over(index):
-                continue
-            if failed.died and self.deaths.get(run.id) != self.recorded[index]:
-                self.deaths[run.id] = self.recorded[index]
-                self._end(run.id, "SCHEDULED", f"went on from epoch {max(self.recorded[index], 0)}: {failed.message}")
+    def _fail(self, failed: ShardFailed) -> None:
+        """A killed process is no run's fault: its runs go on once more, and fail if that gets them no further."""
+        for each in self._in(failed.shard):
+            if failed.died and self.deaths.get(each.run.id) != each.recorded:
+                self.deaths[each.run.id] = each.recorded
+                self._end(each, "SCHEDULED", f"went on from epoch {max(each.recorded, 0)}: {failed.message}")
             else:
-                self._end(run.id, "FAILED", failed.message)
+                self._end(each, "FAILED", failed.message)
 
-    def _hear(self) -> None:
-        if time.monotonic() - self.asked_at < STOP_LOOK_UP_SECONDS:
+    def _check_stop_requests(self) -> None:
+        if time.monotonic() - self.checked_at < CHECK_SECONDS:
             return
-        self.asked_at = time.monotonic()
+        self.checked_at = time.monotonic()
         asked = reading.stop_requests()
-        for index, seat in enumerate(self.seats):
-            if seat.run.id in asked and not self._is_over(index):
-                self.left_out.add(index)
-                self._end(seat.run.id, "KILLED")
-        self._say(self.status.phase)
+        for each in self.trainees:
+            if each.run.id in asked and not each.is_over:
+                each.is_left_out = True
+                self._end(each, "KILLED")
+        self._publish(self.status.phase)
 
-    def _end(self, run_id: str, status: str, message: str | None = None) -> None:
-        if run_id not in self.over:
-            self.over.add(run_id)
-            self.status.runs.pop(run_id, None)
-            changes.finish(run_id, status, message)
+    def _end(self, trainee: _Trainee, run_status: str, message: str | None = None) -> None:
+        if not trainee.is_over:
+            trainee.is_over = True
+            self.status.runs.pop(trainee.run.id, None)
+            changes.finish(trainee.run.id, run_status, message)
 
-    # -- telling ---------------------------------------------------------------------------------
+    # -- reporting -------------------------------------------------------------------------------
 
-    def _tell(self, told: Told) -> None:
-        progress = told.progress
-        for index in told.shard.runs:
-            if self._is_over(index):
-                continue
-            seat = self.seats[index]
-            start = max(seat.start.epoch, 0)
+    def _report(self, event: ShardProgress) -> None:
+        progress = event.progress
+        for each in self._in(event.shard):
+            config, start = each.member.config, max(each.member.start.epoch, 0)
             done = max(progress.epoch - 1 - start, 0) + progress.fraction * (progress.epoch > 0)
-            todo = seat.config.epochs - start
-            rate = progress.images_per_second
-            left = (todo - done) * seat.config.train_size / rate * 1.1 if rate else None
-            share = min(done / todo, 1.0)
-            self.status.runs[seat.run.id] = RunProgress(progress.epoch, seat.config.epochs, share, rate, left)
-        if progress.images_per_second and progress.phase == "training":
-            first = self.seats[told.shard.runs[0]].config
-            seconds = first.batch_size / progress.images_per_second
-            estimate.note_speed(self.device, first, len(told.shard.runs), seconds)
-        if time.monotonic() - self.said_at > STATUS_SECONDS or progress.phase != self.status.phase:
-            self._say(progress.phase)
+            self.status.runs[each.run.id] = RunProgress(
+                progress.epoch,
+                config.epochs,
+                min(done / (config.epochs - start), 1.0),
+                progress.images_per_second,
+                estimate.seconds_left(config, start, progress),
+            )
+        estimate.note_speed(self.device, event.shard.threads, progress.speed)
+        if time.monotonic() - self.published_at > PUBLISH_SECONDS or progress.phase != self.status.phase:
+            self._publish(progress.phase)
 
-    def _say(self, phase: str, message: str = "") -> None:
-        self.said_at = time.monotonic()
-        busy = [at for shard, at in self.heard_at.items() if not all(self._is_over(index) for index in shard.runs)]
-        silent = max((self.said_at - at for at in busy), default=0.0)
+    def _publish(self, phase: str, message: str = "") -> None:
+        now = self.published_at = time.monotonic()
+        silent = max((now - at for shard, at in self.reported_at.items() if self._in(shard)), default=0.0)
         self.status = replace(self.status, phase=phase, message=message, updated_at=time.time(), silent_seconds=silent)
-        with contextlib.suppress(OSError):  # no room or no right to tell is no reason to stop
-            write_whole(worker_file(self.device, "json"), json.dumps(asdict(self.status)))
-            processes.bound(worker_file(self.device, "log"))
+        with contextlib.suppress(OSError):  # training goes on without room, or the right, to write a status
+            status.publish(self.status)
+            processes.bound(job_file(self.device, "log"))
         self.on_status(self.status)
 
 
@@ -296,6 +322,6 @@ class _Machine:
             "system/system_memory_usage_megabytes": psutil.virtual_memory().used / 1e6,
         }
         for name, read in self.gpu_figures.items():
-            with contextlib.suppress(Exception):  # drivers leave out what a device, or a part of one, cannot tell
+            with contextlib.suppress(Exception):  # drivers raise for what a device, or a part of one, does not measure
                 figures[name] = read()
         return figures

@@ -13,7 +13,7 @@ from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
 from cnnviz.store import artifacts, connection
 from cnnviz.store.reading import history, metric_names, run
-from cnnviz.store.runs import ACTIVE, Neighbours, Run, Segment
+from cnnviz.store.runs import ACTIVE, Run, Segment, StackHistory
 
 FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
 
@@ -158,16 +158,16 @@ def _is_deleted(run_id: str) -> bool:
     return bool(connection.client().get_run(run_id).info.lifecycle_stage == "deleted")
 
 
-def start(run_id: str, message: str = "", neighbours: Neighbours | None = None) -> bool:
-    """Mark a run as training, beside those neighbours, and say what it recovered from.
+def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> bool:
+    """Mark a run as training, in that stack, and say what it recovered from.
 
-    False, and nothing is marked, where somebody stopped or deleted it since it was read from the queue.
+    False, and nothing is marked, if somebody stopped or deleted it since it was read from the queue.
     """
     with connection.turn(run_id) as found:
         if found.info.lifecycle_stage != "active" or found.info.status not in ACTIVE:
             return False
-        said = {"message": message} if message else {}  # what happened to it before stays said
-        connection.tag(run_id, said | {"stack": _noted(neighbours)})
+        recovered = {"message": message} if message else {}  # else an earlier message stays
+        connection.tag(run_id, recovered | {"stack": _stack_tag(stack)})
         connection.client().update_run(run_id, status="RUNNING")
     return True
 
@@ -179,14 +179,18 @@ def is_wanted(run_id: str) -> bool:
     return info.lifecycle_stage == "active" and info.status in ACTIVE
 
 
-def note_neighbours(run_id: str, neighbours: Neighbours) -> None:
-    """The stack has become another one. To be called before the epoch is recorded after which it has."""
+def record_stack(run_id: str, stack: StackHistory) -> None:
+    """The stack has changed. To be called before the epoch is recorded after which it changes."""
     with connection.plainly():
-        connection.tag(run_id, {"stack": _noted(neighbours)})
+        connection.tag(run_id, {"stack": _stack_tag(stack)})
 
 
-def _noted(neighbours: Neighbours | None) -> str:
-    text = json.dumps(asdict(neighbours), separators=(",", ":")) if neighbours else ""
+def _stack_tag(stack: StackHistory | None) -> str:
+    """The tag cnnviz.stack; its keys are those that earlier versions of cnnviz read and write."""
+    if stack is None:
+        return ""
+    noted = {"begun": stack.batch, "threads": stack.threads, "seats": stack.members}
+    text = json.dumps(noted, separators=(",", ":"))
     return text if len(text) <= _LONGEST_TAG else ""
 
 

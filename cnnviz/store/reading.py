@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from cnnviz.config import restored
 from cnnviz.errors import ConfigError, StoreError
 from cnnviz.store import connection
-from cnnviz.store.runs import SEGMENT, Neighbours, Run, Segment
+from cnnviz.store.runs import SEGMENT, Run, Segment, StackHistory
 
 PAGE = 1000  # runs a search returns at once
 _MANY = 10**9
@@ -126,7 +126,7 @@ def _describe(found: entities.Run, accuracy: list[tuple[int, float]]) -> Run | N
             Segment(**{name: each[name] for name in SEGMENT if name in each})  # a newer cnnviz may note more
             for each in json.loads(tags.get("cnnviz.segments") or "[]")
         )
-        neighbours = _neighbours(tags.get("cnnviz.stack", ""))
+        stack_history = _stack_history(tags.get("cnnviz.stack", ""))
     except (KeyError, ValueError, TypeError, ConfigError):
         return None  # another program's, or edited by hand: not ours to show
     return Run(
@@ -141,16 +141,17 @@ def _describe(found: entities.Run, accuracy: list[tuple[int, float]]) -> Run | N
         message=tags.get("cnnviz.message", ""),
         stopping=tags.get("cnnviz.stop") == "true",
         segments=segments,
-        neighbours=neighbours,
+        stack_history=stack_history,
         accuracy=tuple(value for _, value in accuracy),
         parent=tags.get("cnnviz.parent", ""),
         first_epoch=int(tags.get("cnnviz.fork_epoch", 0)),
     )
 
 
-def _neighbours(text: str) -> Neighbours | None:
+def _stack_history(text: str) -> StackHistory | None:
+    """Of the tag cnnviz.stack, as changes writes it."""
     if not text:
         return None
     noted = json.loads(text)
-    seats = tuple((int(first), tuple(ids)) for first, ids in noted["seats"])
-    return Neighbours(noted["begun"], int(noted["threads"]), seats) if seats else None
+    members = tuple((int(first), tuple(ids)) for first, ids in noted["seats"])
+    return StackHistory(noted["begun"], int(noted["threads"]), members) if members else None

@@ -10,7 +10,7 @@ from cnnviz.config import RunConfig
 ACTIVE = ("SCHEDULED", "RUNNING")
 
 
-SHORT = 12  # letters of a run's id where a stack's seats are noted
+SHORT_ID = 12  # letters of a run's id in a StackHistory
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ SEGMENT = tuple(each.name for each in fields(Segment))
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The stack a run is trained in. Its last bits depend on it, so an interrupted run goes on in the same one."""
+class StackHistory:
+    """The stacks a run was trained in. Its last bits depend on them, so an interrupted run goes on in the same one."""
 
-    begun: str  # id of the run that was marked last: while it is not, nothing of the batch has been trained
+    batch: str  # id of the run that was marked last; as long as it is not marked, nothing of its batch has been trained
     threads: int
-    seats: tuple[tuple[int, tuple[str, ...]], ...]  # first epoch → ids of the runs side by side, shortened
+    members: tuple[tuple[int, tuple[str, ...]], ...]  # first epoch → shortened ids of the runs side by side
 
     def at(self, epoch: int) -> tuple[str, ...]:
-        """The seats in which that epoch is trained."""
-        return next(ids for first, ids in reversed(self.seats) if first <= max(epoch, self.seats[0][0]))
+        """Shortened ids of the runs in the stack that trains that epoch, in order."""
+        return next(ids for first, ids in reversed(self.members) if first <= max(epoch, self.members[0][0]))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Run:
     message: str = ""  # why it failed, or what it recovered from
     stopping: bool = False  # the user asked to stop it and the worker has not yet
     segments: tuple[Segment, ...] = ()
-    neighbours: Neighbours | None = None  # None: not begun, or begun before cnnviz noted them
+    stack_history: StackHistory | None = None  # None: not begun, or begun before cnnviz recorded it
     accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
     parent: str = ""  # id of the run this one was forked from
     first_epoch: int = 0  # 0, or the epoch at which it left its parent

@@ -1,8 +1,8 @@
-"""Fully connected layers, and what a large one does on its way back.
+"""Fully connected layers, and the backward pass of large ones.
 
-conv5's first one has 8.4 million weights, 34 MB, and 10 pictures make 20 operations of each on every visit: what takes
-the time is to fetch them. A library's products leave most of that to one core, and visit the weights twice on the way
-back. On a CPU all cores go through the rows once forwards and once backwards, in C++ of our own (dense.cpp).
+conv5's first one has 8.4 million weights, 34 MB, and 10 pictures make 20 operations with each whenever it is read: what
+takes the time is to fetch them. A library's products leave most of that to one core, and read the weights twice in the
+backward pass. On a CPU all cores go through the rows once forwards and once backwards, in C++ of our own (dense.cpp).
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.train import native
 
 LARGE = 250_000  # weights of one network's layer, 1 MB: no longer in a core's own cache
-FEW = 64  # pictures; of more, a library's products make enough of each weight
+FEW = 64  # pictures; with more, a library's products do enough with each weight they fetch
 
 
 def is_large(weight: Tensor) -> bool:
@@ -25,22 +25,22 @@ def is_large(weight: Tensor) -> bool:
 
 
 class Outer(NamedTuple):
-    """The gradient of a fully connected layer's weights, as the product it is: written out it would be their size."""
+    """The gradient of a fully connected layer's weights as its two factors: written out it is as large as they are."""
 
-    entering: Tensor  # (K, N, inputs)
+    inputs: Tensor  # (K, N, inputs)
     grad: Tensor  # (K, N, units), with respect to the layer's values
 
     def written_out(self) -> Tensor:
-        return self.entering.mT @ self.grad
+        return self.inputs.mT @ self.grad
 
     def norm(self) -> Tensor:
         """L2 norm by run (K,): ‖XᵀG‖² is the sum of XXᵀ ∘ GGᵀ, N × N numbers."""
-        products = (self.entering @ self.entering.mT) * (self.grad @ self.grad.mT)
+        products = (self.inputs @ self.inputs.mT) * (self.grad @ self.grad.mT)
         return products.sum((1, 2)).clamp(min=0).sqrt()
 
 
 class Learned(NamedTuple):
-    """A gradient after which its weights have taken their step already."""
+    """The gradient of weights that have taken their step already."""
 
     l2: Tensor  # its norm by run (K,)
 
@@ -51,60 +51,60 @@ class Learned(NamedTuple):
 Gradient = Tensor | Outer | Learned  # of any layer's weights
 
 
-def forward(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
-    """Values (K, N, units) of weight (K, inputs, units), bias (K, units) and what enters (K, N, inputs)."""
-    is_ours = is_large(weight) and entering.shape[1] <= FEW
-    return (_forward if is_ours else _product)(weight, bias, entering)
+def forward(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    """Values (K, N, units) of weight (K, inputs, units), bias (K, units) and inputs (K, N, inputs)."""
+    is_ours = is_large(weight) and inputs.shape[1] <= FEW
+    return (_forward if is_ours else _product)(weight, bias, inputs)
 
 
-def _product(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
-    return torch.baddbmm(bias.unsqueeze(1), entering, weight)
+def _product(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)
 
 
-def _products(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+def _products(weight: Tensor, inputs: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient of the layer's inputs (K, N, inputs), from that of its values (K, N, units), and the L2 norm of its
     weights' gradient (K,); then a step of gradient descent on weight (K, inputs, units) in place, at these rates (K,).
     """
-    before, norm = grad @ weight.mT, Outer(entering, grad).norm()
-    weight.baddbmm_(entering.mT, -rates[:, None, None] * grad)
+    before, norm = grad @ weight.mT, Outer(inputs, grad).norm()
+    weight.baddbmm_(inputs.mT, -rates[:, None, None] * grad)
     return before, norm
 
 
-_TAGS = (torch.Tag.flexible_layout,)  # else the compiler copies what enters, once for each of the two
+_TAGS = (torch.Tag.flexible_layout,)  # else the compiler copies the inputs, once for each of the two
 _forward = torch.library.custom_op("cnnviz::forward", _product, mutates_args=(), tags=_TAGS)
 back_and_learn = torch.library.custom_op("cnnviz::back_and_learn", _products, mutates_args=("weight",), tags=_TAGS)
 
 
 @_forward.register_fake
-def _values_like(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
-    return entering.new_empty(*entering.shape[:2], weight.shape[2])
+def _values_like(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    return inputs.new_empty(*inputs.shape[:2], weight.shape[2])
 
 
 @back_and_learn.register_fake
-def _before_like(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(entering, memory_format=torch.contiguous_format), torch.empty_like(rates)
+def _before_like(weight: Tensor, inputs: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(inputs, memory_format=torch.contiguous_format), torch.empty_like(rates)
 
 
 @_forward.register_kernel("cpu")
-def _forward_on_cpu(weight: Tensor, bias: Tensor, entering: Tensor) -> Tensor:
-    library = _library(weight, len(entering[0]))
+def _forward_on_cpu(weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    library = _library(weight, len(inputs[0]))
     if library is None:
-        return _product(weight, bias, entering)
-    values = entering.new_empty(*entering.shape[:2], weight.shape[2])
-    for one in zip(weight, bias, entering.contiguous(), values, strict=True):
+        return _product(weight, bias, inputs)
+    values = inputs.new_empty(*inputs.shape[:2], weight.shape[2])
+    for one in zip(weight, bias, inputs.contiguous(), values, strict=True):
         library.forward(*(each.data_ptr() for each in one), weight.shape[1])
     return values
 
 
 @back_and_learn.register_kernel("cpu")
-def _back_on_cpu(weight: Tensor, entering: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+def _back_on_cpu(weight: Tensor, inputs: Tensor, grad: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
     library = _library(weight, len(grad[0]))
     if library is None:
-        return _products(weight, entering, grad, rates)
-    before = torch.empty_like(entering, memory_format=torch.contiguous_format)
+        return _products(weight, inputs, grad, rates)
+    before = torch.empty_like(inputs, memory_format=torch.contiguous_format)
     norms = [
         library.back_and_learn(*(each.data_ptr() for each in one), weight.shape[1], rate)
-        for rate, *one in zip(rates.tolist(), weight, entering.contiguous(), grad.contiguous(), before, strict=True)
+        for rate, *one in zip(rates.tolist(), weight, inputs.contiguous(), grad.contiguous(), before, strict=True)
     ]
     return before, torch.tensor(norms)
 
@@ -115,7 +115,7 @@ def _library(weight: Tensor, pictures: int) -> ctypes.CDLL | None:
 
 @functools.cache
 def _compiled(units: int, pictures: int) -> ctypes.CDLL | None:
-    """dense.cpp for that many, made in a fraction of a second; None where there is no compiler, or it cannot."""
+    """dense.cpp for that many, compiled in a fraction of a second; None if there is no compiler or it fails."""
     if native.compiler() is None:
         return None
     try:

@@ -1,9 +1,9 @@
 """LeNet's family on one core: the step and the evaluation in C++ of our own, compiled at first use.
 
-Batches of 10 through two small convolutions are bound by what lies between library calls: dispatch, copies, and
+Batches of 10 through two small convolutions spend their time between library calls, on dispatch and copies, and in
 kernels made for wider layers. Here a network and its batch stay in the core's cache from the pixels to the update.
 Several networks of a stack are trained one after another over the same few batches. Same numbers as Stack's to float
-rounding (tests/test_lenet.py); what is outside the family is compiled by PyTorch.
+rounding (tests/train/test_lenet.py); other networks are compiled by PyTorch.
 """
 
 import ctypes
@@ -26,9 +26,9 @@ PICTURES_AT_ONCE = 1000
 
 
 def fits(configs: Sequence[RunConfig]) -> bool:
-    """Whether these runs, which share a stack, are of the family, and this machine has what it takes.
+    """Whether these runs, which share a stack, are of the family and this machine can run the kernel.
 
-    Two unpadded convolutions with 2×2 max pooling behind each, a monotone activation, plain gradient descent; a
+    Two unpadded convolutions with 2×2 max pooling after each, a monotone activation, plain gradient descent; a
     processor whose vectors hold 8 or 16 floats, and a C++ compiler.
     """
     return (
@@ -58,7 +58,7 @@ def _is_family(arch: Architecture) -> bool:
 
 
 class Kernel:
-    """A stack's networks in the layout of lenet.cpp. Raises CnnvizError where it cannot be compiled."""
+    """A stack's networks in the layout of lenet.cpp. Raises CnnvizError if it cannot be compiled."""
 
     def __init__(self, stack: Stack, batch_size: int) -> None:
         self.stack = stack
@@ -104,7 +104,7 @@ class Kernel:
         self.library.walk(self.packed.data_ptr(), self.stack.size, *pointers, len(order), self.stack.totals.data_ptr())
 
     def write_back(self) -> None:
-        """Into the stack's weights, which know nothing of what was learned here until then."""
+        """Copy the trained weights into the stack's, which are out of date until then."""
         at = 0
         for view in self._views():
             padded = _padded(view).shape
@@ -113,7 +113,7 @@ class Kernel:
             at += size
 
     def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
-        """As Stack.evaluate, of which it leaves the saturation to Stack."""
+        """As Stack.evaluate; the saturation is Stack's own."""
         figures = self.stack.evaluate(images[:SATURATION_PICTURES], labels[:SATURATION_PICTURES])
         totals = torch.zeros(2, self.stack.size, dtype=torch.float64)
         for start in range(0, len(images), PICTURES_AT_ONCE):

@@ -1,10 +1,10 @@
 """Train one stack of networks: an EpochResult per run and epoch. Needs torch and torchvision alone.
 
-What an epoch does depends on the configurations, the weights it starts from and (seed, epoch), and on nothing else: a
-run resumed at an epoch's edge goes on as if it had never stopped, bit for bit where the stack, the threads and the
-machine are the same.
+An epoch depends on the configurations, the weights it starts from and (seed, epoch), and on nothing else: a run resumed
+between two epochs goes on as if it had never stopped, bit for bit if stack, threads and machine are the same.
 """
 
+import contextlib
 import shutil
 import sys
 import time
@@ -28,15 +28,17 @@ from cnnviz.train.stack import Stack
 COMPILE_FROM_STEPS = 10_000
 KERNEL_FROM_STEPS = 1_000  # LeNet's own kernel is compiled in a second or two, and saves four fifths
 PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
-REPLAYS_AHEAD = 4  # of a CUDA graph: enough to keep the device busy, and few enough that progress is true
-LOOK_UP_SECONDS = 0.25  # how often progress is told and stop requests are heard
+REPLAYS_AHEAD = (
+    4  # of a CUDA graph: enough to keep the device busy, few enough that reported progress is close to the truth
+)
+REPORT_SECONDS = 0.25  # between two reports of progress, and two checks of stop requests
 COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
-STEPS_AT_ONCE = 20  # between two looks at the clock; and in one CUDA graph, whose launch then costs nothing
+STEPS_AT_ONCE = 20  # between two checks of the clock; and in one CUDA graph, so that its launch costs next to nothing
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run sets out from."""
+    """What a run starts from."""
 
     epoch: int  # the last complete one; -1: not even the untrained network was recorded
     weights: Mapping[str, Tensor]
@@ -45,24 +47,34 @@ class Start:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One run after one epoch; epoch 0 is the untrained network."""
+    """One member after one epoch; epoch 0 is the untrained network."""
 
-    run: int  # index among the configurations
+    member: int  # index of the run among the configurations
     epoch: int
     metrics: dict[str, float]  # by the names the store uses
     weights: dict[str, Tensor] = field(repr=False)
     slots: dict[str, Tensor] = field(repr=False)
-    seats: tuple[int, ...] = ()  # the stack that trains the next epoch: the indices of its runs, in order
+    stack: tuple[int, ...] = ()  # the members that are trained together in the next epoch, in order
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a stack is here; None for what has not been measured yet."""
+
+    stack: str  # speed_key of its runs
+    step_seconds: float | None  # of all its networks together
+    picture_seconds: float | None  # evaluation of one picture by all its networks
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stack is, several times a second."""
+    """How far a stack is, several times a second."""
 
     phase: str  # "compiling", "training", "evaluating"
     epoch: int
     fraction: float  # of the epoch
     images_per_second: float  # of each network; 0: not known yet
+    speed: Speed | None = None
 
 
 def fresh_start(config: RunConfig) -> Start:
@@ -73,6 +85,17 @@ def fresh_start(config: RunConfig) -> Start:
 def stack_key(config: RunConfig, start_epoch: int) -> tuple[object, ...]:
     """Runs may share a stack where these are equal: the same network, the same batches, the same optimizer."""
     return (*(getattr(config, name) for name, its in SETTINGS.items() if its.shared), start_epoch)
+
+
+def speed_key(configs: Sequence[RunConfig], method: str) -> str:
+    """What the speed of a stack of these runs depends on, besides the machine and the threads."""
+    first = configs[0]
+    activations = "+".join(sorted({config.activation for config in configs}))
+    optimizer = first.optimizer
+    optimizer += " momentum" if any(config.momentum for config in configs) else ""
+    optimizer += " decay" if any(config.weight_decay for config in configs) else ""
+    network = f"{first.model} {activations} {first.pooling}"
+    return f"{network}, {optimizer}, batch {first.batch_size}, {method}, x {len(configs)}"
 
 
 def train_stack(
@@ -86,9 +109,9 @@ def train_stack(
 ) -> Iterator[EpochResult]:
     """Train runs that share one stack_key, each to its config.epochs.
 
-    stopped() names runs (by index) to leave out from now on: the epoch they are in is dropped. method: how steps are
-    run, "eager", "kernel", "graph" or one of COMPILED; None takes the fastest. Raises ConfigError for runs that cannot
-    share a stack.
+    A member is a run's index among configs. stopped() names members to leave out from now on: the epoch they are in is
+    discarded. method: how steps are run, "eager", "kernel", "graph" or one of COMPILED; None takes the fastest. Raises
+    ConfigError for runs that cannot share a stack.
     """
     starts = starts or [fresh_start(config) for config in configs]
     keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
@@ -96,40 +119,70 @@ def train_stack(
         raise ConfigError(
             f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
         )
-    torch.backends.cudnn.allow_tf32 = False  # float32 as it is written; recorded with every stretch
-    torch.backends.cudnn.deterministic = True
+    with _exact_cudnn():
+        yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress)
+
+
+@contextlib.contextmanager
+def _exact_cudnn() -> Iterator[None]:
+    """float32 as it is written, and the same sums each time: what is recorded with every segment holds for cuDNN too.
+
+    cuDNN knows these settings for a whole process only, so they are put back when training ends.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    cudnn.allow_tf32, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.deterministic = before
+
+
+def _train_stack(
+    configs: Sequence[RunConfig],
+    dataset: Dataset,
+    starts: Sequence[Start],
+    device: str,
+    method: str | None,
+    stopped: Callable[[], Collection[int]],
+    on_progress: Callable[[Progress], None],
+) -> Iterator[EpochResult]:
     dataset = dataset.limited(configs[0].limit_train).to(device)
     method = method or fastest(configs, device)
     active = [
-        run for run, (config, start) in enumerate(zip(configs, starts, strict=True)) if start.epoch < config.epochs
+        member
+        for member, (config, start) in enumerate(zip(configs, starts, strict=True))
+        if start.epoch < config.epochs
     ]
     if not active:
         return
-    trainer = Trainer([configs[run] for run in active], [starts[run] for run in active], dataset, device, method)
-    seats = active  # whose network sits where in the stack
+    trainer = Trainer([configs[each] for each in active], [starts[each] for each in active], dataset, device, method)
+    stack = active  # the members whose networks are trained, in their order in the tensors
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
         if not active:
             return
-        last = {run for run in active if configs[run].epochs == epoch}
+        last = {member for member in active if configs[member].epochs == epoch}
         metrics = trainer.epoch(epoch, bool(last), partial(_all_stopped, active, stopped), on_progress)
         left_out = set(stopped())
-        active = [run for run in active if run not in left_out]
+        active = [member for member in active if member not in left_out]
         if metrics is None:
             return
-        now = {run: trainer.snapshot(seats.index(run), epoch) for run in active}
-        figures = {run: metrics[seats.index(run)] for run in active}
-        active = [run for run in active if run not in last]
-        # Those that left are trained along, unheard, until a smaller stack is worth compiling it anew.
-        shrinks = bool(active) and len(active) <= (len(seats) - 1 if trainer.kernel else len(seats) // 2)
-        seats = active if shrinks else seats
-        for run, state in now.items():
-            yield EpochResult(run, epoch, figures[run], dict(state.weights), dict(state.slots), tuple(seats))
+        now = {member: trainer.snapshot(stack.index(member), epoch) for member in active}
+        figures = {member: metrics[stack.index(member)] for member in active}
+        active = [member for member in active if member not in last]
+        # Those that left are trained along, their results discarded, until a smaller stack is worth compiling it anew.
+        shrinks = bool(active) and len(active) <= (len(stack) - 1 if trainer.kernel else len(stack) // 2)
+        stack = active if shrinks else stack
+        for member, state in now.items():
+            yield EpochResult(member, epoch, figures[member], dict(state.weights), dict(state.slots), tuple(stack))
         if shrinks:
-            trainer = Trainer([configs[run] for run in active], [now[run] for run in active], dataset, device, method)
+            trainer = Trainer(
+                [configs[each] for each in active], [now[each] for each in active], dataset, device, method
+            )
 
 
-def _all_stopped(runs: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
-    return set(runs) <= set(stopped())
+def _all_stopped(members: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
+    return set(members) <= set(stopped())
 
 
 class Trainer:
@@ -139,6 +192,7 @@ class Trainer:
         self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, method: str
     ) -> None:
         self.dataset, self.config = dataset, configs[0]
+        self.speed_key = speed_key(configs, method)  # by the method asked for, even if another must do
         self.stack = Stack(
             architecture(self.config.model),
             configs,
@@ -160,10 +214,19 @@ class Trainer:
             self.step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=COMPILED[method])
         is_graph = method in ("graph", "compiled graph")
         self.graph = _StepGraph(self.stack, self.step, dataset, self.config.batch_size) if is_graph else None
-        self.rate = 0.0
+        self.rate = 0.0  # pictures a second, of each network
+        self.picture_seconds: float | None = None  # of evaluation, for all networks
 
-    def snapshot(self, seat: int, epoch: int) -> Start:
-        return Start(epoch, self.stack.weights_of(seat), self.stack.slots_of(seat))
+    def snapshot(self, position: int, epoch: int) -> Start:
+        return Start(epoch, self.stack.weights_of(position), self.stack.slots_of(position))
+
+    @property
+    def speed(self) -> Speed:
+        step_seconds = self.config.batch_size / self.rate if self.rate else None
+        return Speed(self.speed_key, step_seconds, self.picture_seconds)
+
+    def _progress(self, phase: str, epoch: int, fraction: float) -> Progress:
+        return Progress(phase, epoch, fraction, self.rate, self.speed)
 
     def epoch(
         self,
@@ -172,26 +235,28 @@ class Trainer:
         abandoned: Callable[[], bool],
         on_progress: Callable[[Progress], None],
     ) -> list[dict[str, float]] | None:
-        """Train one epoch (0: only look) and return each run's metrics; None where it was abandoned half way."""
+        """Train one epoch (0: only evaluate) and return each run's metrics; None if it was abandoned half way."""
         began = time.perf_counter()
         if epoch == 0:
-            on_progress(Progress("evaluating", 0, 0.0, 0.0))
+            on_progress(self._progress("evaluating", 0, 0.0))
             metrics = self._probe()
         else:
-            walked = self._walk(epoch, abandoned, on_progress)
-            if walked is None:
+            trained = self._train(epoch, abandoned, on_progress)
+            if trained is None:
                 return None
-            metrics = walked
-            on_progress(Progress("evaluating", epoch, 1.0, self.rate))
+            metrics = trained
+            on_progress(self._progress("evaluating", epoch, 1.0))
         data_set = self.dataset
+        evaluated = time.perf_counter()
         tested = self.evaluate(data_set.test_images, data_set.test_labels)
+        self.picture_seconds = (time.perf_counter() - evaluated) / len(data_set.test_labels)
         for run, figures in zip(metrics, tested, strict=True):
             run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
         if exact or epoch == 0:
-            trained = self.evaluate(data_set.train_images, data_set.train_labels)
-            for run, figures in zip(metrics, trained, strict=True):
+            exactly = self.evaluate(data_set.train_images, data_set.train_labels)
+            for run, figures in zip(metrics, exactly, strict=True):
                 run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
-                if epoch == 0:  # before training the two are one
+                if epoch == 0:  # nothing has been trained: both are the same
                     run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
         for run in metrics:
             run["epoch_seconds"] = time.perf_counter() - began if epoch else 0.0
@@ -205,30 +270,30 @@ class Trainer:
         batches = order.to(self.stack.device).split(size)
         stack.begin_epoch()
         for rows in batches:
-            stack.look(self.dataset.train_images, self.dataset.train_labels, rows)
+            stack.probe(self.dataset.train_images, self.dataset.train_labels, rows)
         return stack.epoch_figures(len(order), len(batches))
 
-    def _walk(
+    def _train(
         self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
     ) -> list[dict[str, float]] | None:
         size = self.config.batch_size
         order = data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels)).to(self.stack.device)
-        on_progress(Progress("compiling" if self.is_cold else "training", epoch, 0.0, self.rate))
+        on_progress(self._progress("compiling" if self.is_cold else "training", epoch, 0.0))
         self.stack.begin_epoch()
-        told = began = time.perf_counter()
+        reported = began = time.perf_counter()
         done = uncounted = 0  # pictures
         for rows in order.split(STEPS_AT_ONCE * size):
             self.train_on(rows)
             done += len(rows)
             now = time.perf_counter()
             if self.is_cold:  # the first of these steps took as long as the compiler
-                self.is_cold, told, began, uncounted = False, now, now, done
-            if now - told > LOOK_UP_SECONDS:
-                told = now
+                self.is_cold, reported, began, uncounted = False, now, now, done
+            if now - reported > REPORT_SECONDS:
+                reported = now
                 if abandoned():
                     return None
                 self.rate = (done - uncounted) / (now - began)
-                on_progress(Progress("training", epoch, done / len(order), self.rate))
+                on_progress(self._progress("training", epoch, done / len(order)))
         if self.kernel is not None:
             self.kernel.write_back()
         figures = self.stack.epoch_figures(len(order), -(-len(order) // size))
@@ -280,8 +345,8 @@ class _StepGraph:
 
 
 def fastest(configs: Sequence[RunConfig], device: str) -> str:
-    """How the steps of these runs are run. It follows from the configurations and the machine alone, so that a resumed
-    run decides alike."""
+    """The fastest method for these runs. It follows from the configurations and the machine alone, so that a resumed
+    run chooses the same."""
     steps = max(config.epochs * config.steps_per_epoch for config in configs)
     if device == "cuda":
         return "graph"

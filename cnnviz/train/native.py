@@ -1,4 +1,4 @@
-"""C++ of our own, compiled at first use for one shape and this processor; not kept, as it takes a second."""
+"""C++ of our own, compiled at first use for one shape and this processor; not kept on disk, as it takes a second."""
 
 import ctypes
 import functools
@@ -15,14 +15,14 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 
 
 def compiler() -> str | None:
-    """A C++ compiler with vector types, None where there is none."""
+    """A C++ compiler with vector types, None if there is none."""
     names = (os.environ.get("CXX", ""), "g++", "clang++")
     return next((name for name in names if name and shutil.which(name)), None) if sys.platform != "win32" else None
 
 
 @functools.cache
 def library(source: str, *flags: str, **constants: int | str) -> ctypes.CDLL:
-    """cnnviz/<source> with these constants. Raises CnnvizError, in one line, where it cannot be compiled."""
+    """cnnviz/train/<source> with these constants. Raises CnnvizError, in one line, if it cannot be compiled."""
     defined = [f"-D{name}={value}" for name, value in constants.items()]
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 aten = torch.ops.aten
 
-FLAT = 0.05  # a unit is saturated where its slope is under this share of the activation's steepest
+FLAT = 0.05  # a unit is saturated if its slope is under this share of the activation's steepest
 
 _ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -22,7 +22,7 @@ _ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
 }
 # (value, output, gradient of the output) → gradient of the value.
-_DESCEND: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+_ACTIVATION_GRADIENT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "sigmoid": lambda value, output, grad: aten.sigmoid_backward(grad, output),
     "tanh": lambda value, output, grad: aten.tanh_backward(grad, output),
     "relu": lambda value, output, grad: aten.threshold_backward(grad, output, 0),
@@ -39,14 +39,14 @@ def activate(name: str, value: Tensor) -> Tensor:
     return _ACTIVATE[name](value)
 
 
-def descend(name: str, value: Tensor, output: Tensor, grad: Tensor) -> Tensor:
+def activation_gradient(name: str, value: Tensor, output: Tensor, grad: Tensor) -> Tensor:
     """Gradient of an activation's output → gradient of its value."""
-    return _DESCEND[name](value, output, grad)
+    return _ACTIVATION_GRADIENT[name](value, output, grad)
 
 
 def is_flat(name: str, value: Tensor, output: Tensor) -> Tensor:
     """1 where the activation's slope is under FLAT of its steepest, else 0."""
-    slope = descend(name, value, output, torch.ones_like(value))
+    slope = activation_gradient(name, value, output, torch.ones_like(value))
     return (slope.abs() < FLAT * _STEEPEST[name]).float()
 
 
@@ -78,8 +78,8 @@ def pool(x: Tensor, stride: int, kind: str) -> Tensor:
 def pool_backward(x: Tensor, pooled: Tensor, grad: Tensor, stride: int, kind: str) -> Tensor:
     """Gradient of pool() with respect to x, (N, C, H, W).
 
-    Equal maxima share it, where PyTorch gives it to the first: in a picture's plain areas, where they occur, the
-    patches behind them are equal too and so are the weights' gradients.
+    Equal maxima share it, whereas PyTorch gives it to the first. They occur in a picture's plain areas; there the
+    patches that they see are equal too, and so are the weights' gradients.
     """
     if kind == "avg" and stride == 1:
         return pool(F.pad(grad, (1, 1, 1, 1)), 1, "avg")

@@ -25,14 +25,14 @@ from cnnviz.train.dense import Gradient, Learned, Outer
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # torch.optim.Adam's defaults
 SATURATION_PICTURES = 1000  # of the test set, for the saturation figures
 EVALUATION_BATCH = 50  # pictures at a time: the maps of six LeNets then stay in a CPU's cache
-EVALUATION_BATCH_GPU = 200  # so that launching is not all there is to it, and twelve conv5 take 4 GB
+EVALUATION_BATCH_GPU = 200  # enough work for each launch; twelve conv5 take 4 GB
 
 
 class Stack:
     """K networks and their optimizer, trained in step.
 
     configs may differ in activation, loss, learning rate, momentum, weight decay and initial weights; runs of the same
-    activation should stand side by side. weights[k] and, to resume, slots[k] are run k's, by name, in PyTorch's layout.
+    activation should be neighbours. weights[k] and, to resume, slots[k] are run k's, by name, in PyTorch's layout.
     """
 
     def __init__(
@@ -113,36 +113,36 @@ class Stack:
     # -- forward ---------------------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> tuple[Tensor, list["Kept"]]:
-        """uint8 (N, 32, 32, 3) → logits (K, N, 10), and what each layer keeps for the way back."""
+        """uint8 (N, 32, 32, 3) → logits (K, N, 10), and what each layer keeps for the backward pass."""
         x, kept = data.normalise(images), []
         weights = iter(self.weights)
         for index, conv in enumerate(self.arch.convs):
-            entering = x
+            inputs = x
             x = ops.convolve(x, next(weights), next(weights), conv.padding, self.size if index else 1)
             if conv.pool and self.pool_first:
                 value = ops.pool(x, conv.pool, "max")
                 output = self._by_group(ops.activate, 1, value)
-                kept.append(Kept(entering, value, output, x, value))
+                kept.append(Kept(inputs, value, output, x, value))
                 x = output
             else:
                 output = self._by_group(ops.activate, 1, x)
                 pooled = ops.pool(output, conv.pool, self.pooling) if conv.pool else output
-                kept.append(Kept(entering, x, output, output, pooled))
+                kept.append(Kept(inputs, x, output, output, pooled))
                 x = pooled
         if kept:
             x = x.unflatten(1, (self.size, -1)).permute(1, 0, 3, 4, 2).flatten(2)
         else:
             x = x.permute(0, 2, 3, 1).flatten(1).expand(self.size, -1, -1)
         for weight, bias in zip(weights, weights, strict=True):
-            entering = x
+            inputs = x
             value = dense.forward(weight, bias, x)
             last = weight is self.weights[-2]
             x = value if last else self._by_group(ops.activate, 0, value)
-            kept.append(Kept(entering, value, x, x, x))
+            kept.append(Kept(inputs, value, x, x, x))
         return x, kept
 
     def _by_group(self, function: Callable[..., Tensor], dim: int, *tensors: Tensor) -> Tensor:
-        """function(activation, …) on each stretch of runs with one activation."""
+        """function(activation, …) on each group of neighbouring runs with one activation."""
         if len(self.groups) == 1:
             return function(self.groups[0][0], *tensors)
         width = tensors[0].shape[dim] // self.size
@@ -171,10 +171,10 @@ class Stack:
         found: list[Gradient] = []
         convs = len(self.arch.convs)
         for layer in reversed(range(convs, len(kept))):
-            entering, value, output, _, _ = kept[layer]
+            inputs, value, output, _, _ = kept[layer]
             if layer < len(kept) - 1:
-                grad = self._by_group(ops.descend, 0, value, output, grad)
-            weight, product = self.weights[2 * layer], Outer(entering, grad)
+                grad = self._by_group(ops.activation_gradient, 0, value, output, grad)
+            weight, product = self.weights[2 * layer], Outer(inputs, grad)
             found.append(grad.sum(1))
             if dense.is_large(weight) and learning and self.is_plain and len(grad[0]) <= dense.FEW:
                 grad, norm = dense.back_and_learn(weight, *product, self.rates[0])
@@ -187,18 +187,18 @@ class Stack:
             height, width = kept[convs - 1].pool_output.shape[2:]
             grad = grad.unflatten(2, (height, width, -1)).permute(1, 0, 4, 2, 3).flatten(1, 2)
         for layer in reversed(range(convs)):
-            conv, (entering, value, output, pool_input, pool_output) = self.arch.convs[layer], kept[layer]
+            conv, (inputs, value, output, pool_input, pool_output) = self.arch.convs[layer], kept[layer]
             if conv.pool and self.pool_first:
-                grad = self._by_group(ops.descend, 1, value, output, grad)
-                bias = grad.sum((0, 2, 3))  # pooling hands a gradient on whole, so it is summed where it is smaller
+                grad = self._by_group(ops.activation_gradient, 1, value, output, grad)
+                bias = grad.sum((0, 2, 3))  # pooling keeps the sum of a gradient, so the smaller tensor is summed
                 grad = ops.pool_backward(pool_input, pool_output, grad, conv.pool, "max")
             else:
                 if conv.pool:
                     grad = ops.pool_backward(pool_input, pool_output, grad, conv.pool, self.pooling)
-                grad = self._by_group(ops.descend, 1, value, output, grad)
+                grad = self._by_group(ops.activation_gradient, 1, value, output, grad)
                 bias = grad.sum((0, 2, 3))
             weight, groups = self.weights[2 * layer], self.size if layer else 1
-            found += [bias, ops.weight_gradient(entering, weight, grad, conv.padding, groups)]
+            found += [bias, ops.weight_gradient(inputs, weight, grad, conv.padding, groups)]
             if layer:
                 grad = ops.input_gradient(weight, grad, conv.padding, groups)
         return found[::-1]
@@ -220,8 +220,8 @@ class Stack:
         updates = [self.rates[0] * norm for norm in norms] if self.is_plain else self._norms(changes)
         self._note(loss, correct, len(rows), norms, updates)
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """As step, but nothing is learned."""
+    def probe(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """As step, but the weights stay as they are."""
         loss, correct, gradients = self._pass(images[rows], labels[rows], learning=False)
         norms = self._norms(gradients)
         self._note(loss, correct, len(rows), norms, [torch.zeros_like(norm) for norm in norms])
@@ -297,10 +297,10 @@ class Stack:
 
     @torch.no_grad()
     def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
-        """Each run's mean loss, accuracy and, by activation, saturation/…: the share of units where the slope is flat.
+        """Each run's mean loss, accuracy and, by activation, saturation/…: the share of units whose slope is flat.
 
-        A unit counts where the activation's slope is under 5 % of its steepest: saturated for sigmoid and tanh, silent
-        for ReLU. Measured on the first 1,000 pictures; where max pooling comes first, on the units it lets through.
+        A slope is flat under 5 % of the activation's steepest: the unit is saturated (sigmoid, tanh) or silent (ReLU).
+        Measured on the first 1,000 pictures; if max pooling comes first, on the units that it lets through.
         """
         sums = torch.zeros(2, self.size, device=self.device)
         flat = torch.zeros(len(self.arch.weight_layers) - 1, self.size, device=self.device)
@@ -328,9 +328,9 @@ class Stack:
 
 
 class Kept(NamedTuple):
-    """What a layer keeps of the way forward for the way back."""
+    """What a layer keeps of the forward pass for the backward pass."""
 
-    entering: Tensor
+    inputs: Tensor
     value: Tensor  # before the activation
     output: Tensor  # behind it
     pool_input: Tensor
@@ -343,7 +343,7 @@ def _by_run(table: Mapping[str, Tensor]) -> list[dict[str, float]]:
 
 
 def _groups(activations: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Stretches of equal activations: (name, first run, run after the last)."""
+    """Neighbouring runs of equal activation: (name, first run, run after the last)."""
     groups: list[tuple[str, int, int]] = []
     for run, name in enumerate(activations):
         if groups and groups[-1][0] == name:

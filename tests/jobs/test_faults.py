@@ -1,6 +1,6 @@
 """Kill the worker at chosen and at random instants: every epoch is kept, and all ends bit for bit as if undisturbed.
 
-By hand, for longer:  CNNVIZ_KILLS=200 CNNVIZ_SEED=7 pytest -s tests/test_faults.py -k random
+By hand, for longer:  CNNVIZ_KILLS=200 CNNVIZ_SEED=7 pytest -s tests/jobs/test_faults.py -k random
 """
 
 import contextlib
@@ -87,7 +87,7 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def nursery(pid: int) -> list[psutil.Process]:
+def fork_server(pid: int) -> list[psutil.Process]:
     """The process that a worker's shards are forked from; none before it is there."""
     return [each for each in psutil.Process(pid).children() if "forkserver" in " ".join(each.cmdline())]
 
@@ -114,7 +114,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "terminated": at_call(5, changes, "record", lambda: os.kill(os.getpid(), signal.SIGTERM)),
     "Ctrl-C": at_call(5, changes, "record", lambda: os.kill(os.getpid(), signal.SIGINT)),
     "a shard is killed": at_call(4, changes, "record", lambda: family(os.getpid())[-1].kill()),
-    "the shards' nursery is killed": at_call(4, changes, "record", lambda: nursery(os.getpid())[0].kill()),
+    "the shards' fork server is killed": at_call(4, changes, "record", lambda: fork_server(os.getpid())[0].kill()),
     "the clock goes back a day": lambda: at_call(3, time, "time", lambda: step_clock(-86400))(),
     "the clock goes on a day": lambda: at_call(3, time, "time", lambda: step_clock(86400))(),
 }
@@ -256,7 +256,7 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     for fault, message in [
         ("the disk fills at a checkpoint", "free some space"),
         ("a shard is killed", "was killed (signal 9)"),
-        ("the shards' nursery is killed", ""),
+        ("the shards' fork server is killed", ""),
         ("terminated", ""),
         ("the clock goes back a day", ""),
         *[
@@ -269,11 +269,11 @@ def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: 
     ]:
         before, _ = whole(run_ids)
         go_on(fault)
-        told = {reading.run(run_id).message for run_id in run_ids}
+        messages = {reading.run(run_id).message for run_id in run_ids}
         after, twice = whole(run_ids)
-        print(f"{fault}: {before} epochs before, {after} after, {twice} steps twice: {max(told)}")
-        assert any(message in each for each in told)
-        assert all("\n" not in each for each in told)
+        print(f"{fault}: {before} epochs before, {after} after, {twice} steps twice: {max(messages)}")
+        assert any(message in each for each in messages)
+        assert all("\n" not in each for each in messages)
         if not any(reading.run(run_id).active for run_id in run_ids):
             assert equal(state(run_ids), undisturbed)
             run_ids = schedule()
@@ -317,8 +317,10 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(undisturbed: State)
         process.join(draw.uniform(0, took) if kills.total() < KILLS else None)
         with contextlib.suppress(psutil.NoSuchProcess):
             others = family(process.pid)
-            victim = draw.choice(["worker", "shard", "nursery", "all"]) if others else "worker"
-            victims = {"worker": [], "shard": others[-1:], "nursery": nursery(process.pid), "all": others}[victim]
+            victim = draw.choice(["worker", "shard", "fork server", "all"]) if others else "worker"
+            victims = {"worker": [], "shard": others[-1:], "fork server": fork_server(process.pid), "all": others}[
+                victim
+            ]
             for each in [*victims, *([psutil.Process(process.pid)] if victim in ("worker", "all") else [])]:
                 each.kill()
             kills[victim] += 1

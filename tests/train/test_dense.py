@@ -81,7 +81,7 @@ def test_a_diverged_network_stays_alone() -> None:
     assert all(torch.equal(one[run], other[run]) for one, other in zip(*found, strict=True) for run in (0, 2))
 
 
-def test_what_the_compiler_is_told_of_them_is_true() -> None:
+def test_what_the_compiler_assumes_of_them_is_true() -> None:
     weight, bias, entering, grad, rates = layer((2, 4, 5003, 50))
     torch.library.opcheck(dense._forward, (weight, bias, entering))
     torch.library.opcheck(dense.back_and_learn, (weight, entering, grad, rates))
@@ -107,7 +107,7 @@ def test_a_compiler_that_cannot_is_no_reason_to_fail(
 def test_a_products_norm_without_writing_it_out(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     product = Outer(torch.randn(3, 10, 400, generator=generator), torch.randn(3, 10, 120, generator=generator) * scale)
-    written = product.entering.transpose(1, 2) @ product.grad
+    written = product.inputs.transpose(1, 2) @ product.grad
     assert torch.equal(product.written_out(), written)
     assert torch.allclose(product.norm(), written.flatten(1).norm(dim=1), rtol=1e-5)
 

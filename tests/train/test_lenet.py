@@ -99,8 +99,8 @@ def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit() -> None:
     images, labels = pictures(500)
     dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:100], labels[:100])
     configs = [replace(LENET, epochs=3), replace(LENET, epochs=1, loss="mse"), replace(LENET, epochs=3, lr=0.02)]
-    whole = {(each.run, each.epoch): each for each in loop.train_stack(configs, dataset, method="kernel")}
-    assert whole[0, 1].seats == (0, 2)
+    whole = {(each.member, each.epoch): each for each in loop.train_stack(configs, dataset, method="kernel")}
+    assert whole[0, 1].stack == (0, 2)
     middle = whole[2, 1]
     start = loop.Start(1, middle.weights, middle.slots)
     (*_, last) = loop.train_stack([configs[2]], dataset, [start], method="kernel")

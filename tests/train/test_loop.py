@@ -78,21 +78,21 @@ def test_every_metric_has_step_0_and_1(dataset: Dataset) -> None:
 def test_resumed_is_as_if_never_stopped(dataset: Dataset, optimizer: str, momentum: float) -> None:
     config = replace(TINY, optimizer=optimizer, momentum=momentum, lr=0.01, epochs=4)
     configs = [config, replace(config, loss="mse")]
-    whole = {(each.run, each.epoch): each for each in train(configs, dataset)}
+    whole = {(each.member, each.epoch): each for each in train(configs, dataset)}
     starts = [Start(2, whole[run, 2].weights, whole[run, 2].slots) for run in (0, 1)]
     for result in train(configs, dataset, starts=starts):
-        assert same(result, whole[result.run, result.epoch])
+        assert same(result, whole[result.member, result.epoch])
         assert result.epoch in (3, 4)
 
 
 def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) -> None:
     configs = [replace(TINY, epochs=5, lr=lr) for lr in (0.01, 0.02, 0.03)] + [replace(TINY, epochs=2)]
-    whole = {(each.run, each.epoch): each for each in train(configs, dataset)}
+    whole = {(each.member, each.epoch): each for each in train(configs, dataset)}
     assert max(epoch for run, epoch in whole if run == 3) == 2
     stopped: set[int] = set()
     seen: dict[tuple[int, int], EpochResult] = {}
     for result in train_stack(configs, dataset, stopped=lambda: stopped):
-        seen[result.run, result.epoch] = result
+        seen[result.member, result.epoch] = result
         if result.epoch == 1:
             stopped.add(1)
     assert max(epoch for run, epoch in seen if run == 1) == 1
@@ -107,27 +107,52 @@ def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) 
 
 
 def test_all_stopped_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_UP_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "STEPS_AT_ONCE", 1)
-    told: list[Progress] = []
+    reported: list[Progress] = []
     results = train(
         [replace(TINY, epochs=1000)],
         dataset,
         method="eager",
-        stopped=lambda: {0} if any(0 < each.fraction < 1 for each in told) else set(),
-        on_progress=told.append,
+        stopped=lambda: {0} if any(0 < each.fraction < 1 for each in reported) else set(),
+        on_progress=reported.append,
     )
     assert [each.epoch for each in results] == [0]
 
 
-def test_progress_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_UP_SECONDS", 0.0)
-    told: list[Progress] = []
-    train([TINY], dataset, on_progress=told.append)
-    fractions = [each.fraction for each in told if each.epoch == 1 and each.phase == "training"]
+def test_progress_is_reported(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    reported: list[Progress] = []
+    train([TINY], dataset, on_progress=reported.append)
+    fractions = [each.fraction for each in reported if each.epoch == 1 and each.phase == "training"]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert told[-1].images_per_second > 0
+    assert reported[-1].images_per_second > 0
+
+
+def test_speeds_are_those_of_the_networks_that_are_trained(dataset: Dataset) -> None:
+    """Not of all that the stack began with."""
+    reported: list[Progress] = []
+    configs = [replace(TINY, epochs=epochs, activation=each) for epochs, each in ((1, "tanh"), (4, "relu"))]
+    train(configs, dataset, method="eager", on_progress=reported.append)
+    speeds = {each.epoch: each.speed for each in reported if each.speed}  # the last one of an epoch
+    stacks = {epoch: speed.stack for epoch, speed in speeds.items()}
+    assert stacks[1] == loop.speed_key(configs, "eager")
+    assert stacks[4] == loop.speed_key(configs[1:], "eager")
+    assert stacks[1].startswith("c4k5-s2-f12 relu+tanh max, sgd, batch 10, eager, x 2")
+    for epoch in (1, 4):
+        assert (speeds[epoch].step_seconds or 0) > 0
+        assert (speeds[epoch].picture_seconds or 0) > 0
+
+
+def test_cudnns_settings_are_put_back(dataset: Dataset) -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    training = train_stack([TINY], dataset)
+    next(training)
+    assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)
+    training.close()  # type: ignore[attr-defined]
+    assert (cudnn.allow_tf32, cudnn.deterministic) == before
 
 
 def test_runs_that_cannot_share_a_stack(dataset: Dataset) -> None:
@@ -165,7 +190,7 @@ def test_on_a_cuda_device_it_is_the_same_training(dataset: Dataset, method: str,
     configs = [config, replace(config, loss="mse"), replace(config, activation="sigmoid", epochs=1)]
     there = train(configs, dataset, device="cuda", method=method)
     for ours, expected in zip(there, train(configs, dataset, method="eager"), strict=True):
-        assert (ours.run, ours.epoch) == (expected.run, expected.epoch)
+        assert (ours.member, ours.epoch) == (expected.member, expected.epoch)
         for name in expected.weights:
             assert torch.allclose(ours.weights[name], expected.weights[name], atol=1e-4)
 
@@ -190,7 +215,9 @@ def test_the_core_runs_where_only_torch_is_installed() -> None:
 import sys
 for name in ("streamlit", "mlflow", "altair", "pandas", "safetensors", "psutil"):
     sys.modules[name] = None
-from cnnviz import data, features, lenet, models, stack, training
+from cnnviz import architectures, config, data
+from cnnviz.inspection import network
+from cnnviz.train import dense, lenet, loop, memory, ops, preload, stack
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

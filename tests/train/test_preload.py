@@ -5,43 +5,106 @@ from pathlib import Path
 
 import pytest
 
+from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.train import shards
 
-SEEN = """
-import sys
-from cnnviz import nursery, shards
-import torch
-print(sorted(shards.loaded), torch.get_num_threads(), sorted({"mlflow", "streamlit"} & set(sys.modules)), flush=True)
+forked = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
+
+IN_A_SHARD = """
+import gc, sys, torch
+from cnnviz.train import preload
+print(
+    "cnnviz.train.shards" in sys.modules,
+    sorted(preload.datasets),
+    torch.get_num_threads(),
+    gc.get_freeze_count() > 0,
+    sorted({"mlflow", "streamlit"} & set(sys.modules)),
+    flush=True,
+)
+"""
+PROGRAM = f"""
+from cnnviz.train import shards
+process = shards._context("cpu").Process(target=exec, args=({IN_A_SHARD!r},))
+process.start()
+process.join()
 """
 
 
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+
+
 def seen() -> str:
-    done = subprocess.run([sys.executable, "-c", SEEN], capture_output=True, text=True, check=True)
+    """What a shard finds as it starts."""
+    done = run(PROGRAM)
     assert not done.stderr
     return done.stdout.strip()
 
 
+@forked
 @pytest.mark.usefixtures("cifar10_root")
 def test_it_loads_the_pictures_once_and_nothing_that_a_shard_does_not_need() -> None:
-    assert seen() == "['cifar10'] 1 []"
+    assert seen() == "True ['cifar10'] 1 True []"
 
 
+@forked
 def test_without_data_or_with_damaged_ones_the_shards_are_left_to_say_so(tmp_path: Path) -> None:
-    assert seen() == "[] 1 []"
+    assert seen() == "True [] 1 True []"
     folder = Path(os.environ["CNNVIZ_DATA"]) / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
         (folder / name).write_bytes(b"no pictures")
     (folder / "batches.meta").write_bytes(b"no names")
-    assert seen() == "[] 1 []"
+    assert seen() == "True [] 1 True []"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
+@forked
 @pytest.mark.usefixtures("synthetic_root")
 def test_a_shard_knows_the_environment_of_its_own_time() -> None:
     config = RunConfig(model="c4k5-s2-f12", dataset="cifar10", limit_train=100, epochs=1)
     shards.warm_up("cpu")  # now, or at an earlier test
-    (failed,) = (each for each in shards.train([config]) if isinstance(each, shards.Failed))
+    (failed,) = (each for each in shards.train([config]) if isinstance(each, shards.ShardFailed))
     assert not failed.died
     assert os.environ["CNNVIZ_DATA"] in failed.message
+
+
+def test_importing_changes_nothing_about_the_process() -> None:
+    """Neither how it ends nor its threads, cuDNN's settings or its collector; in a fresh one."""
+    program = """
+import atexit, gc, importlib, pkgutil, sys, torch
+atexit.register(print, "tidied up")
+settings = lambda: (
+    torch.get_num_threads(),
+    torch.backends.cudnn.allow_tf32,
+    torch.backends.cudnn.deterministic,
+    gc.get_freeze_count(),
+)
+torch.set_num_threads(3)
+before = settings()
+import cnnviz.train, cnnviz.jobs, cnnviz.store
+for package in (cnnviz.train, cnnviz.jobs, cnnviz.store):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+assert "cnnviz.train.preload" in sys.modules
+from cnnviz.train import preload
+assert not preload.datasets
+assert settings() == before, (settings(), before)
+sys.exit(3)
+"""
+    done = run(program)
+    assert (done.returncode, done.stdout.strip()) == (3, "tidied up"), done.stderr
+
+
+@forked
+def test_another_fork_server_is_not_prepared() -> None:
+    """One that a notebook, or a test, has of its own, and that only happens to load shards."""
+    program = f"""
+import multiprocessing
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["cnnviz.train.shards"])
+process = context.Process(target=exec, args=({IN_A_SHARD!r},))
+process.start()
+process.join()
+"""
+    assert " False []" in run(program).stdout

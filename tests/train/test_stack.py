@@ -148,7 +148,7 @@ def test_looking_learns_nothing() -> None:
     stack = stacked([RunConfig(lr=1.0, momentum=0.5)], [0])
     before = [each.clone() for each in (*stack.weights, *stack.slots["momentum"])]
     stack.begin_epoch()
-    stack.look(*pictures(), torch.arange(10))
+    stack.probe(*pictures(), torch.arange(10))
     (figures,) = stack.epoch_figures(10, 1)
     assert figures["grad_norm/c1"] > 0
     assert figures["update_ratio/c1"] == 0

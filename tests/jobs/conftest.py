@@ -1,0 +1,26 @@
+import contextlib
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from cnnviz.jobs import control
+
+
+@pytest.fixture
+def no_process_left() -> Iterator[None]:
+    """Kills what a test leaves running."""
+    yield
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            lasting = "resource_tracker" in command or ("forkserver" in command and process.ppid() == os.getpid())
+            if not lasting:  # Python's own two stay for the whole session
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=10)
+    for started in control._started.values():
+        started.wait()
+    control._started.clear()

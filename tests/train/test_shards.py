@@ -1,0 +1,61 @@
+import os
+import signal
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from cnnviz.config import RunConfig
+from cnnviz.train import shards
+from cnnviz.train.loop import EpochResult, Progress, fresh_start
+from cnnviz.train.shards import Shard, ShardFailed, ShardProgress
+
+TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, epochs=2, lr=0.05, momentum=0.5)
+pytestmark = pytest.mark.usefixtures("synthetic_root")
+
+
+def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
+    before = dict(os.environ)
+    process = shards._ShardProcess(Shard((0,), 1), [TINY], [fresh_start(TINY)], "cpu")
+    assert dict(os.environ) == before
+    process.kill()
+    process.pipe.close()
+
+
+def test_results_name_the_members_that_the_caller_gave() -> None:
+    """Not their positions in a shard, which sorts them by activation."""
+    configs = [replace(TINY, activation=activation) for activation in ("tanh", "relu", "tanh")]
+    configs[0] = replace(configs[0], epochs=1000)
+    shard = Shard((2, 0), 1)
+    left_out: set[int] = set()
+    results = []
+    for event in shards.train(configs, shards=[shard, Shard((1,), 1)], stopped=lambda: left_out):
+        if isinstance(event, EpochResult):
+            results.append(event)
+            if event.member == 0:
+                left_out.add(0)  # it alone, which is at position 1
+    assert {event.member for event in results} == {0, 1, 2}
+    assert max(event.epoch for event in results if event.member == 0) < 1000
+    assert [event.epoch for event in results if event.member == 2] == [0, 1, 2]
+    assert {event.stack for event in results if event.member == 1} == {(1,)}
+    assert next(event for event in results if event.member == 2).stack == (2, 0)
+
+
+def test_a_killed_shard_is_reported_as_one_that_died() -> None:
+    failures = []
+    for event in shards.train([replace(TINY, epochs=1000)]):
+        if isinstance(event, ShardProgress) and event.progress.phase != "loading data":
+            for process in psutil.Process().children(recursive=True):
+                if not process.children() and "resource_tracker" not in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGKILL)
+        if isinstance(event, ShardFailed):
+            failures.append(event)
+    assert [(failure.shard, failure.died) for failure in failures] == [(Shard((0,), 1), True)]
+    assert "was killed (signal 9)" in failures[0].message
+
+
+def test_progress_names_its_shard() -> None:
+    events = [event for event in shards.train([TINY]) if isinstance(event, ShardProgress)]
+    assert {event.shard for event in events} == {Shard((0,), 1)}
+    assert events[0].progress == Progress("loading data", 0, 0.0, 0.0)
+    assert events[-1].progress.speed is not None
