@@ -1,4 +1,4 @@
-"""What the pages share: navigation, the guard, readable errors, what is read from the store."""
+"""Around every page: navigation, the guard, readable errors."""
 
 import contextlib
 import logging
@@ -10,8 +10,12 @@ import streamlit as st
 
 from cnnviz import paths
 from cnnviz.app import widgets
+from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError
-from cnnviz.jobs import processes
+from cnnviz.jobs import control, processes
+
+_APP_RAN = Slot("app_ran", False)  # in the run that draws this page
+_WORKER_SEEN_TO = Slot("worker_seen_to", False)
 
 
 def navigation() -> Any:
@@ -25,9 +29,20 @@ def navigation() -> Any:
     )
 
 
+def begin() -> Any:
+    """What app.py does before a page: the page that is asked for."""
+    _APP_RAN.set(True)
+    page = navigation()
+    if not _WORKER_SEEN_TO.get():
+        with readable_errors():
+            control.ensure_worker()  # runs whose worker died go on
+        _WORKER_SEEN_TO.set(True)
+    return page
+
+
 def guard() -> None:
-    """Streamlit runs a page without app.py when a fresh server is asked for its address: begin again with the app."""
-    if not st.session_state.pop("app_ran", False):
+    """Streamlit runs a page without app.py when a fresh server is asked for its address: begin again with app.py."""
+    if not _APP_RAN.pop():
         st.set_page_config(page_icon="🔍")  # else the page's own icon is fetched from the network
         navigation()
         st.rerun()
@@ -54,7 +69,7 @@ def readable_errors() -> Iterator[None]:
 
 
 def show(page: Callable[[], None]) -> None:
-    """Draw a page of the app; whatever goes wrong in it is said in one line."""
+    """Draw a page of the app; whatever goes wrong in it is reported in one line."""
     guard()
     with readable_errors():
         page()

@@ -40,8 +40,8 @@ def hues(parameter: str, found: Sequence[Run]) -> dict[str, str]:
     return curve_charts.hues([vars(run.config)[parameter] for run in found], known)
 
 
-def stretches(run: Run) -> str:
-    """Training time by stretch: "0 to 20: 4 min, 20 to 40: 2 min"."""
+def segments(run: Run) -> str:
+    """Training time by segment: "0 to 20: 4 min, 20 to 40: 2 min"."""
     starts = [segment.start_epoch for segment in run.segments]
     parts = zip(starts, [*starts[1:], run.epoch], run.segments, strict=False)
     return ", ".join(f"{start} to {end}: {wording.duration(segment.seconds)}" for start, end, segment in parts)
@@ -49,8 +49,13 @@ def stretches(run: Run) -> str:
 
 def refresh() -> None:
     """Draw the whole page anew, from the store as it is now."""
-    st.cache_data.clear()
+    forget_runs()
     st.rerun()
+
+
+def forget_runs() -> None:
+    """Have the runs read again, after a change to them; what else is cached, for any session, is still true."""
+    cache.all_runs.clear()
 
 
 def label(run: Run) -> str:

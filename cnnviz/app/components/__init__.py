@@ -9,6 +9,7 @@ import streamlit as st
 from PIL import Image
 from torch import Tensor
 
+from cnnviz.app.state import reported
 from cnnviz.render.colours import Scale
 from cnnviz.render.exports import png
 from cnnviz.render.maps import ATLAS_COLUMNS, atlas
@@ -47,7 +48,7 @@ def tiles(
     """
 
     def picked() -> None:
-        index = st.session_state[key].picked
+        index = reported(key).picked
         if index is not None:
             on_pick(int(index))
 
@@ -72,7 +73,7 @@ def cell_map(
     rows, columns = values.shape
 
     def picked() -> None:
-        at = st.session_state[key].picked
+        at = reported(key).picked
         if at is not None:
             on_pick(int(at[0]), int(at[1]))
 

@@ -10,94 +10,26 @@ import streamlit as st
 
 from cnnviz import wording
 from cnnviz.analysis import curves
-from cnnviz.analysis.comparison import PARAMETERS, text
-from cnnviz.analysis.curves import AXES, MEASURES, SPLITS
+from cnnviz.analysis.comparison import text
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, launch, shell, widgets
-from cnnviz.app.curves import reasons
+from cnnviz.app.curves import choices, reasons
+from cnnviz.app.state import Address, number_key, open_page, reported
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
 from cnnviz.render.exports import as_file, together
 from cnnviz.store.runs import Run
 
-BATCH_SECONDS = 120  # runs launched within this of the newest are what one wants to see first
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
-SMOOTHING = (1, 3, 5, 9, 15)  # epochs
-OPTIONS = ("one y-axis", "log y", "log x", "findings", "seeds apart", "forks at 0")
-
-
-def choose(found: Sequence[Run]) -> list[Run]:
-    by_id = {run.id[:8]: run for run in found}
-    if "curve_runs" not in st.session_state:
-        asked = st.query_params.get_all("runs")
-        if unknown := [key for key in asked if key not in by_id]:
-            st.warning(
-                widgets.plain(f"{', '.join(unknown[:3])} from the address is not in this store; it is left out.")
-            )
-        newest = [key for key, run in by_id.items() if (found[0].created - run.created).total_seconds() < BATCH_SECONDS]
-        st.session_state.curve_runs = [key for key in asked if key in by_id] or newest
-    st.session_state.curve_runs = [key for key in st.session_state.curve_runs if key in by_id]
-    keys = st.multiselect("Runs", list(by_id), format_func=lambda key: widgets.label(by_id[key]), key="curve_runs")
-    if keys:
-        st.query_params["runs"] = keys
-    return [by_id[key] for key in keys]
-
-
-def controls(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
-    """What to show, from the widgets; all of it is in the address."""
-    bound: dict[str, Any] = {"bind": "query-params"}
-    facets, colour = curves.default_grouping(chosen)
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    measure = row.segmented_control("Measure", list(MEASURES), default="Loss", required=True, key="measure", **bound)
-    axis = row.segmented_control("Against", list(AXES), default="Epochs", required=True, key="axis", **bound)
-    splits = row.pills("Figures", SPLITS, selection_mode="multi", default=list(SPLITS), key="splits", **bound)
-    with row.popover("Groups", icon=":material/tune:"):
-        default = following("facets", facets)
-        facets = st.multiselect("A panel for each", PARAMETERS, default, max_selections=2, key="facets", **bound)
-        rest = [name for name in PARAMETERS if name not in facets]
-        default = following("colour", colour if colour in rest else rest[0])
-        index = rest.index(default) if default in rest else 0
-        colour = st.selectbox("Colour", rest, index, key="colour", **bound)
-        strokes = ["split", *(name for name in rest if name != colour)]
-        stroke = st.selectbox("Stroke", strokes, format_func=stroke_name, key="stroke", **bound)
-        smoothing = st.select_slider("Smoothing, in epochs (the raw line stays)", SMOOTHING, key="smoothing", **bound)
-    on = ["one y-axis", "findings"]
-    shown = row.pills("Show", OPTIONS, selection_mode="multi", default=on, key="show", **bound)
-    if stroke != "split":
-        splits = splits[-1:]  # the stroke tells no longer which is which
-    view = View(
-        measure,
-        axis,
-        tuple(facets),
-        colour,
-        stroke,
-        tuple(splits or SPLITS[-1:]),
-        same_axis="one y-axis" in shown,
-        log_x="log x" in shown,
-        log_y="log y" in shown,
-        smoothing=smoothing,
-    )
-    return view, frozenset(shown)
-
-
-def stroke_name(name: str) -> str:
-    return "train / test" if name == "split" else name
-
-
-def following(key: str, default: Any) -> Any:
-    """The default of a widget that follows the chosen runs, as long as the user has not chosen otherwise."""
-    before = st.session_state.get(f"{key} before", default)
-    st.session_state[f"{key} before"] = default
-    if before != default and st.session_state.get(key) == before:
-        st.session_state[key] = default
-        return None
-    return default
+EPOCH = number_key("epoch", key="curve_epoch", pinned=True)  # the feature maps have an epoch of their own
+ADDRESS = Address("pages/curves.py", (*choices.KEYS, EPOCH, reasons.SECTION))
 
 
 def show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     """Everything below the controls, drawn anew while something trains."""
     with shell.readable_errors():
         _show(chosen, view, shown)
+    ADDRESS.update()
 
 
 def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
@@ -108,8 +40,8 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     lines = frame if "seeds apart" in shown else curves.collapse(frame)
     colours = widgets.hues(view.colour, chosen)
     found = reasons.findings_of(chosen) if "findings" in shown else {}
-    stretches = curves.stretches(frame, chosen)
-    made = curve_charts.panels(lines, view, colours, stretches, marked(found))
+    segments = curves.stretches(frame, chosen)
+    made = curve_charts.panels(lines, view, colours, segments, marked(found))
     if not made:
         widgets.empty_state(
             "Nothing to draw yet: the first point appears when the untrained networks have been looked at."
@@ -124,10 +56,10 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
             st.altair_chart(
                 panel.chart, width="stretch", key=key, on_select=partial(picked, key), selection_mode="pick"
             )
-    st.caption(". ".join(notes(frame, lines, view, stretches)) + ".")
+    st.caption(". ".join(notes(frame, lines, view, segments)) + ".")
     at_an_epoch(chosen)
     summary(chosen, colours, view.colour)
-    export(lambda: curve_charts.panels(lines, view, colours, stretches, marked(found), legend=True), lines)
+    export(lambda: curve_charts.panels(lines, view, colours, segments, marked(found), legend=True), lines)
     reasons.section(chosen)
 
 
@@ -156,11 +88,11 @@ def legend(view: View, colours: dict[str, str], frame: pd.DataFrame) -> None:
     st.html(f"<div>{''.join(parts)}</div>")
 
 
-def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, stretches: pd.DataFrame) -> list[str]:
+def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, segments: pd.DataFrame) -> list[str]:
     said = ["● best test epoch"]
     if "train" in view.splits:
         said.append("train: the mean over the epoch as it trains, half an epoch behind test")
-    if len(stretches):
+    if len(segments):
         said.append("│ training went on, or a fork left its parent")
     if (lines.repeats > 1).any():
         said.append("a band: mean, lowest and highest of the runs that differ in their seed alone")
@@ -173,20 +105,17 @@ def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, stretches: pd.Da
 
 def picked(key: str) -> None:
     """A click on a panel: its epoch is the one to look at below."""
-    points = st.session_state[key].selection.get("pick") or []
+    points = reported(key).selection.get("pick") or []
     if points:
-        st.session_state.curve_epoch = int(points[0]["epoch"])
+        EPOCH.set(int(points[0]["epoch"]))
 
 
 def at_an_epoch(chosen: Sequence[Run]) -> None:
     """From an epoch of a run to its feature maps, or to a fork."""
-    last = max(run.epoch for run in chosen)
+    last = max(0, *(run.epoch for run in chosen))
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    asked = st.query_params.get("epoch", "")
-    st.session_state.setdefault("curve_epoch", int(asked) if asked.isdigit() else last)
-    st.session_state.curve_epoch = max(min(st.session_state.curve_epoch, last), 0)
-    epoch = int(row.number_input("Epoch (or click one in a chart)", 0, max(last, 1), key="curve_epoch", width=230))
-    st.query_params["epoch"] = str(epoch)  # not bound: the feature maps have an epoch of their own
+    EPOCH.offer(range(last + 1), last)
+    epoch = int(row.number_input("Epoch (or click one in a chart)", 0, max(last, 1), key=EPOCH.widget, width=230))
     by_id = {run.id: run for run in chosen if run.first_epoch <= epoch <= run.epoch}
     if not by_id:
         row.caption("None of these runs has been trained so far.")
@@ -201,8 +130,8 @@ def at_an_epoch(chosen: Sequence[Run]) -> None:
         key=f"beside {run.id} {len(others)}",
     )
     if row.button("Feature maps", icon=":material/grid_view:", key="maps"):
-        query = {"run": run.id[:8], "epoch": str(epoch)} | ({"other": beside[:8]} if beside else {})
-        st.switch_page("pages/feature_maps.py", query_params=query)
+        beside_it = {"other": beside[:8]} if beside else {}
+        open_page("pages/feature_maps.py", run=run.id[:8], epoch=str(epoch), **beside_it)
     with row.popover("Fork here", icon=":material/call_split:"):
         launch.fork(run, epoch, f"{run.id} {epoch}")
     with row.popover(f"Continue all {len(chosen)}" if len(chosen) > 1 else "Continue", icon=":material/resume:"):
@@ -221,7 +150,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
             "last": 100 * run.accuracy[-1] if run.accuracy else None,
             "epochs": max(run.epoch, 0),
             "time": wording.duration(run.seconds),
-            "stretches": widgets.stretches(run),
+            "segments": widgets.segments(run),
             "status": widgets.STATUS[run.status],
         }
         for run in ordered
@@ -237,8 +166,8 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
             "best": percent,
             "last": percent,
             "run": st.column_config.TextColumn(width=290),
-            "stretches": st.column_config.TextColumn(
-                help="training time by stretch; the time between stretches is not in it"
+            "segments": st.column_config.TextColumn(
+                help="training time by segment; the time between segments is not in it"
             ),
         },
         alt="Best and last test accuracy of the chosen runs",
@@ -261,14 +190,15 @@ def export(make: Any, lines: pd.DataFrame) -> None:
 
 def page() -> None:
     st.title("Curves")
-    found = cache.runs()
-    if not found:
-        widgets.empty_state("No runs yet. Choose a preset in the sidebar and click **Train**.")
-        return
-    chosen = choose(found)
-    if not chosen:
-        widgets.empty_state("Choose one or more runs above to lay their curves over one another.")
-        return
-    view, shown = controls(chosen)
-    every = 2.0 if any(run.active for run in chosen) else None
-    st.fragment(show, run_every=every)(chosen, view, shown)
+    with ADDRESS.on_show():
+        found = cache.runs()
+        if not found:
+            widgets.empty_state("No runs yet. Choose a preset in the sidebar and click **Train**.")
+            return
+        chosen = choices.runs(found)
+        if not chosen:
+            widgets.empty_state("Choose one or more runs above to lay their curves over one another.")
+            return
+        view, shown = choices.view(chosen)
+        every = 2.0 if any(run.active for run in chosen) else None
+        st.fragment(show, run_every=every)(chosen, view, shown)

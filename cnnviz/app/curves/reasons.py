@@ -10,17 +10,20 @@ import streamlit as st
 from cnnviz.analysis import comparison, costs
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.app.curves import choices
+from cnnviz.app.state import text_key
 from cnnviz.render import curve_charts
 from cnnviz.store.runs import Run
 
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
+SECTION = text_key("why", SECTIONS[0])
 FLOW_WIDTH = 290  # pixels; three heat maps side by side
 MOST_DIAGNOSED = 24  # runs
 MANY_PAIRS = 8  # from which they are folded
 
 
 def findings_of(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
-    """Each run's findings, by its id; none where there are more runs than one could read of."""
+    """Each run's findings, by its id; none if there are more runs than one could read about."""
     if len(chosen) > MOST_DIAGNOSED:
         return {}
     alike: dict[tuple[str, ...], list[Run]] = {}
@@ -42,15 +45,8 @@ def _findings(run_id: str, epoch: int, _run: Run, _history: pd.DataFrame) -> lis
 def section(chosen: Sequence[Run]) -> None:
     """One of the explanations below the curves."""
     st.divider()
-    name = st.segmented_control(
-        "Why",
-        SECTIONS,
-        default=SECTIONS[0],
-        required=True,
-        key="why",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    SECTION.offer(SECTIONS)
+    name = st.segmented_control("Why", SECTIONS, required=True, key=SECTION.widget, label_visibility="collapsed")
     with shell.readable_errors():
         if name == "Findings":
             findings(chosen)
@@ -65,12 +61,12 @@ def section(chosen: Sequence[Run]) -> None:
 def findings(chosen: Sequence[Run]) -> None:
     runs, found = {run.id: run for run in chosen}, findings_of(chosen)
     if len(chosen) > MOST_DIAGNOSED:
-        st.caption(f"Findings are told of up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
+        st.caption(f"Findings are shown for up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
     for run_id in alarmed:
         st.markdown(f"**{widgets.plain(runs[run_id].name)}**")
         if not found[run_id]:
-            st.caption("Nothing to remark: too few epochs to judge, or nothing out of the ordinary.")
+            st.caption("No findings: too few epochs to judge, or nothing out of the ordinary.")
         for index, each in enumerate(found[run_id]):
             launch.finding(runs[run_id], each, f"{run_id} {index}")
 
@@ -122,16 +118,16 @@ def differences(chosen: Sequence[Run]) -> None:
                 row.markdown(widgets.plain(pair.sentence))
                 ids = [run.id[:8] for run in (*pair.first.runs, *pair.second.runs)]
                 row.button(
-                    "Show", key=f"pair {parameter} {index}", on_click=take, args=(ids,), help="These curves alone"
+                    "Show",
+                    key=f"pair {parameter} {index}",
+                    on_click=choices.RUNS.set,
+                    args=(ids,),
+                    help="These curves alone",
                 )
     for index, case in enumerate(comparison.uncontrolled(whole)):
         st.warning(widgets.plain(case.sentence), icon=":material/join_inner:")
         if case.missing and st.button(f"Train the {len(case.missing)} missing", key=f"missing {index}"):
             launch.launch(case.missing, case.first.device)
-
-
-def take(ids: list[str]) -> None:
-    st.session_state.curve_runs = ids
 
 
 def time_taken(chosen: Sequence[Run]) -> None:

@@ -12,8 +12,12 @@ from torch import Tensor
 
 from cnnviz.app import widgets
 from cnnviz.app.components import cell_map, tiles
-from cnnviz.app.maps.networks import NONE, Looked, scan
-from cnnviz.app.maps.pictures import Choice
+from cnnviz.app.maps import networks
+from cnnviz.app.maps.choice import Choice
+from cnnviz.app.maps.looked import Looked, scan
+from cnnviz.app.maps.pictures import choose_picture
+from cnnviz.app.maps.selection import CELL, close_channel
+from cnnviz.app.state import Slot
 from cnnviz.app.widgets import save_as_png, theme
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, edits
@@ -28,7 +32,7 @@ AS_TRAINED = "as trained"
 
 
 def detail(
-    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, pictures: Dataset
+    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, dataset: Dataset
 ) -> Callable[[], None]:
     """Everything about one channel of the maps of one picture. What takes the whole test set, and so seconds at first,
     comes back to be called when the rest of the page is drawn."""
@@ -36,23 +40,19 @@ def detail(
     with st.container(border=True, key="channel_detail"):
         head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
         head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {widgets.plain(one.title)}")
-        head.button("Close", key="close_channel", icon=":material/close:", on_click=close)
+        head.button("Close", key="close_channel", icon=":material/close:", on_click=close_channel)
         _cause(one, maps.layer.name, channel)
         parts, words = _made_of(one, maps, channel, scale, choice)
         place = st.container()
 
     def rest() -> None:
         with place:
-            drawn = [*parts, *_over_the_test_set(one, maps, channel, pictures)]
+            drawn = [*parts, *_over_the_test_set(one, maps, channel, dataset)]
             title = f"{one.title}, {choice.name}: {maps.name.replace('_', ', ')}, {kind} {channel}"
-            name = f"{one.run.id[:8]}-epoch-{one.epoch}-{maps.name}-{channel}"
+            name = f"{one.stem}-{maps.name}-{channel}"
             save_as_png("Save as PNG", partial(captioned, title, drawn, words), name, key="save channel")
 
     return rest
-
-
-def close() -> None:
-    st.session_state.update(channel=None, cell=None)
 
 
 # -- cause ---------------------------------------------------------------------------------------
@@ -66,32 +66,30 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
         return
     others = [f"epoch-{epoch}" for epoch in artifacts.checkpoint_epochs(one.run.id) if epoch != one.epoch]
-    if st.session_state.get("other", NONE) != NONE:
+    if networks.OTHER.get() != networks.NONE:
         others.insert(0, edits.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
     options = [AS_TRAINED, edits.OFF, *others]
-    key = f"state of {layer} {channel}"
-    st.session_state[key] = now.source if now and now.source in options else AS_TRAINED
+    chosen = Slot(f"state of {layer} {channel}", AS_TRAINED)
+    chosen.set(now.source if now and now.source in options else AS_TRAINED)
     words = {AS_TRAINED: AS_TRAINED, edits.OFF: "switched off", edits.OTHER: "from the network beside it"}
 
     def change() -> None:
-        kept = [text for text in st.session_state.change if not text.startswith(f"{layer}.{channel}:")]
-        source = st.session_state[key]
-        st.session_state.change = kept + ([] if source == AS_TRAINED else [f"{layer}.{channel}:{source}"])
+        source = chosen.get()
+        networks.change_channel(layer, channel, None if source == AS_TRAINED else source)
 
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.selectbox(
         "This channel is",
         options,
         format_func=lambda source: words.get(source, source.replace("epoch-", "that of epoch ")),
-        key=key,
+        key=chosen.name,
         on_change=change,
         width=240,
     )
 
     def toggle() -> None:
-        st.session_state[key] = AS_TRAINED if now else edits.OFF
-        change()
+        networks.change_channel(layer, channel, None if now else edits.OFF)
 
     row.button("Restore" if now else "Switch off", key="switch", on_click=toggle, icon=":material/power_settings_new:")
     row.caption("Probabilities and accuracy above, and every map behind it, follow.")
@@ -121,7 +119,7 @@ def _made_of(
                 scale,
                 (row, column),
                 key="large_map",
-                on_pick=lambda row, column: st.session_state.update(cell=f"{row}.{column}"),
+                on_pick=lambda row, column: CELL.set((row, column)),
             )
         box = cells.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
@@ -146,12 +144,14 @@ def _cell(values: Tensor) -> tuple[int, int]:
     if values.ndim == 0:
         return 0, 0
     rows, columns = values.shape
-    row, _, column = str(st.session_state.get("cell") or "").partition(".")
-    if row.isdigit() and column.isdigit() and int(row) < rows and int(column) < columns:
-        return int(row), int(column)
-    row_and_column = divmod(int(values.abs().nan_to_num(0).argmax()), columns)
-    st.session_state.cell = "{}.{}".format(*row_and_column)
-    return row_and_column
+    chosen = CELL.get()
+    if chosen is not None and chosen[0] < rows and chosen[1] < columns:
+        return chosen
+    if chosen is not None:
+        CELL.refuse(f"is no cell of a map of {rows}×{columns}")
+    largest = divmod(int(values.abs().nan_to_num(0).argmax()), columns)
+    CELL.set(largest)
+    return largest
 
 
 def _kernel(cell: cells.Cell) -> tuple[str, Image.Image]:
@@ -193,9 +193,9 @@ def _products(cell: cells.Cell) -> pd.DataFrame:
 # -- over the test set ---------------------------------------------------------------------------
 
 
-def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dataset) -> list[tuple[str, Image.Image]]:
+def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, dataset: Dataset) -> list[tuple[str, Image.Image]]:
     """Draw what it answers to; captions and pictures come back."""
-    found = scan(one, pictures, maps.name)
+    found = scan(one, dataset, maps.name)
     if not bool(found.low[channel].isfinite()):
         st.warning(f"Not one finite value on {found.pictures:,} test pictures.")
         return []
@@ -206,7 +206,7 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
         st.caption(f"Its top {found.top.shape[1]} of {every}, as trained{saw}")
         indices = found.top[channel].tolist()
         framed = [
-            _framed(pictures.test_images[index], maps, place)
+            _framed(dataset.test_images[index], maps, place)
             for index, place in zip(indices, found.places[channel].tolist(), strict=True)
         ]
         tiles(
@@ -217,12 +217,12 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, pictures: Dat
             [
                 {
                     "name": f"{peak:.3g}",
-                    "title": f"test picture {index}, {pictures.classes[int(pictures.test_labels[index])]}: {peak:.4g}",
+                    "title": f"test picture {index}, {dataset.classes[int(dataset.test_labels[index])]}: {peak:.4g}",
                 }
                 for index, peak in zip(indices, found.peaks[channel].tolist(), strict=True)
             ],
             key="top_pictures",
-            on_pick=lambda place: st.session_state.update(picture=indices[place], source="test"),
+            on_pick=lambda place: choose_picture(indices[place]),
         )
         if found.is_dead(channel):
             st.warning(f"Dead: zero in every cell of {every}.")

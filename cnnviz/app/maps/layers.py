@@ -9,11 +9,11 @@ import streamlit as st
 
 from cnnviz.app import widgets
 from cnnviz.app.components import tiles
-from cnnviz.app.maps import networks
 from cnnviz.app.maps.channel import detail
-from cnnviz.app.maps.networks import Looked
-from cnnviz.app.maps.pictures import Choice
-from cnnviz.app.state import remembered
+from cnnviz.app.maps.choice import Choice
+from cnnviz.app.maps.looked import Looked, ranges
+from cnnviz.app.maps.selection import selected, toggle_channel
+from cnnviz.app.state import flag_key, text_key
 from cnnviz.app.widgets import theme
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
@@ -36,28 +36,31 @@ SCALES = {
     "layer": "one a layer and network",
     "channel": "one a channel",
 }
+SCALE = text_key("scale", "locked")
+BEFORE = flag_key("before")
+KEYS = (SCALE, BEFORE)
 SATURATING = ("sigmoid", "tanh")
 Scales = Scale | list[Scale]
 Maps = dict[str, LayerMaps]
 Pair = tuple[str | None, str | None]
 
 
-def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[Looked, NetworkPanel]]:
+def draw(looked: list[Looked], choice: Choice, dataset: Dataset) -> list[tuple[Looked, NetworkPanel]]:
     """Draw them; what is on show comes back, to be exported."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    remembered("scale", list(SCALES), "locked")
+    SCALE.offer(SCALES)
     mode = row.segmented_control(
         "Colour scale",
         list(SCALES),
         format_func=SCALES.__getitem__,
         required=True,
-        key="scale",
+        key=SCALE.widget,
         help="On a locked scale one colour means one value in both networks and at every epoch: grey is measured grey.",
     )
-    remembered("before", [False, True], False)
-    before = row.toggle("Values before the activation too", key="before")
+    BEFORE.offer((False, True))
+    before = row.toggle("Values before the activation too", key=BEFORE.widget)
     every = [activations(one.network, choice.pixels[None]) for one in looked]
-    spans = [networks.ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
+    spans = [ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
     shown: list[list[tuple[LayerMaps, Scales]]] = [[] for _ in looked]
     later: list[Callable[[], None]] = []
     for pair in pairs_of([one.run.architecture for one in looked], before):
@@ -67,12 +70,12 @@ def draw(looked: list[Looked], choice: Choice, pictures: Dataset) -> list[tuple[
             if step is not None and scale is not None:
                 kept.append((maps[step], scale))
                 with column:
-                    _layer(one, maps, step, scale, pictures.classes)
+                    _layer(one, maps, step, scale, dataset.classes)
         _difference(looked, pair, every)
-        later += _chosen(looked, pair, every, scales, choice, pictures)
+        later += _chosen(looked, pair, every, scales, choice, dataset)
     for finish in later:
         finish()
-    texts = [_text(one, maps, choice, pictures.classes) for one, maps in zip(looked, every, strict=True)]
+    texts = [_text(one, maps, choice, dataset.classes) for one, maps in zip(looked, every, strict=True)]
     panels = [
         NetworkPanel(f"{one.title}, {choice.name}", choice.pixels, text, kept)
         for one, text, kept in zip(looked, texts, shown, strict=True)
@@ -131,8 +134,8 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
         facts = channel_facts(every[layer.name], one.run.config.activation)
         if one.run.config.activation not in SATURATING:  # a ReLU's zeros are how it works
             facts = [replace(fact, saturated=0.0) for fact in facts]
-    chosen = st.session_state.get("channel")
-    here = chosen is not None and (st.session_state.get("of"), st.session_state.get("layer")) == (one.side, step)
+    chosen = selected()
+    here = chosen is not None and (chosen.side, chosen.step) == (one.side, step)
     if values.ndim == 3:
         size = (values.shape[2], values.shape[1])
         zoom = max(1, round(MAP_SIDE / max(size)))
@@ -145,8 +148,8 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
         zoom,
         _items(maps, facts, classes if layer == arch.layers[-1] else ()),
         key=f"maps {one.side} {step}",
-        on_pick=partial(_pick, one.side, step),
-        selected=int(chosen) if here and chosen is not None else None,
+        on_pick=partial(toggle_channel, one.side, step),
+        selected=chosen.channel if here and chosen is not None else None,
         dense=values.ndim == 1 and len(values) > FEW,
     )
     if isinstance(scale, Scale):
@@ -205,12 +208,6 @@ def _sentence(facts: Sequence[ChannelFacts]) -> None:
         st.caption(widgets.plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
 
 
-def _pick(side: str, step: str, channel: int) -> None:
-    state = st.session_state
-    again = (state.get("of"), state.get("layer"), state.get("channel")) == (side, step, channel)
-    state.update({"of": side, "layer": step, "channel": None if again else channel, "cell": None})
-
-
 def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
     """The difference in spread between two networks' maps, as a number."""
     if len(looked) < 2 or pair[0] is None or pair[1] is None:
@@ -226,15 +223,14 @@ def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
 
 
 def _chosen(
-    looked: list[Looked], pair: Pair, every: list[Maps], scales: list[Scales | None], choice: Choice, pictures: Dataset
+    looked: list[Looked], pair: Pair, every: list[Maps], scales: list[Scales | None], choice: Choice, dataset: Dataset
 ) -> list[Callable[[], None]]:
     """The detail of the channel that was clicked, beneath its layer; what remains to be done of it comes back."""
-    state, later = st.session_state, []
+    chosen, later = selected(), []
     for one, step, maps, scale in zip(looked, pair, every, scales, strict=False):
-        if step is None or scale is None or (state.get("of"), state.get("layer")) != (one.side, step):
+        if step is None or scale is None or chosen is None or (chosen.side, chosen.step) != (one.side, step):
             continue
-        channel = state.get("channel")
-        if channel is not None and channel < maps[step].layer.output[0]:
-            own = scale if isinstance(scale, Scale) else scale[channel % len(scale)]
-            later.append(detail(one, maps[step], channel, own, choice, pictures))
+        if chosen.channel < maps[step].layer.output[0]:
+            own = scale if isinstance(scale, Scale) else scale[chosen.channel % len(scale)]
+            later.append(detail(one, maps[step], chosen.channel, own, choice, dataset))
     return later

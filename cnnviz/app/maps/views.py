@@ -1,9 +1,7 @@
-"""The other views of a network: why a class, two networks compared, ten pictures; and what can be saved of them."""
+"""The other views of a network: why a class, two networks compared, ten pictures."""
 
-import io
 from functools import partial
 
-import numpy as np
 import streamlit as st
 import torch
 from PIL import Image
@@ -11,34 +9,40 @@ from torch import Tensor
 
 from cnnviz.app import widgets
 from cnnviz.app.components import tiles
+from cnnviz.app.maps import selection
+from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import pairs_of
-from cnnviz.app.maps.networks import Looked
-from cnnviz.app.maps.pictures import Choice
-from cnnviz.app.state import remembered
+from cnnviz.app.maps.looked import Looked
+from cnnviz.app.state import text_key
 from cnnviz.app.widgets import enlarge, save_as_png, theme
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import attribution, matching
-from cnnviz.inspection.network import activations, layer_maps, predict, step_names
+from cnnviz.inspection.network import layer_maps, predict, step_names
 from cnnviz.render import network_charts
 from cnnviz.render.colours import Scale, colour
-from cnnviz.render.exports import NetworkPanel, captioned, view
+from cnnviz.render.exports import captioned
 from cnnviz.render.maps import heat, legend, mosaic, sheet
 
 PREDICTED = "predicted"
 CAM, OCCLUSION = "Grad-CAM", "Occlusion"
 SHEET = 10  # pictures of the study's sheet
 
+TARGET = text_key("target", PREDICTED)
+MATCHED = text_key("matched")
+SHEET_LAYER = text_key("sheet_layer")
+KEYS = (TARGET, MATCHED, SHEET_LAYER)
 
-def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+
+def why(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     """Grad-CAM and occlusion for a class."""
-    options = [PREDICTED, *map(str, range(len(pictures.classes)))]
-    remembered("target", options, PREDICTED)
+    options = [PREDICTED, *map(str, range(len(dataset.classes)))]
+    TARGET.offer(options)
     target = st.selectbox(
         "Class",
         options,
-        format_func=lambda each: "the predicted one" if each == PREDICTED else f"{each} {pictures.classes[int(each)]}",
-        key="target",
+        format_func=lambda each: "the predicted one" if each == PREDICTED else f"{each} {dataset.classes[int(each)]}",
+        key=TARGET.widget,
         width=220,
     )
     owns = [int(predict(one.network, choice.pixels[None]).classes[0]) for one in looked]
@@ -47,7 +51,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
         found = [_attributed(one, choice, index) for one, index in zip(looked, classes, strict=True)]
     scales = {what: _signed([each[what] for each in found if what in each]) for what in (CAM, OCCLUSION)}
     for one, index, results, column in zip(looked, classes, found, st.columns(len(looked)), strict=True):
-        name = pictures.classes[index]
+        name = dataset.classes[index]
         zoom = 4 if len(looked) > 1 else 7
         parts = [(choice.name, Image.fromarray(enlarge(choice.pixels, zoom)))]
         for what, values in results.items():
@@ -62,7 +66,7 @@ def why(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
                 st.caption("This network has no convolution, so there is no Grad-CAM of it.")
             title = f"{one.title}, {choice.name}: what speaks for {name}"
             make = partial(captioned, title, parts)
-            save_as_png("Save as PNG", make, f"{_stem(one)}-why", key=f"why {one.side}")
+            save_as_png("Save as PNG", make, f"{one.stem}-why", key=f"why {one.side}")
     st.caption(
         "Grad-CAM (Selvaraju et al., 2017) weighs the last convolution's maps by the class's gradient: red speaks for "
         "the class. Occlusion (Zeiler, Fergus, 2014) covers a patch with grey: red is what takes from the class's "
@@ -93,17 +97,17 @@ def _most(values: Tensor) -> str:
 # -- two networks --------------------------------------------------------------------------------
 
 
-def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     """Matched channels of a layer, and the similarity of every layer."""
     first, second = looked
-    images = pictures.test_images[: matching.PICTURES]
+    images = dataset.test_images[: matching.PICTURES]
     pairs = [pair for pair in pairs_of([one.run.architecture for one in looked], False) if None not in pair]
     steps = [str(pair[0]) for pair in pairs]
     last = (
         f"{first.run.architecture.conv_layers[-1].name}_activation" if first.run.architecture.conv_layers else steps[0]
     )
-    remembered("matched", steps, last if last in steps else steps[0])
-    step = st.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="matched", width=220)
+    MATCHED.offer(steps, last if last in steps else steps[0])
+    step = st.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key=MATCHED.widget, width=220)
     other = str(dict(pairs)[step])
     found = matching.matched_channels(first.network, second.network, images, (step, other))
     drawn = _matches(looked, (step, other), found, choice)
@@ -127,7 +131,7 @@ def compared(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
     save_as_png(
         "Save as PNG",
         partial(captioned, title, drawn, notes),
-        f"{_stem(first)}-beside-{_stem(second)}-matched",
+        f"{first.stem}-beside-{second.stem}-matched",
         key="save matches",
     )
 
@@ -191,28 +195,31 @@ def _matches(
 
 
 def _open(side: str, step: str, channels: list[int], place: int) -> None:
-    st.session_state.update({"of": side, "layer": step, "channel": channels[place], "cell": None, "view": "maps"})
+    selection.choose_channel(side, step, channels[place])
+    selection.VIEW.set(selection.MAPS)
 
 
-# -- ten pictures and exports --------------------------------------------------------------------
+# -- ten pictures ------------------------------------------------------------------------------------
 
 
-def ten_pictures(looked: list[Looked], choice: Choice, pictures: Dataset) -> None:
+def ten_pictures(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     """The study's sheet of the pictures on show."""
     arch = looked[0].run.architecture
     steps = list(step_names(arch))
-    remembered("sheet_layer", steps, _last_maps(arch))
+    SHEET_LAYER.offer(steps, _last_maps(arch))
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    step = row.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key="sheet_layer", width=220)
+    step = row.selectbox(
+        "Layer", steps, format_func=lambda step: step.replace("_", ", "), key=SHEET_LAYER.widget, width=220
+    )
     some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
     names = [_counterpart(arch, one.run.architecture, step) for one in looked]
     maps = [layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
-        draw = partial(sheet, one.network, some, labels, name, pictures.classes, scale=scale)
+        draw = partial(sheet, one.network, some, labels, name, dataset.classes, scale=scale)
         st.markdown(f"**{widgets.plain(one.title)}**")
         st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
-        save_as_png("Save as PNG", draw, f"{_stem(one)}-{name}", key=f"sheet {one.side}")
+        save_as_png("Save as PNG", draw, f"{one.stem}-{name}", key=f"sheet {one.side}")
     one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""
     st.caption(f"The first {len(some)} of the pictures on show above.{one_scale}")
 
@@ -225,35 +232,3 @@ def _last_maps(arch: Architecture) -> str:
 def _counterpart(arch: Architecture, other: Architecture, step: str) -> str:
     found = dict(matching.paired_steps(arch, other))[step]
     return found or _last_maps(other)
-
-
-def exports(shown: list[tuple[Looked, NetworkPanel]], choice: Choice) -> None:
-    """What is on show as a picture with its captions, and the maps as numbers."""
-    row = st.container(horizontal=True)
-    stem = " ".join(_stem(one) for one, _ in shown).replace(" ", "-beside-")
-    networks = [(one.network, panel) for one, panel in shown]
-    names = {"run": "first", "other": "second"}
-    with row:
-        save_as_png("This view (PNG)", partial(view, networks), stem, key="save view")
-    for one, _ in shown:
-        row.download_button(
-            "All maps (NPZ)" if len(shown) == 1 else f"Maps of the {names[one.side]} (NPZ)",
-            partial(_arrays, one, choice.pixels),
-            f"{_stem(one)}-maps.npz",
-            "application/octet-stream",
-            on_click="ignore",
-            key=f"npz {one.side}",
-        )
-
-
-def _arrays(one: Looked, pixels: Tensor) -> bytes:
-    """Every step's maps by name, and the picture, as NumPy reads them."""
-    file = io.BytesIO()
-    every = activations(one.network, pixels[None])
-    arrays = {name: maps.values[0].numpy() for name, maps in every.items()}
-    np.savez_compressed(file, allow_pickle=False, picture=pixels.numpy(), **arrays)
-    return file.getvalue()
-
-
-def _stem(one: Looked) -> str:
-    return f"{one.run.id[:8]}-epoch-{one.epoch}"

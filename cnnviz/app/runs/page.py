@@ -8,6 +8,7 @@ import streamlit as st
 from cnnviz import wording
 from cnnviz.analysis import curves
 from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.app.state import Address, Slot, open_page
 from cnnviz.jobs import control, mlflow_ui
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.render import curve_charts
@@ -16,6 +17,9 @@ from cnnviz.store import artifacts, changes
 from cnnviz.store.runs import Run
 
 PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
+DELETED = Slot[list[str]]("deleted", [])  # what the last click on Delete deleted
+MLFLOW_URL = Slot("mlflow_url", "")
+ADDRESS = Address("pages/runs.py")
 
 
 def state(found: Sequence[Run]) -> tuple[tuple[str, str, int], ...]:
@@ -39,18 +43,18 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
         st.warning(widgets.plain(line), icon=":material/warning:")
     for status in statuses:
         hung(status)
-        told = [status.runs[run.id] for run in active if run.id in status.runs]
-        if not status.alive or not told:
+        moving = [status.runs[run.id] for run in active if run.id in status.runs]
+        if not status.alive or not moving:
             if status.alive and active:
                 st.progress(0.0, text=f"**{status.phase}** on {status.device} {widgets.plain(status.message)}")
             continue
-        left = [each.seconds_left for each in told if each.seconds_left is not None]
-        words = [f"**{status.phase}** {len(told)} run{'s' if len(told) > 1 else ''} on {status.device}"]
-        words += [f"epoch {min(each.epoch for each in told)} of {max(each.target for each in told)}"]
-        rate = sum(each.images_per_second for each in told)
+        left = [each.seconds_left for each in moving if each.seconds_left is not None]
+        words = [f"**{status.phase}** {len(moving)} run{'s' if len(moving) > 1 else ''} on {status.device}"]
+        words += [f"epoch {min(each.epoch for each in moving)} of {max(each.target for each in moving)}"]
+        rate = sum(each.images_per_second for each in moving)
         words += [f"{rate:,.0f} images/s"] if rate else []
         words += [f"{wording.duration(max(left))} left"] if left else []
-        share = sum(each.fraction for each in told) / len(told)
+        share = sum(each.fraction for each in moving) / len(moving)
         st.progress(min(share, 1.0), text=" · ".join(words))
     waiting = [run for run in active if run.status == "SCHEDULED"]
     if waiting:
@@ -128,9 +132,9 @@ def actions(chosen: Sequence[Run]) -> None:
     ids = [run.id for run in chosen]
     row = st.container(horizontal=True)
     if row.button("Compare curves", disabled=not chosen, icon=":material/show_chart:", key="compare"):
-        st.switch_page("pages/curves.py", query_params={"runs": [run_id[:8] for run_id in ids]})
+        open_page("pages/curves.py", runs=[run_id[:8] for run_id in ids])
     if row.button("Feature maps", disabled=len(chosen) != 1, icon=":material/grid_view:", key="inspect"):
-        st.switch_page("pages/feature_maps.py", query_params={"run": ids[0][:8]})
+        open_page("pages/feature_maps.py", run=ids[0][:8])
     idle = bool(chosen) and not any(run.active for run in chosen)
     with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
         launch.more_epochs(chosen, "runs")
@@ -148,19 +152,19 @@ def actions(chosen: Sequence[Run]) -> None:
         if st.button("Delete", type="primary", key="delete"):
             with shell.readable_errors():
                 changes.delete(ids)
-                st.session_state.deleted = ids
+                DELETED.set(ids)
                 widgets.refresh()
     if not chosen:
         st.caption("Tick runs in the table to compare, inspect, continue, fork, stop or delete them.")
 
 
 def undo() -> None:
-    ids = st.session_state.get("deleted")
+    ids = DELETED.get()
     if ids and st.button(
         f"Undo deleting {len(ids)} run{'s' if len(ids) > 1 else ''}", icon=":material/undo:", key="undo"
     ):
         changes.restore(ids)
-        del st.session_state.deleted
+        DELETED.pop()
         widgets.refresh()
 
 
@@ -168,25 +172,26 @@ def link_to_mlflow() -> None:
     with st.container(horizontal=True):
         if st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
             with shell.readable_errors(), st.spinner("Starting MLflow's UI …"):
-                st.session_state.mlflow_url = mlflow_ui.start()
-        if url := st.session_state.get("mlflow_url"):
+                MLFLOW_URL.set(mlflow_ui.start())
+        if url := MLFLOW_URL.get():
             st.link_button(f"MLflow: {url}", url)
 
 
 def page() -> None:
     st.title("Runs")
-    found = cache.runs()
-    if any(run.active for run in found):
-        st.fragment(live, run_every=1.5)(state(found))
-    if found:
-        picked = table(found)
-        actions(picked)
-    else:
-        widgets.empty_state(
-            "No runs yet. Choose a preset in the sidebar and click **Train**: "
-            "the curves grow here while the networks learn."
-        )
-    undo()
-    if found:
-        st.divider()
-        link_to_mlflow()
+    with ADDRESS.on_show():
+        found = cache.runs()
+        if any(run.active for run in found):
+            st.fragment(live, run_every=1.5)(state(found))
+        if found:
+            picked = table(found)
+            actions(picked)
+        else:
+            widgets.empty_state(
+                "No runs yet. Choose a preset in the sidebar and click **Train**: "
+                "the curves grow here while the networks learn."
+            )
+        undo()
+        if found:
+            st.divider()
+            link_to_mlflow()

@@ -1,13 +1,12 @@
-"""What the pages share, as far as it needs no page."""
+"""What is read from the store is read once, and what is kept of it is bounded."""
 
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from cnnviz.app import cache, widgets
+from cnnviz.app import cache
 from cnnviz.store import changes, reading
-from cnnviz.store.runs import Segment
 from tests.helpers.runs import run
 
 
@@ -41,9 +40,3 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     for number in range(10):
         kept.read(f"store {number}", [known], ["test_loss", "train_loss"])
     assert len(kept.kept) == 3
-
-
-def test_training_time_by_stretch() -> None:
-    segments = (Segment(0, 0.0, 240.0, "cpu", 1), Segment(20, 9e9, 90.0, "cpu", 1))
-    assert widgets.stretches(replace(run("a"), epoch=40, segments=segments)) == "0 to 20: 4 min, 20 to 40: 2 min"
-    assert widgets.stretches(run("a")) == ""

@@ -1,0 +1,133 @@
+"""What each parameter of an address means: every one that a version ever wrote shows what it showed then."""
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import paths
+from tests.helpers.runs import recorded, seed
+from tests.helpers.screens import said
+
+pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
+
+
+def opened(page: str, /, **address: object) -> AppTest:
+    app = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    app.switch_page(f"pages/{page}.py")
+    for name, value in address.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def two_runs() -> list[str]:
+    """They differ in learning rate and seed, and in when the first ended."""
+    return [run_id[:8] for run_id in seed([0.1, 0.4, 0.5], [0.1, 0.3])]
+
+
+def widget(app: AppTest, kind: str, key: str) -> Any:
+    return getattr(app, kind)(key=key).value
+
+
+CURVES = {  # parameter → its texts in an address, the widget that shows it, and what that shows
+    "measure": ("Error", "segmented_control", "Error"),
+    "axis": ("Images", "segmented_control", "Images"),
+    "facets": (["loss", "lr"], "multiselect", ["loss", "lr"]),
+    "colour": ("seed", "selectbox", "seed"),
+    "stroke": ("batch_size", "selectbox", "batch_size"),
+    "splits": (["test"], "pills", ["test"]),
+    "smoothing": ("5", "select_slider", 5),
+    "show": (["log y", "seeds apart"], "pills", ["log y", "seeds apart"]),
+    "why": ("What differs", "segmented_control", "What differs"),
+}
+
+
+def test_every_parameter_of_the_curves() -> None:
+    first, second = two_runs()
+    asked = {name: text for name, (text, _, _) in CURVES.items()}
+    app = opened("curves", runs=[second, first], epoch="1", **asked)
+    assert not app.error
+    assert widget(app, "multiselect", "curve_runs") == [second, first]
+    assert widget(app, "number_input", "curve_epoch") == 1
+    for name, (_, kind, value) in CURVES.items():
+        assert widget(app, kind, name) == value, name
+    assert not app.warning
+
+
+@pytest.mark.parametrize("name", ["facets", "splits", "show"])
+def test_a_list_that_was_emptied_stays_empty(name: str) -> None:
+    two_runs()
+    app = opened("curves", **{name: ""})
+    assert not app.error
+    assert widget(app, CURVES[name][1], name) == []
+
+
+def test_the_curves_without_an_address() -> None:
+    runs = two_runs()
+    app = opened("curves")
+    assert sorted(widget(app, "multiselect", "curve_runs")) == sorted(runs)
+    assert widget(app, "number_input", "curve_epoch") == 2
+    defaults = ["Loss", "Epochs", [], "lr", "split", ["train", "test"], 1, ["one y-axis", "findings"], "Findings"]
+    assert [widget(app, kind, name) for name, (_, kind, _) in CURVES.items()] == defaults
+
+
+MAPS = {
+    "epoch": ("1", "select_slider", 1),
+    "other_epoch": ("0", "selectbox", "0"),
+    "source": ("test", "segmented_control", "test"),
+    "order": ("random", "selectbox", "random"),
+    "seed": ("7", "number_input", 7),
+    "class": ("ring", "selectbox", "ring"),
+    "page": ("2", "number_input", 2),
+    "picture": ("11", "number_input", 11),
+    "scale": ("channel", "segmented_control", "channel"),
+    "before": ("True", "toggle", True),
+}
+
+
+def test_every_parameter_of_the_feature_maps() -> None:
+    run, other = recorded(), recorded(activation="sigmoid")
+    asked = {name: text for name, (text, _, _) in MAPS.items()}
+    clicked = {"view": "maps", "of": "other", "layer": "c3", "channel": "4", "cell": "3.4"}
+    app = opened("feature_maps", run=run, other=other, change=["c3.12:off", "c1.2:epoch-0"], **asked, **clicked)
+    assert not app.error
+    assert (widget(app, "selectbox", "run"), widget(app, "selectbox", "other")) == (run, other)
+    for name, (_, kind, value) in MAPS.items():
+        assert widget(app, kind, name) == value, name
+    assert widget(app, "multiselect", "change") == ["c3.12:off", "c1.2:epoch-0"]
+    assert widget(app, "segmented_control", "view") == "maps"
+    assert "c3 · channel 4** of lenet5x5 sigmoid" in said(app).replace("\\", "")
+    assert "c3[4] at row 3, column 4: " in app.code[0].value
+    assert not app.warning
+
+
+@pytest.mark.parametrize(
+    ("view", "parameter", "text"),
+    [("why", "target", "3"), ("match", "matched", "c1_activation"), ("sheet", "sheet_layer", "s2")],
+)
+def test_what_a_view_of_its_own_keeps(view: str, parameter: str, text: str) -> None:
+    run, other = recorded(epochs=1), recorded(epochs=1, activation="sigmoid")
+    app = opened("feature_maps", run=run, other=other, view=view, **{parameter: text})
+    assert not app.error
+    assert widget(app, "segmented_control", "view") == view
+    assert widget(app, "selectbox", parameter) == text
+    assert app.query_params[parameter] == text
+
+
+@pytest.mark.parametrize("source", ["upload", "camera"])
+def test_a_picture_from_outside(source: str) -> None:
+    app = opened("feature_maps", run=recorded(epochs=1), source=source)
+    assert widget(app, "segmented_control", "source") == source
+    assert app.query_params["source"] == source
+
+
+def test_what_a_view_does_not_show_stays_in_the_address() -> None:
+    run = recorded(epochs=1)
+    kept = {"scale": "layer", "layer": "c1_activation", "channel": "2", "cell": "1.1"}
+    app = opened("feature_maps", run=run, view="why", target="3", **kept)
+    assert {name: app.query_params[name] for name in kept} == kept
+    app.segmented_control(key="view").set_value("maps").run()
+    assert widget(app, "segmented_control", "scale") == "layer"
+    assert "channel 2" in said(app)
+    assert {name: app.query_params[name] for name in kept} == kept
+    assert app.query_params["target"] == "3"
