@@ -1,0 +1,115 @@
+"""In fresh processes: what each part of cnnviz needs, and that importing it changes nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnviz import paths
+
+WITHOUT = '''
+import sys
+
+class Blocked:
+    """As if these packages were not installed."""
+
+    def __init__(self, names):
+        self.names = names
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(f"{{name}} is not installed", name=name)
+
+sys.meta_path.insert(0, Blocked({names!r}))
+'''
+
+TRAIN = """
+import cnnviz.architectures, cnnviz.config, cnnviz.data, cnnviz.train.shards
+from cnnviz import data
+from cnnviz.config import RunConfig
+from cnnviz.train.loop import train_stack
+
+config = RunConfig(model="c2k5-s2-f6", dataset="synthetic", limit_train=100, epochs=1)
+results = list(train_stack([config, config], data.load("synthetic")))
+assert [(result.member, result.epoch) for result in results] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+assert 0 <= results[-1].metrics["test_accuracy"] <= 1
+"""
+
+CORE = """
+from cnnviz import data
+from cnnviz.analysis import comparison, costs, curves, findings
+from cnnviz.config import RunConfig
+from cnnviz.inspection import recorded
+from cnnviz.inspection.network import layer_maps, predict
+from cnnviz.jobs import worker
+from cnnviz.render import curve_charts
+from cnnviz.render.maps import sheet
+from cnnviz.store import changes, reading
+
+if __name__ == "__main__":
+    config = RunConfig(model="c2k5-s2-f6", dataset="synthetic", limit_train=100, epochs=2)
+    (run_id,) = changes.schedule([config], "cpu")
+    assert worker.work("cpu")
+    run = reading.run(run_id)
+    assert (run.status, run.epoch) == ("FINISHED", 2)
+    history = reading.history([run_id], findings.metric_names(config))
+    findings.diagnose(config, history)
+    assert comparison.differing([run]) == []
+    assert len(costs.costs([run])) == 1
+    lines = curves.lines(reading.history([run_id], curves.metrics("Loss")), [run], {run_id: run})
+    (panel,) = curve_charts.panels(lines, curve_charts.View(), {"0.01": "#000000"})
+    assert panel.chart.to_dict()["layer"]
+    network, images = recorded.load(run, 2), data.load("synthetic").test_images[:2]
+    assert predict(network, images).logits.shape == (2, 10)
+    assert layer_maps(network, images, "c1").values.shape == (2, 2, 28, 28)
+    assert sheet(network, images, None, "c1").width > 100
+"""
+
+UNCHANGED = """
+import atexit, importlib, os, pkgutil, psutil, torch
+
+def state():
+    cudnn = torch.backends.cudnn
+    children = len(psutil.Process().children(recursive=True))
+    flags = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
+    return torch.get_num_threads(), flags, torch.get_default_dtype(), torch.is_grad_enabled(), children
+
+registered = []
+plain = atexit.register
+atexit.register = lambda function, *rest, **more: (registered.append(function), plain(function, *rest, **more))[0]
+before = state()
+import cnnviz
+for module in pkgutil.walk_packages(cnnviz.__path__, "cnnviz."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+assert state() == before, (before, state())
+ours = [each for each in registered if each is os._exit or str(getattr(each, "__module__", "")).startswith("cnnviz")]
+assert not ours, ours
+"""
+
+
+def run(tmp_path: Path, program: str) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(paths.PROJECT)!r})\n{program}"]
+    if "__main__" in program:  # it starts processes, which import it
+        script.write_text(f"import sys; sys.path.insert(0, {str(paths.PROJECT)!r})\n{program}")
+        command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_training_needs_torch_and_torchvision_alone(tmp_path: Path) -> None:
+    others = ("mlflow", "streamlit", "altair", "captum", "scipy", "pandas", "filelock", "safetensors", "tqdm")
+    run(tmp_path, WITHOUT.format(names=set(others)) + TRAIN)
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_the_core_needs_no_streamlit(tmp_path: Path) -> None:
+    run(tmp_path, WITHOUT.format(names={"streamlit"}) + CORE)
+
+
+def test_importing_any_module_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path, UNCHANGED)
