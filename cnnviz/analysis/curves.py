@@ -3,17 +3,18 @@
 A frame of lines is tidy: one row a line, split and epoch, with columns
 
     run_id split epoch x value   value in the measure's unit, x on the chosen axis
-    low high repeats             of a line that stands for several seeds; for a single run low = high = value
-    name and every parameter     of the run
+    low high repeats             of the mean of several seeds; of a single run low = high = value and repeats = 1
+    name parent and parameters   of the run; parent: the id of the run it was forked from, or ""
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from cnnviz.analysis.comparison import PARAMETERS, differing
+from cnnviz.analysis.comparison import differing
+from cnnviz.config import PARAMETERS, RunConfig
 from cnnviz.store.runs import Run
 
 SPLITS = ("train", "test")
@@ -33,7 +34,7 @@ MEASURES = {
     "Error": Measure("accuracy", "error (%)", 100.0, True, 5.0),
     "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False, 5.0),
 }
-_PARAMS = ("name", *PARAMETERS)
+_PARAMS = ("name", "parent", *PARAMETERS)
 AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}
 
 
@@ -43,10 +44,9 @@ def metrics(measure: str) -> list[str]:
 
 
 def params(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: run_id, name and every parameter but the number of epochs."""
-    rows = [{"run_id": run.id, "name": run.name} | vars(run.config) for run in runs]
-    frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *PARAMETERS])
-    return frame.drop(columns="epochs")
+    """A row a run: run_id, name, parent and every parameter."""
+    rows = [{"run_id": run.id, "name": run.name, "parent": run.parent} | vars(run.config) for run in runs]
+    return pd.DataFrame(rows, columns=["run_id", *_PARAMS])
 
 
 def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
@@ -126,34 +126,41 @@ def _line(
     return pd.concat([before[before.epoch < run.first_epoch], own])
 
 
-def collapse(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs that differ in nothing but their seed as one line: their mean, and the lowest and highest of them.
+def collapse(frame: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
+    """Runs that differ in nothing but their seed as one line: their mean, with the lowest and highest of them.
 
-    Such a line goes as far as all of them do. Its run_id is that of its first run, repeats how many there are.
+    Each seed counts once, by the run that got furthest: the same seed again is the same training again. Such a
+    duplicate stays a line of its own, and so does a fork, whose first epochs are its parent's. A mean goes as far as
+    all of its members do; its run_id is the first of theirs, repeats the number of seeds.
+
+    by: the parameters by which the lines are told apart on screen; with the seed among them nothing is collapsed.
     """
-    if frame.empty:
+    if frame.empty or "seed" in by:
         return frame
     alike = [name for name in PARAMETERS if name != "seed"]
-    first = frame.groupby(alike, dropna=False).run_id.transform("min")
-    repeats = frame.groupby(first).run_id.transform("nunique")
-    if (repeats == 1).all():
+    last = frame.sort_values("epoch").groupby("run_id").tail(1)
+    own = last[last.parent == ""].sort_values(["epoch", "run_id"], ascending=[False, True])
+    members = own.drop_duplicates(list(PARAMETERS)).set_index("run_id", drop=False)
+    settings = members.groupby(alike, dropna=False).run_id
+    first, seeds = settings.transform("min"), settings.transform("size")
+    single = ~frame.run_id.isin(seeds.index[seeds > 1])
+    if single.all():
         return frame
-    single, several = frame[repeats == 1], frame.assign(run_id=first, repeats=repeats)[repeats > 1]
-    rows = several.groupby(["run_id", "split", "epoch"])
-    mean = rows.agg(
+    several = frame[~single]
+    several = several.assign(repeats=several.run_id.map(seeds), run_id=several.run_id.map(first))
+    mean = several.groupby(["run_id", "split", "epoch"], as_index=False).agg(
         x=("x", "mean"),
         value=("value", "mean"),
         low=("value", "min"),
         high=("value", "max"),
         repeats=("repeats", "first"),
         present=("value", "size"),
-        **{name: (name, "first") for name in ("name", *PARAMETERS)},
-    ).reset_index()
-    mean = mean[mean.present == mean.repeats].drop(columns="present")
-    mean["name"] = (
-        mean.name.str.replace(r" seed \d+", "", regex=True) + ", mean of " + mean.repeats.astype(str) + " seeds"
+        **{name: (name, "first") for name in ("parent", *PARAMETERS)},
     )
-    return pd.concat([single, mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
+    mean = mean[mean.present == mean.repeats].drop(columns="present")
+    names = {run_id: RunConfig(**members.loc[run_id, alike]).name for run_id in mean.run_id.unique()}
+    mean["name"] = mean.run_id.map(names) + ", mean of " + mean.repeats.astype(str) + " seeds"
+    return pd.concat([frame[single], mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
 
 
 def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:

@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from cnnviz.analysis import curves
+from cnnviz.config import RunConfig
+from cnnviz.render.curve_charts import View
 from tests.helpers.runs import history, lines, run
 
 
@@ -52,6 +55,39 @@ def test_runs_that_differ_in_their_seed_alone_become_one_line() -> None:
     assert set(frame.run_id) == {"a", "other"}
     apart = lines({"a": [1.0], "b": [2.0]}, [run("a", lr=0.1), run("b", lr=0.2)])
     assert curves.collapse(apart).equals(apart)
+
+
+def test_the_same_seed_twice_is_no_second_seed() -> None:
+    twice = lines({"a": [4.0, 2.0], "b": [4.0, 2.0, 1.0]}, [run("a", seed=1), run("b", seed=1)])
+    assert curves.collapse(twice).equals(twice)
+    runs = [run("a", seed=1), run("b", seed=1), run("c", seed=2)]
+    frame = curves.collapse(lines({"a": [4.0], "b": [4.0, 2.0], "c": [6.0, 4.0]}, runs)).query("split == 'test'")
+    assert frame[frame.run_id == "b"].value.tolist() == [5, 3]  # the furthest of seed 1, and seed 2
+    assert (frame[frame.run_id == "a"].value.tolist(), frame[frame.run_id == "a"].repeats.tolist()) == ([4], [1])
+
+
+def test_a_fork_is_no_repeat_of_its_parent() -> None:
+    every = {"p": run("p"), "f": run("f", "p", 1), "other": run("other", seed=5)}
+    recorded = pd.concat([history({"p": [9.0, 8.0], "other": [7.0, 6.0]}), history({"f": [8.0, 3.0]}, first_epoch=1)])
+    for chosen in (["p", "f"], ["f", "other"]):
+        apart = curves.lines(recorded, [every[name] for name in chosen], every)
+        assert curves.collapse(apart).equals(apart)
+    frame = curves.collapse(curves.lines(recorded, list(every.values()), every)).query("split == 'test'")
+    assert frame.groupby("run_id").repeats.first().to_dict() == {"f": 1, "other": 2}
+    assert frame[frame.run_id == "other"].value.tolist() == [8, 7]
+
+
+def test_a_mean_is_named_by_what_its_runs_share() -> None:
+    runs = [replace(run("a", seed=1, lr=0.5), name="my favourite"), run("b", seed=2, lr=0.5)]
+    frame = curves.collapse(lines({"a": [1.0], "b": [2.0]}, runs))
+    assert set(frame.name) == {f"{RunConfig(lr=0.5).name}, mean of 2 seeds"}
+
+
+def test_seeds_stay_apart_if_they_are_what_tells_lines_apart() -> None:
+    view = View(colour="seed")
+    apart = lines({"a": [1.0], "b": [2.0]}, [run("a", seed=1), run("b", seed=2)])
+    assert curves.collapse(apart, view.parameters).equals(apart)
+    assert not curves.collapse(apart, View().parameters).equals(apart)
 
 
 def test_smoothing_is_the_mean_of_the_epochs_around_and_lags_behind_nothing() -> None:
