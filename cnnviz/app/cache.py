@@ -30,6 +30,8 @@ class _Histories:
         self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[int, pd.DataFrame]]()
 
     def read(self, uri: str, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
+        if not runs:  # all of them were deleted elsewhere
+            return reading.history([], metrics)
         keys = {(uri, run.id, tuple(metrics)): run for run in runs}
         with self.lock:
             kept = {key: self.kept[key] for key in keys if key in self.kept}
@@ -53,5 +55,5 @@ def _histories() -> _Histories:
 
 
 def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
-    """tracking.history() of these runs, each epoch read once."""
+    """reading.history() of these runs, each epoch read once."""
     return _histories().read(connection.tracking_uri(), found, metrics)

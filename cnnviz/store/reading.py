@@ -58,7 +58,10 @@ def stop_requests() -> set[str]:
 
 
 def history(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Recorded values in long form: columns run_id, metric, epoch, value. NaN and infinity come back as such."""
+    """Recorded values in long form: columns run_id, metric, epoch (int), value (float), empty if nothing was recorded.
+
+    NaN and infinity come back as such.
+    """
     with connection.readable_errors():
         rows = [
             (run_id, metric, step, value)
@@ -66,7 +69,8 @@ def history(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
             for run_id, points in _points(run_ids, metric).items()
             for step, value in points
         ]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
+    columns = {"run_id": "str", "metric": "str", "epoch": "int64", "value": "float64"}
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)  # else an empty frame's would be object
 
 
 def metric_names(run_id: str) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from cnnviz.analysis import curves
 from cnnviz.app import cache
 from cnnviz.store import changes, reading
 from tests.helpers.runs import run
@@ -40,3 +41,13 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     for number in range(10):
         kept.read(f"store {number}", [known], ["test_loss", "train_loss"])
     assert len(kept.kept) == 3
+
+
+def test_a_history_of_runs_that_were_all_deleted_elsewhere_is_empty() -> None:
+    (run_id,) = changes.schedule([run("a").config], "cpu")
+    changes.record(run_id, 0, {"test_loss": 1.0}, [])
+    kept = cache._Histories()
+    full, empty = kept.read("store", [reading.run(run_id)], ["test_loss"]), kept.read("store", [], ["test_loss"])
+    assert (len(full), len(empty)) == (1, 0)
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+    assert curves.lines(empty, [], {}).empty

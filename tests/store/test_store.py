@@ -74,6 +74,20 @@ def test_what_is_not_finite_comes_back_as_it_was(value: float) -> None:
     assert [repr(each) for each in values[1:]] == [repr(value)] * 2
 
 
+def test_a_history_of_nothing_is_empty_but_typed() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    empty = [
+        reading.history([], ["test_loss"]),
+        reading.history([run_id], ["test_loss"]),
+        reading.history([run_id], []),
+    ]
+    record(run_id, 0)
+    full = reading.history([run_id], ["test_loss"])
+    for frame in empty:
+        assert len(frame) == 0
+        assert frame.dtypes.to_dict() == full.dtypes.to_dict()
+
+
 def test_the_best_passes_over_nan_and_the_untrained_network() -> None:
     (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch, accuracy in enumerate((0.9, 0.2, math.nan, 0.2)):
