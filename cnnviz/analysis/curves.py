@@ -1,10 +1,11 @@
 """Recorded histories → the lines of a chart: forks joined to their parents, repeats as one line, ends and marks.
 
-A frame of lines is tidy: one row a line, split and epoch, with columns
+A frame of lines is tidy: one row for each line, split and epoch, with columns
 
     run_id split epoch x value   value in the measure's unit, x on the chosen axis
-    low high repeats             of a line that stands for several seeds; for a single run low = high = value
-    name and every parameter     of the run
+    low high repeats             of a line that stands for several seeds; alone: low = high = value, repeats = 1
+    name parent                  of the run; parent: id of the run it was forked from, or ""
+    every parameter              of the run
 """
 
 import math
@@ -23,9 +24,9 @@ SPLITS = ("train", "test")
 class Measure:
     metric: str  # without its split
     title: str  # of the axis
-    factor: float
+    factor: float  # from the stored figure to the axis' unit
     less_is_better: bool
-    least_span: float = 0.0  # of an axis: with a shorter one, noise would look like learning
+    least_span: float = 0.0  # of the axis: on a shorter one, noise would look like learning
 
 
 MEASURES = {
@@ -33,7 +34,7 @@ MEASURES = {
     "Error": Measure("accuracy", "error (%)", 100.0, True, 5.0),
     "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False, 5.0),
 }
-_PARAMS = ("name", *PARAMETERS)
+_PARAMS = ("name", "parent", *PARAMETERS)
 AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}
 
 
@@ -43,10 +44,9 @@ def metrics(measure: str) -> list[str]:
 
 
 def params(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: run_id, name and every parameter but the number of epochs."""
-    rows = [{"run_id": run.id, "name": run.name} | vars(run.config) for run in runs]
-    frame = pd.DataFrame(rows, columns=["run_id", "name", "epochs", *PARAMETERS])
-    return frame.drop(columns="epochs")
+    """A row for each run: run_id, name, parent and every parameter but the number of epochs."""
+    rows = [{"run_id": run.id, "name": run.name, "parent": run.parent} | vars(run.config) for run in runs]
+    return pd.DataFrame(rows, columns=["run_id", *_PARAMS])
 
 
 def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
@@ -60,7 +60,7 @@ def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
 
 
 def ancestors(runs: Sequence[Run], every: Mapping[str, Run]) -> list[Run]:
-    """The runs these were forked from, and those from which these were, that are not among them."""
+    """The runs that these were forked from, their parents and so on; none of the given runs is repeated."""
     found: dict[str, Run] = {}
     for run in runs:
         while run.parent in every and run.parent not in found:
@@ -80,7 +80,7 @@ def lines(
     """The lines of these runs.
 
     history: columns run_id, metric, epoch, value, of the runs and of their ancestors(); every: all runs by id.
-    joined: a fork's line begins with its parent's (not its loss, where the fork measures another); else it is moved to
+    joined: a fork's line begins with its parent's (not its loss, if the fork trains on another); else it is shifted to
     begin at 0.
     """
     wide = history.set_index(["run_id", "epoch", "metric"]).value.unstack("metric")
@@ -106,7 +106,7 @@ def lines(
 def _line(
     run: Run, parts: Mapping[str, pd.DataFrame], every: Mapping[str, Run], measure: str, joined: bool
 ) -> pd.DataFrame:
-    """One run's row an epoch, with its training time and its pictures so far; begin: the epoch that lies at 0."""
+    """One run, a row for each epoch, with its training time and pictures so far; begin: the epoch drawn at 0."""
     own = parts.get(run.id, next(iter(parts.values())).iloc[:0])
     own = own.assign(
         begin=0 if joined else run.first_epoch,
@@ -129,35 +129,43 @@ def _line(
 def collapse(frame: pd.DataFrame) -> pd.DataFrame:
     """Runs that differ in nothing but their seed as one line: their mean, and the lowest and highest of them.
 
-    Such a line goes as far as all of them do. Its run_id is that of its first run, repeats how many there are.
+    Each seed counts once, by its run with the most epochs: the same seed again is the same training again, not another
+    sample. Forks do not count: their first epochs are their parent's. Forks and further runs of a seed stay lines of
+    their own, so that nothing that was chosen disappears.
+
+    A mean goes as far as all of its runs do. Its run_id is that of the first of them, repeats the number of seeds.
     """
     if frame.empty:
         return frame
     alike = [name for name in PARAMETERS if name != "seed"]
-    first = frame.groupby(alike, dropna=False).run_id.transform("min")
-    repeats = frame.groupby(first).run_id.transform("nunique")
-    if (repeats == 1).all():
+    longest = frame.groupby(["run_id", "parent", *PARAMETERS], dropna=False, as_index=False).epoch.max()
+    longest = longest[longest.parent == ""].sort_values(["epoch", "run_id"], ascending=[False, True])
+    samples = longest.drop_duplicates(PARAMETERS)
+    settings = samples.groupby(alike, dropna=False).run_id
+    repeated = samples.assign(first=settings.transform("min"), seeds=settings.transform("size"))
+    repeated = repeated[repeated.seeds > 1].set_index("run_id")
+    if repeated.empty:
         return frame
-    single, several = frame[repeats == 1], frame.assign(run_id=first, repeats=repeats)[repeats > 1]
-    rows = several.groupby(["run_id", "split", "epoch"])
-    mean = rows.agg(
+    chosen = frame.run_id.isin(repeated.index)
+    several = frame[chosen].assign(repeats=frame.run_id.map(repeated.seeds), run_id=frame.run_id.map(repeated["first"]))
+    mean = several.groupby(["run_id", "split", "epoch"], as_index=False).agg(
         x=("x", "mean"),
         value=("value", "mean"),
         low=("value", "min"),
         high=("value", "max"),
         repeats=("repeats", "first"),
         present=("value", "size"),
-        **{name: (name, "first") for name in ("name", *PARAMETERS)},
-    ).reset_index()
-    mean = mean[mean.present == mean.repeats].drop(columns="present")
+        **{name: (name, "first") for name in _PARAMS},
+    )
+    mean = mean[mean.present == mean.repeats].drop(columns="present").astype({"repeats": int})
     mean["name"] = (
         mean.name.str.replace(r" seed \d+", "", regex=True) + ", mean of " + mean.repeats.astype(str) + " seeds"
     )
-    return pd.concat([single, mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
+    return pd.concat([frame[~chosen], mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
 
 
 def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
-    """The frame with each value the mean of the `window` epochs around it; what is not finite stays out."""
+    """The frame with each value replaced by the mean of the `window` epochs around it; values not finite left out."""
     finite = frame[is_finite(frame.value)]
     rolled = finite.groupby(["run_id", "split"]).value.rolling(window, center=True, min_periods=1).mean()
     return finite.assign(value=rolled.reset_index([0, 1], drop=True))
@@ -179,8 +187,8 @@ def deaths(frame: pd.DataFrame) -> pd.DataFrame:
     return ends[pd.MultiIndex.from_frame(ends[["run_id", "split"]]).isin(dead)]
 
 
-def stretches(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
-    """The test points at which a run was continued or left its parent."""
+def segment_starts(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
+    """The test points at which a further segment of training began: a run was continued, or left its parent."""
     starts = {(run.id, part.start_epoch) for run in runs for part in run.segments if part.start_epoch}
     starts |= {(run.id, run.first_epoch) for run in runs if run.parent}
     tested = frame[(frame.split == "test") & is_finite(frame.value)]

@@ -85,7 +85,7 @@ def panels(
 ) -> list[Panel]:
     """A chart for each combination of the facets' values.
 
-    frame: of curves.lines(); colours: of hues(); stretches: of curves.stretches(); findings: columns run_id, epoch and
+    frame: of curves.lines(); colours: of hues(); stretches: of curves.segment_starts(); findings: columns run_id, epoch and
     what, a sentence, each shown on its run's test line.
     """
     frame = frame[frame.split.isin(view.splits)]

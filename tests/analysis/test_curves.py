@@ -54,6 +54,30 @@ def test_runs_that_differ_in_their_seed_alone_become_one_line() -> None:
     assert curves.collapse(apart).equals(apart)
 
 
+def test_the_same_seed_again_is_no_further_seed() -> None:
+    twins = lines({"a": [4.0, 2.0], "b": [4.0, 2.0]}, [run("a", seed=1), run("b", seed=1)])
+    assert curves.collapse(twins).equals(twins)
+    values = {"a": [4.0, 2.0], "again": [5.0, 3.0, 1.0], "b": [7.0, 5.0]}
+    frame = curves.collapse(lines(values, [run("a", seed=1), run("again", seed=1), run("b", seed=2)]))
+    mean = frame.query("run_id == 'again' and split == 'test'")  # of a seed, the run with the most epochs counts
+    assert mean.value.tolist() == [6, 4]
+    assert set(mean.repeats) == {2}
+    assert set(mean.name) == {"again, mean of 2 seeds"}
+    alone = frame.query("run_id == 'a' and split == 'test'")
+    assert (alone.value.tolist(), set(alone.repeats)) == ([4, 2], {1})
+
+
+def test_a_fork_is_no_further_seed_and_stays_a_line() -> None:
+    parent, fork, other = run("p"), run("f", "p", 1), run("q", seed=1)
+    values = {"p": [4.0, 2.0], "f": [2.0, 9.0], "q": [6.0, 4.0]}
+    frame = lines(values, [parent, fork])
+    assert curves.collapse(frame).equals(frame)
+    frame = curves.collapse(lines(values, [parent, fork, other, run("g", "q", 1, seed=2)]))
+    assert dict(frame.groupby("run_id").repeats.first()) == {"p": 2, "f": 1}
+    assert frame.query("run_id == 'p' and split == 'test'").value.tolist() == [5, 3]
+    assert frame.query("run_id == 'f' and split == 'test'").value.tolist() == [4, 2, 9]
+
+
 def test_smoothing_is_the_mean_of_the_epochs_around_and_lags_behind_nothing() -> None:
     frame = lines({"a": [4.0, 1.0, 4.0, math.nan]}).query("split == 'test'")
     assert curves.smoothed(frame, 3).value.tolist() == pytest.approx([2.5, 3.0, 2.5])
@@ -73,9 +97,9 @@ def test_deaths() -> None:
     assert set(zip(found.run_id, found.epoch, strict=True)) == {("dead", 1), ("gone", 0)}
 
 
-def test_stretches() -> None:
+def test_a_segment_starts_where_a_run_was_continued_or_left_its_parent() -> None:
     runs = [run("a", starts=(0, 2)), run("b", "gone", 1)]
-    found = curves.stretches(lines({"a": [1.0] * 4, "b": [1.0] * 4}, runs), runs)
+    found = curves.segment_starts(lines({"a": [1.0] * 4, "b": [1.0] * 4}, runs), runs)
     assert set(zip(found.run_id, found.epoch, found.split, strict=True)) == {("a", 2, "test"), ("b", 1, "test")}
 
 
