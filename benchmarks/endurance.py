@@ -140,7 +140,8 @@ def launches(count: int = 100) -> None:
 
 def browsers(people: int = 8, rounds: int = 3) -> None:
     from playwright.sync_api import sync_playwright
-    from tests.test_browser import CHROMIUM, FLAGS
+
+    from tests.app.conftest import CHROMIUM, FLAGS
 
     process, address = server()
     shown: list[str] = []

@@ -122,7 +122,7 @@ def pages(rounds: int) -> None:
         from cnnviz.store import artifacts, changes
         from cnnviz.store.runs import Segment
 
-        control.ensure_worker = lambda *_: None  # type: ignore[assignment]
+        control.ensure_worker = lambda *_: None
 
         def recorded(model: str, activation: str) -> str:
             config = RunConfig(model=model, activation=activation, dataset="synthetic", epochs=8)

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, object], m
 
 
 def test_names_tell_runs_apart() -> None:
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"lr": 0.1},
         {"momentum": 0.9},
         {"weight_decay": 0.1},

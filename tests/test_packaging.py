@@ -24,7 +24,10 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def test_what_is_declared_is_what_is_pinned() -> None:
-    declared = dict(re.fullmatch(r"([\w-]+)>=([\d.]+).*", each).groups() for each in PROJECT["dependencies"])  # type: ignore[union-attr]
+    dependencies = PROJECT["dependencies"]
+    found = [re.fullmatch(r"([\w-]+)>=([\d.]+).*", each) for each in dependencies]
+    declared = {match[1]: match[2] for match in found if match}
+    assert len(declared) == len(dependencies)
     pins = pinned("requirements.txt")
     assert declared.keys() == pins.keys()
     assert {name for name, lowest in declared.items() if version(lowest) > pins[name]} == set()

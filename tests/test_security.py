@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_pickle_in_the_place_of_a_file_of_ours_is_not_loaded(
     pickle.loads(pickle.dumps(Trap(tmp_path / "works")))
     assert (tmp_path / "works").exists()
     zipped = io.BytesIO()
-    np.savez(zipped, **{name: np.array([Trap(sprung)], object) for name in TENSORS})
+    traps: dict[str, Any] = {name: np.array([Trap(sprung)], object) for name in TENSORS}
+    np.savez(zipped, **traps)
     folder = paths.home() / "artifacts" / trained / "artifacts" / "checkpoints"
     for content in (trap, zipped.getvalue(), struct.pack("<Q", len(trap)) + trap):
         (folder / checkpoints.file_name(1)).write_bytes(content)

@@ -16,6 +16,7 @@ from cnnviz.config import RunConfig
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 BASE = RunConfig(lr=0.01)
 LOG10 = math.log(10)
+Line = Sequence[float] | np.ndarray
 
 
 def frame(lines: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
@@ -32,7 +33,7 @@ def recorded(name: str, epochs: int = 10_000) -> tuple[RunConfig, pd.DataFrame]:
     return RunConfig(**text["config"]), history[~stopped]
 
 
-def drawn(**lines: Sequence[float] | np.ndarray) -> pd.DataFrame:
+def drawn(**lines: Line) -> pd.DataFrame:
     """Lines from epoch 0 on; double underscores stand for the slash before a layer."""
     return frame({name.replace("__", "/"): dict(enumerate(map(float, line))) for name, line in lines.items()})
 
@@ -306,7 +307,7 @@ def test_long_steps_that_still_get_somewhere_are_not_too_long() -> None:
 
 
 def test_a_loss_that_arrived_near_0_has_not_stalled() -> None:
-    lines = {"train_loss": falling(30, end=0.02, speed=2), "update_ratio__c1": [0.03] * 31}
+    lines: dict[str, Line] = {"train_loss": falling(30, end=0.02, speed=2), "update_ratio__c1": [0.03] * 31}
     assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.9, 0.99, 31))) == set()
     assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.3, 0.6, 31))) == {"lr_too_high"}
 
@@ -370,7 +371,7 @@ def test_a_single_epoch_at_chance_is_no_slow_start() -> None:
 def test_dying_relus_are_found_in_their_layer() -> None:
     silent = np.concatenate([np.full(5, 0.5), np.linspace(0.6, 1.0, 5), np.ones(6)])
     config = replace(BASE, activation="relu")
-    lines = {
+    lines: dict[str, Line] = {
         "saturation__c3": silent,
         "saturation__c1": np.full(16, 0.5),
         "test_accuracy": [0.1, *[0.3] * 6, *[0.1] * 9],

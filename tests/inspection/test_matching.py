@@ -27,7 +27,8 @@ def network(model: str = "lenet5x5", seed: int = 0, activation: str = "tanh") ->
 def test_correlations_are_numpys() -> None:
     first, second = network(seed=0), network(seed=1)
     a, b = (activations(net, IMAGES)["c1"].values for net in (first, second))
-    both = np.corrcoef(*(x.transpose(0, 1).flatten(1).double().numpy() for x in (a, b)))
+    rows = [x.transpose(0, 1).flatten(1).double().numpy() for x in (a, b)]
+    both = np.corrcoef(rows[0], rows[1])
     np.testing.assert_allclose(correlation(a, b).numpy(), both[:6, 6:], atol=1e-9)
 
 
