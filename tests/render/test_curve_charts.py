@@ -68,7 +68,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
     runs = [run("a", starts=(0, 2))]
     frame = lines({"a": [3.0, 2.0, 1.0, 2.0]}, runs)
     findings = pd.DataFrame({"run_id": ["a"], "epoch": [2], "what": ["overfitting since epoch 2"]})
-    (panel,) = draw(frame, stretches=curves.segment_starts(frame, runs), findings=findings)
+    (panel,) = draw(frame, segments=curves.segment_starts(frame, runs), findings=findings)
     spec = panel.chart.to_dict()
     marked = {}
     for layer in spec["layer"]:
@@ -76,7 +76,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
             (row,) = spec["datasets"][layer["data"]["name"]]
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
-        "training went on here, or a fork left its parent": (2, 1.0, "test"),
+        "a new segment: training was continued, or a fork left its parent": (2, 1.0, "test"),
         "best test epoch": (2, 1.0, "test"),
         "overfitting since epoch 2": (2, 1.0, "test"),
     }
