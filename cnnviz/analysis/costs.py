@@ -102,7 +102,7 @@ def _beside_others(work: Callable[[], float]) -> tuple[float, float]:
 def peak_flops(threads: int = 1, device: str = "cpu") -> float:
     """FLOP/s of a wide 3×3 convolution in float32 on this machine, measured in about half a second.
 
-    A matrix product measures less: the library behind PyTorch's leaves half of some processors' vectors unused, and
+    A matrix product measures less: PyTorch's library for it leaves half of some processors' vectors unused, and
     reaches 113 of 284 GFLOP/s on a core of an AMD EPYC. Other work on the machine lowers the figure.
     """
     before = torch.get_num_threads()

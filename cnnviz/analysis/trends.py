@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import theilslopes
 
-WINDOW = 3  # epochs behind a level: the fewest of which a median passes over a spike
+WINDOW = 3  # epochs that make a level: the fewest whose median passes over a spike
 WINDOW_SHARE = 0.05  # of a long line: 25 of 500 epochs
-NOISE_FROM = 5  # epochs behind an estimate of noise
+NOISE_FROM = 5  # epochs, the fewest that noise is estimated from
 _SIGMA = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 
 

@@ -121,7 +121,7 @@ def sheet(
     images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None if they are not known; name: which maps, such as "c3"
     before its activation or "c3_activation" after it; scale: by default that of these maps.
 
-    Raises ConfigError for a layer that is not there.
+    Raises ConfigError for a layer or a step that does not exist.
     """
     network.arch.layer(name.removesuffix("_activation"))
     every = activations(network, images)

@@ -135,7 +135,7 @@ def test_missing_data_are_fetched_verified_and_kept(server: Server) -> None:
         assert np.array_equal(images.permute(0, 3, 1, 2).reshape(PER_BATCH, -1).numpy(), entry["data"])
         assert labels.tolist() == entry["labels"]
     assert len(dataset.train_images) == 5 * PER_BATCH
-    assert "fetching CIFAR-10" in told[0][0]
+    assert "downloading CIFAR-10" in told[0][0]
     assert all(0 <= fraction <= 1 for _, fraction in told)
     assert told[-1][1] == 1
     assert _leftovers() == []
@@ -146,7 +146,7 @@ def test_missing_data_are_fetched_verified_and_kept(server: Server) -> None:
 
 def test_truncated_download_is_refused(server: Server) -> None:
     server.cut = len(PACKED) // 2
-    with pytest.raises(DataError, match=rf"broke off after {server.cut:,} of {len(PACKED):,} bytes.*synthetic"):
+    with pytest.raises(DataError, match=rf"ended after {server.cut:,} of {len(PACKED):,} bytes.*synthetic"):
         data.load("cifar10")
     assert _leftovers() == []
     assert not data.available("cifar10")
@@ -156,7 +156,7 @@ def test_truncated_download_is_refused(server: Server) -> None:
 
 def test_wrong_checksum_is_refused(server: Server) -> None:
     server.body = _packed(FILES | {"test_batch": FILES["data_batch_1"]})
-    with pytest.raises(DataError, match="checksum is wrong"):
+    with pytest.raises(DataError, match=r"other than CIFAR-10 \(wrong checksum\)"):
         data.load("cifar10")
     assert _leftovers() == []
     assert not data.available("cifar10")
@@ -180,7 +180,7 @@ def test_server_that_refuses_is_named(server: Server, status: int) -> None:
 
 def test_no_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cifar10, "URL", "http://127.0.0.1:9/nothing")
-    with pytest.raises(DataError, match=r"cannot be fetched from http://127\.0\.0\.1:9/nothing"):
+    with pytest.raises(DataError, match=r"cannot be downloaded from http://127\.0\.0\.1:9/nothing"):
         data.load("cifar10")
 
 
@@ -207,7 +207,7 @@ def test_half_an_archive_is_said_so_and_another_fetched(server: Server) -> None:
     (paths.data_root() / cifar10.ARCHIVE).write_bytes(PACKED[:100])
     told: list[str] = []
     assert len(data.load("cifar10", lambda message, _: told.append(message)).train_labels) == 5 * PER_BATCH
-    assert told[0] == f"{paths.data_root() / cifar10.ARCHIVE} is damaged: it is not used"
+    assert told[0] == f"{paths.data_root() / cifar10.ARCHIVE} is damaged and is ignored"
     assert server.requests == 1
 
 

@@ -241,7 +241,7 @@ def test_one_unit_on_one_picture_is_not_called_constant() -> None:
 
 @pytest.mark.parametrize("name", ["s2", "c1_activation"])
 def test_facts_need_the_maps_before_an_activation(name: str) -> None:
-    with pytest.raises(ConfigError, match="has no activation behind it"):
+    with pytest.raises(ConfigError, match="has no activation after it"):
         channel_facts(activations(network(), IMAGES)[name], "tanh")
 
 
