@@ -141,7 +141,7 @@ def launches(count: int = 100) -> None:
 def browsers(people: int = 8, rounds: int = 3) -> None:
     from playwright.sync_api import sync_playwright
 
-    from tests.app.conftest import CHROMIUM, FLAGS
+    from tests.helpers.screens import CHROMIUM, FLAGS
 
     process, address = server()
     shown: list[str] = []

@@ -44,7 +44,7 @@ GRIDS = {  # how many runs → what is asked of the command line
 
 def lightning_loop(model: str, device: str, seconds: float, workers: int) -> float:
     """Lightning and a DataLoader, as a course's notebook has it."""
-    import lightning  # type: ignore[import-not-found, unused-ignore]  # not a dependency of cnnviz
+    import lightning
 
     class Module(lightning.LightningModule):
         def __init__(self) -> None:

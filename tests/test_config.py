@@ -54,9 +54,9 @@ def test_presets_are_the_studys() -> None:
         ({"limit_train": 5}, "batch size 10 is larger than the 5"),
     ],
 )
-def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, object], message: str) -> None:
+def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        RunConfig(**change)  # type: ignore[arg-type]
+        RunConfig(**change)
     assert "\n" not in str(caught.value)
 
 

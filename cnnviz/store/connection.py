@@ -1,24 +1,26 @@
 """The connection to MLflow: where the store is, how it is made, what its failures are called."""
 
 import contextlib
-import itertools
 import logging
 import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported: nothing leaves this machine
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from cnnviz import paths
 from cnnviz.errors import CnnvizError, StoreError
@@ -27,10 +29,13 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 EXPERIMENT = "cnnviz"
+_ALL = 10**9  # rows
+
+T = TypeVar("T")
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the embedded SQLite file in paths.home()."""
+    """MLFLOW_TRACKING_URI if it is set, else the embedded SQLite file in paths.home()."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(paths.home() / 'mlflow.db').as_posix()}"
 
 
@@ -50,7 +55,7 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """MLflow's, SQLite's and the file system's exceptions as one line with its remedy."""
     try:
         yield
@@ -72,9 +77,12 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def turn(run_id: str) -> Iterator[Run]:
-    """The run, for one at a time who looks at its status and then changes it: no stop or deletion is overtaken."""
-    with plainly():
+def exclusive(run_id: str) -> Iterator[Run]:
+    """The run, for one process at a time that reads its status and then changes it.
+
+    So a stop, a deletion and a worker that takes the run do not overtake one another.
+    """
+    with readable_errors():
         path = paths.home() / "artifacts" / run_id / "status.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,7 +94,7 @@ def turn(run_id: str) -> Iterator[Run]:
 
 @cache
 def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
-    with plainly():
+    with readable_errors():
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -103,9 +111,7 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
                         leftover.unlink()
                 with contextlib.closing(sqlite3.connect(database)) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
-            client = MlflowClient(uri)
-            for name in _WRITES:
-                setattr(client, name, partial(_patiently, client, name))
+            client = _Client(uri)
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 location = (folder / "artifacts").as_uri() if is_embedded() else None
@@ -115,33 +121,59 @@ def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
             else:
                 number = experiment.experiment_id
                 if is_embedded():
-                    _follow_a_move(database, experiment.artifact_location, (folder / "artifacts").as_uri(), number)
+                    _mend_artifact_addresses(
+                        database, experiment.artifact_location, (folder / "artifacts").as_uri(), number
+                    )
             if fresh:
                 marker.unlink()
     return client, number
 
 
-_WRITES = ("create_run", "log_batch", "set_tag", "update_run", "set_terminated", "delete_run", "restore_run")
+class _Client(MlflowClient):
+    """MLflow's client, whose writes are tried again if SQLite's one writer was another for too long.
 
-
-def _patiently(client: MlflowClient, name: str, *arguments: Any, **options: Any) -> Any:
-    """A write of MLflow's, tried again where it found the database locked.
-
-    SQLite gives the one writer's place to whoever asks at the right instant: eight sessions launching at once can keep
-    one waiting for longer than MLflow's 20 s. What was refused so has changed nothing.
+    SQLite lets whoever asks at the right instant write: eight sessions launching at once can keep one waiting for
+    longer than MLflow's 20 s. A write that was refused has changed nothing.
     """
-    for attempt in itertools.count():
+
+    def create_run(self, *arguments: Any, **options: Any) -> Run:
+        return _again_if_locked(super().create_run, *arguments, **options)
+
+    def log_batch(self, *arguments: Any, **options: Any) -> Any:
+        return _again_if_locked(super().log_batch, *arguments, **options)
+
+    def set_tag(self, *arguments: Any, **options: Any) -> Any:
+        return _again_if_locked(super().set_tag, *arguments, **options)
+
+    def update_run(self, *arguments: Any, **options: Any) -> None:
+        _again_if_locked(super().update_run, *arguments, **options)
+
+    def set_terminated(self, *arguments: Any, **options: Any) -> None:
+        _again_if_locked(super().set_terminated, *arguments, **options)
+
+    def delete_run(self, *arguments: Any, **options: Any) -> None:
+        _again_if_locked(super().delete_run, *arguments, **options)
+
+    def restore_run(self, *arguments: Any, **options: Any) -> None:
+        _again_if_locked(super().restore_run, *arguments, **options)
+
+
+def _again_if_locked(write: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    for _ in range(3):
         try:
-            return getattr(MlflowClient, name)(client, *arguments, **options)
+            return write(*arguments, **options)
         except MlflowException as error:
-            if "database is locked" not in str(error) or attempt == 3:
+            if "database is locked" not in str(error):
                 raise
             time.sleep(random.uniform(0.1, 1.0))  # noqa: S311, no secret
-    return None
+    return write(*arguments, **options)
 
 
-def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> None:
-    """MLflow notes absolute addresses; where the store's folder was moved, its own UI would look in the old place."""
+def _mend_artifact_addresses(database: Path, noted: str, actual: str, experiment: str) -> None:
+    """MLflow notes absolute addresses: after the store's folder was moved, its own UI would look in the old place.
+
+    MLflow's interface cannot change them, so this is the one place that writes to its tables.
+    """
     if noted == actual:
         return
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
@@ -152,6 +184,23 @@ def _follow_a_move(database: Path, noted: str, actual: str, experiment: str) -> 
         )
         connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (actual, experiment))
         connection.commit()
+
+
+@cache
+def _sql_store(uri: str, artifacts: str) -> SqlAlchemyStore:
+    return SqlAlchemyStore(uri, artifacts)
+
+
+def metric_histories(run_ids: Sequence[str], metric: str) -> list[tuple[str, Metric]]:
+    """All that was logged of a metric, each with its run's id: in one query if the store is a database."""
+    if not run_ids:
+        return []
+    uri = tracking_uri()
+    if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
+        return [(run_id, each) for run_id in run_ids for each in client().get_metric_history(run_id, metric)]
+    client()  # the first to connect makes the database
+    store = _sql_store(uri, (paths.home() / "artifacts").as_uri())
+    return [(each.run_id, each) for each in store.get_metric_history_bulk(list(run_ids), metric, _ALL)]
 
 
 def client() -> MlflowClient:

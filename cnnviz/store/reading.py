@@ -17,19 +17,18 @@ from cnnviz.store import connection
 from cnnviz.store.runs import SEGMENT, Run, Segment, StackHistory
 
 PAGE = 1000  # runs a search returns at once
-_MANY = 10**9
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
 
 
 def runs(deleted: bool = False) -> list[Run]:
     """All of cnnviz's runs, newest first. Runs another program put in the experiment are passed over."""
-    with connection.plainly():
+    with connection.readable_errors():
         return _tracked(_search("", ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY))
 
 
 def run(run_id: str) -> Run:
     """The run with that id, or with the only id that starts so. Raises StoreError."""
-    with connection.plainly():
+    with connection.readable_errors():
         try:
             found = [connection.client().get_run(run_id)] if len(run_id) == 32 else []
         except MlflowException:
@@ -47,20 +46,20 @@ def run(run_id: str) -> Run:
 
 def queue(device: str) -> list[Run]:
     """What a worker of that device should train, oldest first: waiting runs, and RUNNING ones whose worker died."""
-    with connection.plainly():
+    with connection.readable_errors():
         waiting = _tracked(_search("attributes.status = 'SCHEDULED'") + _search("attributes.status = 'RUNNING'"))
     return sorted((each for each in waiting if each.device == device), key=lambda each: each.queued_at)
 
 
 def stop_requests() -> set[str]:
     """Ids of the runs the user asked to stop."""
-    with connection.plainly():
+    with connection.readable_errors():
         return {each.info.run_id for each in _search("tags.`cnnviz.stop` = 'true'")}
 
 
 def history(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Recorded values in long form: columns run_id, metric, epoch, value. NaN and infinity come back as such."""
-    with connection.plainly():
+    with connection.readable_errors():
         rows = [
             (run_id, metric, step, value)
             for metric in metrics
@@ -71,7 +70,7 @@ def history(run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def metric_names(run_id: str) -> list[str]:
-    with connection.plainly():
+    with connection.readable_errors():
         return sorted(connection.client().get_run(run_id).data.metrics)
 
 
@@ -90,17 +89,8 @@ def _search(filter_string: str, view: int = ViewType.ACTIVE_ONLY) -> list[entiti
 
 def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
     """Steps and values of one metric, by run. A step written twice counts once: its latest value."""
-    if not run_ids:
-        return {}
-    store = connection.client()._tracking_client.store
-    if hasattr(store, "get_metric_history_bulk"):  # one query for all runs; SQL stores have it
-        logged = [(each.run_id, each) for each in store.get_metric_history_bulk(list(run_ids), metric, _MANY)]
-    else:
-        logged = [
-            (run_id, each) for run_id in run_ids for each in connection.client().get_metric_history(run_id, metric)
-        ]
     points: dict[str, dict[int, tuple[int, float]]] = {run_id: {} for run_id in run_ids}
-    for run_id, each in logged:
+    for run_id, each in connection.metric_histories(run_ids, metric):
         steps = points[run_id]
         if each.step not in steps or steps[each.step][0] <= each.timestamp:
             steps[each.step] = (each.timestamp, _finite_or_not(each.value))

@@ -224,7 +224,7 @@ static float dense_back(int kind, float rate, float* w, const float in[N][WIDEST
     }
     for (int n = 0; n < N; n++) {
         for (int k = 0; k < ins; k += L) store(&before[n][k], load(&before[n][k]) * slope(kind, load(&in[n][k])));
-        for (int k = ins; k < padded(ins); k++) before[n][k] = 0;  // whatever became of the lanes that nobody uses
+        for (int k = ins; k < padded(ins); k++) before[n][k] = 0;  // the unused lanes may hold anything
     }
     return sum(squares);
 }

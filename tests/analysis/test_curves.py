@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from cnnviz.analysis import curves
+from cnnviz.config import RunConfig
+from cnnviz.render.curve_charts import View
 from tests.helpers.runs import history, lines, run
 
 
@@ -54,28 +57,37 @@ def test_runs_that_differ_in_their_seed_alone_become_one_line() -> None:
     assert curves.collapse(apart).equals(apart)
 
 
-def test_the_same_seed_again_is_no_further_seed() -> None:
-    twins = lines({"a": [4.0, 2.0], "b": [4.0, 2.0]}, [run("a", seed=1), run("b", seed=1)])
-    assert curves.collapse(twins).equals(twins)
-    values = {"a": [4.0, 2.0], "again": [5.0, 3.0, 1.0], "b": [7.0, 5.0]}
-    frame = curves.collapse(lines(values, [run("a", seed=1), run("again", seed=1), run("b", seed=2)]))
-    mean = frame.query("run_id == 'again' and split == 'test'")  # of a seed, the run with the most epochs counts
-    assert mean.value.tolist() == [6, 4]
-    assert set(mean.repeats) == {2}
-    assert set(mean.name) == {"again, mean of 2 seeds"}
-    alone = frame.query("run_id == 'a' and split == 'test'")
-    assert (alone.value.tolist(), set(alone.repeats)) == ([4, 2], {1})
+def test_the_same_seed_twice_is_no_second_seed() -> None:
+    twice = lines({"a": [4.0, 2.0], "b": [4.0, 2.0, 1.0]}, [run("a", seed=1), run("b", seed=1)])
+    assert curves.collapse(twice).equals(twice)
+    runs = [run("a", seed=1), run("b", seed=1), run("c", seed=2)]
+    frame = curves.collapse(lines({"a": [4.0], "b": [4.0, 2.0], "c": [6.0, 4.0]}, runs)).query("split == 'test'")
+    assert frame[frame.run_id == "b"].value.tolist() == [5, 3]  # the furthest of seed 1, and seed 2
+    assert (frame[frame.run_id == "a"].value.tolist(), frame[frame.run_id == "a"].repeats.tolist()) == ([4], [1])
 
 
-def test_a_fork_is_no_further_seed_and_stays_a_line() -> None:
-    parent, fork, other = run("p"), run("f", "p", 1), run("q", seed=1)
-    values = {"p": [4.0, 2.0], "f": [2.0, 9.0], "q": [6.0, 4.0]}
-    frame = lines(values, [parent, fork])
-    assert curves.collapse(frame).equals(frame)
-    frame = curves.collapse(lines(values, [parent, fork, other, run("g", "q", 1, seed=2)]))
-    assert dict(frame.groupby("run_id").repeats.first()) == {"p": 2, "f": 1}
-    assert frame.query("run_id == 'p' and split == 'test'").value.tolist() == [5, 3]
-    assert frame.query("run_id == 'f' and split == 'test'").value.tolist() == [4, 2, 9]
+def test_a_fork_is_no_repeat_of_its_parent() -> None:
+    every = {"p": run("p"), "f": run("f", "p", 1), "other": run("other", seed=5)}
+    recorded = pd.concat([history({"p": [9.0, 8.0], "other": [7.0, 6.0]}), history({"f": [8.0, 3.0]}, first_epoch=1)])
+    for chosen in (["p", "f"], ["f", "other"]):
+        apart = curves.lines(recorded, [every[name] for name in chosen], every)
+        assert curves.collapse(apart).equals(apart)
+    frame = curves.collapse(curves.lines(recorded, list(every.values()), every)).query("split == 'test'")
+    assert frame.groupby("run_id").repeats.first().to_dict() == {"f": 1, "other": 2}
+    assert frame[frame.run_id == "other"].value.tolist() == [8, 7]
+
+
+def test_a_mean_is_named_by_what_its_runs_share() -> None:
+    runs = [replace(run("a", seed=1, lr=0.5), name="my favourite"), run("b", seed=2, lr=0.5)]
+    frame = curves.collapse(lines({"a": [1.0], "b": [2.0]}, runs))
+    assert set(frame.name) == {f"{RunConfig(lr=0.5).name}, mean of 2 seeds"}
+
+
+def test_seeds_stay_apart_if_they_are_what_tells_lines_apart() -> None:
+    view = View(colour="seed")
+    apart = lines({"a": [1.0], "b": [2.0]}, [run("a", seed=1), run("b", seed=2)])
+    assert curves.collapse(apart, view.parameters).equals(apart)
+    assert not curves.collapse(apart, View().parameters).equals(apart)
 
 
 def test_smoothing_is_the_mean_of_the_epochs_around_and_lags_behind_nothing() -> None:

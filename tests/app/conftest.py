@@ -1,7 +1,6 @@
 """The app in a real browser, and in AppTest without a worker."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,20 +14,7 @@ import pytest
 
 from cnnviz import paths
 from cnnviz.jobs import control
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.helpers.screens import CHROMIUM, FLAGS
 
 
 @pytest.fixture

@@ -1,8 +1,23 @@
 """What a test does with a page."""
 
+import shutil
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def said(opened: AppTest) -> str:

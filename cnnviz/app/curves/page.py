@@ -37,7 +37,7 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     chosen = [every[run.id] for run in chosen if run.id in every]
     history = cache.history([*chosen, *curves.ancestors(chosen, every)], curves.metrics(view.measure))
     frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
-    lines = frame if "seeds apart" in shown else curves.collapse(frame)
+    lines = frame if "seeds apart" in shown else curves.collapse(frame, view.parameters)
     colours = widgets.hues(view.colour, chosen)
     found = reasons.findings_of(chosen) if "findings" in shown else {}
     segments = curves.segment_starts(frame, chosen)

@@ -49,7 +49,7 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
                 st.progress(0.0, text=f"**{status.phase}** on {status.device} {widgets.plain(status.message)}")
             continue
         left = [each.seconds_left for each in moving if each.seconds_left is not None]
-        words = [f"**{status.phase}** {len(moving)} run{'s' if len(moving) > 1 else ''} on {status.device}"]
+        words = [f"**{status.phase}** {wording.count(len(moving), 'run')} on {status.device}"]
         words += [f"epoch {min(each.epoch for each in moving)} of {max(each.target for each in moving)}"]
         rate = sum(each.images_per_second for each in moving)
         words += [f"{rate:,.0f} images/s"] if rate else []
@@ -148,7 +148,7 @@ def actions(chosen: Sequence[Run]) -> None:
             widgets.refresh()
     deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
     with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
-        st.write(f"Delete {len(chosen)} run{'s' if len(chosen) != 1 else ''}? You can undo it.")
+        st.write(f"Delete {wording.count(len(chosen), 'run')}? You can undo it.")
         if st.button("Delete", type="primary", key="delete"):
             with shell.readable_errors():
                 changes.delete(ids)
@@ -160,9 +160,7 @@ def actions(chosen: Sequence[Run]) -> None:
 
 def undo() -> None:
     ids = DELETED.get()
-    if ids and st.button(
-        f"Undo deleting {len(ids)} run{'s' if len(ids) > 1 else ''}", icon=":material/undo:", key="undo"
-    ):
+    if ids and st.button(f"Undo deleting {wording.count(len(ids), 'run')}", icon=":material/undo:", key="undo"):
         changes.restore(ids)
         DELETED.pop()
         widgets.refresh()
