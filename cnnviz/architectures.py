@@ -1,6 +1,8 @@
-"""Small CNNs as data: what an architecture is made of, its layer table, and a plain PyTorch module of it.
+"""Small CNNs as data: an architecture, its layer table, and a plain PyTorch module of it.
 
-Layers are named as LeCun et al. (1998) name LeNet's: c1 s2 c3 s4 fc5 fc6 fc7, numbered through.
+Layers are named by kind and numbered in one sequence, as LeCun et al. ("Gradient-Based Learning Applied to Document
+Recognition", 1998) number LeNet-5's: C1 S2 C3 S4 C5 F6 and an output layer. Here they are c1 s2 c3 s4 fc5 fc6 fc7: C5,
+a convolution whose kernels are as large as its input, is the fully connected fc5, and the output layer is numbered too.
 """
 
 import math
@@ -23,9 +25,9 @@ MAX_PARAMETERS = 100_000_000  # 400 MB of float32 weights, and as much again for
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with stride 1, and the 2×2 pooling behind it."""
+    """A convolution with stride 1, and the 2×2 pooling after it."""
 
-    channels: int  # feature maps it makes
+    channels: int  # feature maps it computes
     kernel: int  # side of the square kernel, pixels
     padding: int = 0  # zeros on each side, pixels
     pool: int = 2  # stride of the 2×2 pooling that follows; 0: none
@@ -37,25 +39,25 @@ class Layer:
 
     name: str  # "c3"
     kind: str  # "convolution", "pooling" or "fully connected"
-    output: tuple[int, ...]  # shape for one image: (channels, height, width) or (units,)
+    output: tuple[int, ...]  # shape for one picture: (channels, height, width) or (units,)
     parameters: int  # weights and biases
-    receptive_field: int  # side of the patch of the picture one output cell depends on, pixels
+    receptive_field: int  # side of the patch of the picture on which one output cell depends, pixels
     jump: int  # pixels of the picture between two neighbouring cells
     offset: int  # picture column of cell 0's leftmost pixel; negative: in the padding
-    multiply_adds: int  # per image, forward
+    multiply_adds: int  # per picture, forward
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A stack of convolutions and fully connected layers over a 32×32 RGB picture.
 
-    Raises ConfigError where a layer does not fit its input.
+    Raises ConfigError for a layer that does not fit its input, a number out of range or too many parameters.
     """
 
     name: str
     convs: tuple[Conv, ...]
     hidden: tuple[int, ...]  # units of the hidden fully connected layers
-    pooling: str = "max"  # the pooling it was described with; a run may choose the other
+    pooling: str = "max"  # "max" or "avg", the default of its runs; a run may choose the other
 
     def __post_init__(self) -> None:
         for conv in self.convs:
@@ -83,7 +85,7 @@ class Architecture:
 
     @property
     def multiply_adds(self) -> int:
-        """Per image, forward; a training step costs about three times as many."""
+        """Per picture, forward; a training step takes about three times as many."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
@@ -97,22 +99,23 @@ class Architecture:
 
     @property
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight and bias, in PyTorch's own layout: {"c1.weight": (6, 3, 5, 5), …}."""
+        """Shape of every weight and bias, in PyTorch's layout: {"c1.weight": (6, 3, 5, 5), …}."""
         return _weight_shapes(self)
 
     def layer(self, name: str) -> Layer:
-        """The layer of that name. Raises ConfigError with the names there are."""
+        """The layer of that name. Raises ConfigError, which lists the names that exist."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise ConfigError(f"{self.name} has no layer {name!r}: choose one of {', '.join(x.name for x in self.layers)}")
 
     def to_dict(self) -> dict[str, Any]:
+        """The architecture as plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Architecture":
-        """Inverse of to_dict, also after a trip through JSON. Raises ConfigError."""
+        """Inverse of to_dict, also by way of JSON. Raises ConfigError for anything else."""
         try:
             convs = tuple(Conv(**conv) for conv in values["convs"])
             return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"])
@@ -207,10 +210,10 @@ _HIDDEN = re.compile(r"f(\d{1,5})")
 
 @cache
 def architecture(name: str) -> Architecture:
-    """The architecture of that name, or the one whose layers it spells out.
+    """The architecture of that name, or the one whose layers the name spells out.
 
-    A spelled-out one joins with "-": cNkK[pP] (N maps, K×K kernel, P pixels of zero padding), each perhaps followed by
-    s2 or s1 (2×2 pooling with that stride), then fN (N hidden units). "c6k5-s2-c16k5-s2-f120-f84" is lenet5x5.
+    Layers are joined by "-": cNkK[pP] is a convolution (N maps, K×K kernel, P pixels of zero padding), which s2 or s1
+    (2×2 pooling with that stride) may follow; then fN, N hidden units. "c6k5-s2-c16k5-s2-f120-f84" is lenet5x5.
 
     Raises ConfigError for an unknown name, a misspelled layer or one that does not fit its input.
     """
@@ -249,10 +252,10 @@ POOLINGS = tuple(POOLING_MODULES)
 
 
 def build(arch: Architecture, activation: str, pooling: str) -> nn.Sequential:
-    """The plain PyTorch module: (N, 3, 32, 32) normalised pictures → (N, 10) logits.
+    """The plain PyTorch module: normalised pictures, (N, 3, 32, 32) → logits, (N, 10).
 
-    Children carry the layers' names; the activation behind layer "c1" is the child "c1_activation". The initial weights
-    are PyTorch's default, drawn from its global generator.
+    Its children have the layers' names; the activation after layer "c1" is the child "c1_activation". The initial
+    weights are PyTorch's default, drawn from its global generator.
     """
     shapes, modules = arch.weight_shapes, OrderedDict[str, nn.Module]()
     pools = iter(layer.name for layer in arch.layers if layer.kind == "pooling")
@@ -273,7 +276,7 @@ def build(arch: Architecture, activation: str, pooling: str) -> nn.Sequential:
 
 
 def initial_weights(arch: Architecture, seed: int) -> dict[str, torch.Tensor]:
-    """PyTorch's default initial weights after torch.manual_seed(seed), leaving the caller's generator alone."""
+    """PyTorch's default initial weights after torch.manual_seed(seed); the global generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return {name: weight.detach() for name, weight in build(arch, "tanh", "max").state_dict().items()}

@@ -1,1 +1,1 @@
-"""Runs' histories: lines, findings, comparisons, costs."""
+"""What runs' histories show: curves, findings, comparisons, costs."""

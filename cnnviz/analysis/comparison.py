@@ -1,7 +1,8 @@
 """Several runs → what differs, which of them make a fair comparison, and whether a difference is more than noise.
 
 Runs that differ only in their seed are repeats of one setting. Settings are compared by their mean best test accuracy
-within the epochs that all of the compared runs have: a run that trained for longer had more chances.
+within the epochs that all of the compared runs have: a run that trained for longer had more chances. Forks are left
+out: their first epochs are their parent's.
 """
 
 import itertools
@@ -13,21 +14,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
+from scipy.stats import norm, t
 
 from cnnviz.analysis.evidence import TEST_PICTURES
 from cnnviz.config import PARAMETERS, SETTINGS, RunConfig
 from cnnviz.errors import ConfigError
 from cnnviz.store.runs import Run
+from cnnviz.wording import count
 
-CONFIDENCE = 1.96  # standard errors about a difference: 95 %
-# Student's t at 95 %, by degrees of freedom: few repeats know their own spread badly.
-_STUDENT = (math.inf, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
-MOST_ORDERS = 120  # ways through five parameters from one run to another; with more, the given order alone
+CONFIDENCE = 0.95  # two-sided, of a difference
+_QUANTILE = (1 + CONFIDENCE) / 2
+MOST_ORDERS = 120  # orders of changing parameters that are tried: all of them for up to five parameters
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Runs of one setting, differing in nothing but their seed."""
+    """Runs of one setting, which differ in nothing but their seed."""
 
     runs: tuple[Run, ...]
 
@@ -41,9 +43,9 @@ class Repeats:
 
     @property
     def samples(self) -> tuple[Run, ...]:
-        """One run a seed, the furthest: the same seed again is the same run again, and no evidence of its own."""
-        furthest = {run.config.seed: run for run in sorted(self.runs, key=lambda run: run.epoch)}
-        return tuple(furthest[seed] for seed in sorted(furthest))
+        """One run for each seed, the longest: the same seed again is the same training again, not another sample."""
+        longest = {run.config.seed: run for run in sorted(self.runs, key=lambda run: run.epoch)}
+        return tuple(longest[seed] for seed in sorted(longest))
 
     @property
     def epochs(self) -> int:
@@ -51,13 +53,13 @@ class Repeats:
         return min(run.epoch for run in self.samples)
 
     def best(self, epochs: int | None = None) -> list[float]:
-        """Each sample's best test accuracy within so many epochs; by default, those they all have."""
+        """Each sample's best test accuracy within that many epochs; by default, those that all of them have."""
         found = (best_within(run, self.epochs if epochs is None else epochs) for run in self.samples)
         return [value for value in found if value is not None]
 
     @property
     def mean(self) -> float:
-        """Of the best test accuracies; NaN where there are none."""
+        """Of the best test accuracies; NaN if there are none."""
         best = self.best()
         return statistics.fmean(best) if best else math.nan
 
@@ -73,16 +75,16 @@ class Spread:
     """How far equal settings lie apart, by seeds alone."""
 
     deviation: float  # standard deviation of a run's best test accuracy
-    freedom: int  # degrees of freedom behind it
-    seeds: int  # runs behind it
-    settings: int  # they repeat
+    freedom: int  # degrees of freedom it was estimated with
+    seeds: int  # runs it was estimated from
+    settings: int  # settings that these runs repeat
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether a difference in best test accuracy is more than noise."""
 
-    outcome: Literal["decided", "tentative", "undecided"]  # tentative: beyond the test set's noise, but seeds unknown
+    outcome: Literal["decided", "tentative", "undecided"]  # tentative: beyond the test set's noise, but not repeated
     difference: float  # second less first, as a share
     margin: float  # what it must exceed
     sentence: str
@@ -106,8 +108,8 @@ class Confounded:
     first: Run
     second: Run
     parameters: tuple[str, ...]
-    between: tuple[Run, ...]  # runs that lie on the way from one to the other, one parameter a step
-    missing: tuple[RunConfig, ...]  # those that would have to be trained to complete the way
+    between: tuple[Run, ...]  # runs that lead from one to the other, changing one parameter a step
+    missing: tuple[RunConfig, ...]  # the steps in between that are still to be trained
     sentence: str
 
 
@@ -120,7 +122,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
-    """Id → what tells the run from the others, as short as it can be: "tanh, lr 0.01"."""
+    """Run id → the shortest text that distinguishes the run from the others: "tanh, lr 0.01"."""
     names = differing(runs)
     texts = {run.id: _words(run.config, names) or run.config.name for run in runs}
     twice = {text for text in texts.values() if sum(text == other for other in texts.values()) > 1}
@@ -128,9 +130,9 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def differences(runs: Sequence[Run]) -> pd.DataFrame:
-    """The parameter table: a row a parameter, differing ones first; columns parameter, differs and one a run's label.
+    """The parameter table: one row for each parameter, and one for the epochs trained; those that differ come first.
 
-    Values are text, so that a column holds one type. The last row is the epochs each run has.
+    Columns: parameter, differs, and one for each run, named by its label. Values are text: a column holds one type.
     """
     names, titles = differing(runs), labels(runs)
     rows: list[dict[str, Any]] = [
@@ -162,14 +164,20 @@ def _words(config: RunConfig, names: Sequence[str]) -> str:
 
 
 def best_within(run: Run, epochs: int) -> float | None:
-    """The best test accuracy of epochs 1 to that one; None where nothing finite was recorded."""
-    return max((value for value in run.accuracy[1 : epochs + 1] if math.isfinite(value)), default=None)
+    """The run's own best test accuracy up to that epoch, untrained or inherited weights excluded; None without one."""
+    own = run.accuracy[1 : max(epochs - run.first_epoch, 0) + 1]
+    return max((value for value in own if math.isfinite(value)), default=None)
+
+
+def whole(runs: Sequence[Run]) -> list[Run]:
+    """The runs that were trained from the start: no forks."""
+    return [run for run in runs if not run.parent]
 
 
 def repeats(runs: Sequence[Run]) -> list[Repeats]:
-    """The runs by setting, in the order given."""
+    """The runs by setting, in the order given; forks are no repeats and left out."""
     settings: dict[tuple[object, ...], list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in whole(runs):
         settings[_key(run.config, "seed")].append(run)
     return [Repeats(tuple(found)) for found in settings.values()]
 
@@ -179,7 +187,7 @@ def _key(config: RunConfig, *without: str) -> tuple[object, ...]:
 
 
 def seed_spread(runs: Sequence[Run]) -> Spread | None:
-    """The spread over seeds pooled over all settings that were repeated; None where none was."""
+    """The spread over seeds, pooled over all settings that were repeated; None if none was."""
     repeated = [group for group in repeats(runs) if len(group.best()) > 1]
     freedom = sum(len(group.best()) - 1 for group in repeated)
     if not freedom:
@@ -191,9 +199,9 @@ def seed_spread(runs: Sequence[Run]) -> Spread | None:
 def verdict(first: Repeats, second: Repeats, spread: Spread | None = None) -> Verdict:
     """Whether the second setting's best test accuracy differs from the first's by more than noise.
 
-    The noise is the spread over seeds where it is known (seed_spread of the runs at hand), with Student's t for how
-    well it is known, and never less than the binomial noise of the 10,000 test pictures. Both settings are tested on
-    the same pictures, which makes that floor a cautious one.
+    The margin is that of a t-test on the spread over seeds, if it is known (seed_spread of the runs at hand), and never
+    less than the binomial noise of the 10,000 test pictures. Both settings are tested on the same pictures, which makes
+    that floor a cautious one.
     """
     epochs = min(first.epochs, second.epochs)
     a, b = first.best(epochs), second.best(epochs)
@@ -201,7 +209,7 @@ def verdict(first: Repeats, second: Repeats, spread: Spread | None = None) -> Ve
         return Verdict("undecided", math.nan, math.nan, "Undecided: one of them has no trained epoch yet.")
     difference = statistics.fmean(b) - statistics.fmean(a)
     share = statistics.fmean([*a, *b])
-    floor = CONFIDENCE * math.sqrt(share * (1 - share) / TEST_PICTURES * (1 / len(a) + 1 / len(b)))
+    floor = float(norm.ppf(_QUANTILE)) * math.sqrt(share * (1 - share) / TEST_PICTURES * (1 / len(a) + 1 / len(b)))
     n = f"n = {len(a)} against {len(b)}" if len(a) != len(b) else f"n = {len(a)} each"
     test_noise = f"the noise of {TEST_PICTURES:,} test pictures, {_points(floor)}"
     what = f"{_points(abs(difference))} ({n})"
@@ -209,29 +217,21 @@ def verdict(first: Repeats, second: Repeats, spread: Spread | None = None) -> Ve
         if abs(difference) <= floor:
             return Verdict("undecided", difference, floor, f"Undecided: {what} is within {test_noise}.")
         sentence = (
-            f"{what} is more than {test_noise}; what another seed would do is not known, as nothing was repeated."
+            f"{what} is more than {test_noise}. Whether another seed would agree is unknown: no setting was repeated."
         )
         return Verdict("tentative", difference, floor, sentence)
-    seeds = _student(spread.freedom) * spread.deviation * math.sqrt(1 / len(a) + 1 / len(b))
+    seeds = float(t.ppf(_QUANTILE, spread.freedom)) * spread.deviation * math.sqrt(1 / len(a) + 1 / len(b))
     margin = max(seeds, floor)
-    behind = f"{spread.seeds} runs of {_count(spread.settings, 'setting')}"
-    known = f"the seeds' spread of {_points(spread.deviation)} ({behind})"
-    by = f"{known} makes {_points(margin)} the margin at 95 %" if seeds >= floor else f"the margin is {test_noise}"
+    source = f"{spread.seeds} runs of {count(spread.settings, 'setting')}"
+    known = f"seeds vary by {_points(spread.deviation)} (standard deviation, {source})"
+    by = f"{known}: the margin is {_points(margin)} at 95 %" if seeds >= floor else f"the margin is {test_noise}"
     if abs(difference) <= margin:
-        return Verdict("undecided", difference, margin, f"Undecided: {what} is too little; {by}.")
+        return Verdict("undecided", difference, margin, f"Undecided: {what} is within the margin; {by}.")
     return Verdict("decided", difference, margin, f"{what} is more than noise; {by}.")
-
-
-def _student(freedom: int) -> float:
-    return _STUDENT[freedom] if freedom < len(_STUDENT) else CONFIDENCE * (1 + 1.4 / freedom)
 
 
 def _points(share: float) -> str:
     return f"{100 * share:.1f} points"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # -- fair and unfair comparisons -------------------------------------------------------------------
@@ -240,8 +240,7 @@ def _count(number: int, noun: str) -> str:
 def controlled_pairs(runs: Sequence[Run]) -> list[Pair]:
     """All pairs of settings that differ in exactly one parameter, by parameter, the largest difference first.
 
-    Repeats are one setting. Settings without a common seed, and without repeats on both sides, differ in the seed too
-    and are no such pair.
+    Repeats are one setting. Two settings need a seed in common, or repeats of both: else they differ in the seed too.
     """
     spread, groups = seed_spread(runs), [group for group in repeats(runs) if group.best()]
     pairs: list[Pair] = []
@@ -274,10 +273,10 @@ def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> 
 
 
 def confounded(first: Run, second: Run, known: Sequence[Run] = ()) -> Confounded | None:
-    """What a comparison of these two cannot tell apart, and the runs that would; None where they differ in at most one.
+    """The parameters whose effects these two runs confound, and the runs that would separate them.
 
-    A way from one to the other that changes one parameter a step is a chain of controlled pairs; of all orders, the one
-    is taken for which most runs exist among the known.
+    None if they differ in at most one. Changing one parameter a step from the first to the second makes a chain of
+    controlled pairs; of all orders of the steps, the one is taken of which most runs are known.
     """
     names = differing([first, second])
     if len(names) < 2:
@@ -295,7 +294,7 @@ def confounded(first: Run, second: Run, known: Sequence[Run] = ()) -> Confounded
 
 
 def _way(first: RunConfig, second: RunConfig, order: Sequence[str]) -> tuple[RunConfig, ...] | None:
-    """The settings between the two, in that order of changes; None where one of them cannot be trained."""
+    """The settings between the two, in that order of changes; None if one of them cannot be trained."""
     way, config = [], first
     try:
         for name in order[:-1]:
@@ -317,16 +316,14 @@ def _confession(
     bests = [best_within(run, epochs) for run in (first, second)]
     listed = ", ".join(name.replace("_", " ") for name in names[:-1]) + f" and {names[-1].replace('_', ' ')}"
     sides = f"{_words(first.config, names)} and {_words(second.config, names)}"
-    gap = "" if None in bests else f" The {_points(abs(bests[1] - bests[0]))} between them"  # type: ignore[operator]
-    words = [
-        f"Confounded: {sides} differ in {listed} at once.{gap or ' What lies between them'} may be any one's doing."
-    ]
+    gap = "" if None in bests else f" The {_points(abs(bests[1] - bests[0]))} between the two"  # type: ignore[operator]
+    words = [f"Confounded: {sides} differ in {listed} at once.{gap or ' The difference'} may come from any of these."]
     if first.epoch != second.epoch:
         words.append(f"They were also trained for {first.epoch} and {second.epoch} epochs.")
     if missing:
-        words.append(f"To tell, train {_listed([_words(config, names) for config in missing])}.")
+        words.append(f"To separate them, train {_listed([_words(config, names) for config in missing])}.")
     if between:
-        words.append(f"On the way lie {_listed([_words(run.config, names) for run in between])}: compare step by step.")
+        words.append(f"In between: {_listed([_words(run.config, names) for run in between])}; compare step by step.")
     return " ".join(words)
 
 
@@ -337,8 +334,9 @@ def _listed(words: Sequence[str]) -> str:
 def uncontrolled(runs: Sequence[Run]) -> list[Confounded]:
     """For each differing parameter that no controlled pair isolates, the two runs that come closest to it.
 
-    Empty: whatever differs among these runs can be told apart.
+    Empty: the effect of every parameter that differs among these runs can be separated. Forks are left out.
     """
+    runs = whole(runs)
     isolated = {pair.parameter for pair in controlled_pairs(runs)} | {"seed"}
     found: dict[tuple[str, str], Confounded] = {}
     for name in (name for name in differing(runs) if name not in isolated):

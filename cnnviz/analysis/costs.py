@@ -8,58 +8,102 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from threading import Lock
 
 import pandas as pd
+import psutil
 import torch
 
 from cnnviz.architectures import Architecture
 from cnnviz.store.runs import Run, Segment
 
-PEAK_MAPS, PEAK_SIDE = 256, 28  # of a convolution wide enough for the library's best: 0.9 GFLOP a picture
-PEAK_PICTURES_GPU = 64  # so that launching takes no part in it
-PEAK_SECONDS = 0.4  # to look for it
-WEIGHT_TRIPS = 3  # a step reads the weights forwards and backwards, and writes them
+PEAK_MAPS, PEAK_SIDE = 256, 28  # of a convolution wide enough to run at the library's peak: 0.9 GFLOP a picture
+PEAK_PICTURES_GPU = 64  # enough work for the time of a launch not to count
+PEAK_SECONDS = 0.4  # of measuring
+BUSY = 0.1  # of the machine's processor time: with more taken by other work, a peak is measured too low
+MEASURE_AGAIN = 60.0  # seconds after a measurement on a busy machine
+WEIGHT_TRIPS = 3  # a step reads the weights in the forward and the backward pass, and writes them
 BYTES = 4  # of a float32
 THE_REST = "launching, memory, and layers too narrow to fill the machine's vectors"
-ALIKE = 1.1  # times as long: no longer, for what a sentence can tell
-CHEAPER = 0.8  # of the time its arithmetic would have cost: worth explaining
+ALIKE = 1.1  # ratio of two times up to which a sentence calls them equal
+CHEAPER = 0.8  # of the time that its arithmetic alone would predict: worth explaining
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The fastest arithmetic of one core of this machine, as measured."""
+
+    flops: float  # FLOP/s in float32
+    idle: bool = True  # False: other work took part of the machine meanwhile, so that the peak is higher than this
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run cost, in its longest stretch where rates are concerned."""
+    """What one run cost. Rates are those of its longest segment."""
 
     run: Run
-    seconds: float  # wall time of all stretches; networks of one stack share it
-    own_seconds: float  # each stretch's time divided by the networks that shared it
+    seconds: float  # wall time of all segments; networks of one stack share it
+    own_seconds: float  # each segment's time divided by the networks that shared it
     images_per_second: float  # of this network; NaN: not known
     stack: int  # networks trained as one
     threads: int
     parameters: int
-    multiply_adds: int  # a picture, forwards
-    arithmetic: float  # share of the step the arithmetic would take at the peak, 1 where it beats it; NaN: not known
-    weight_traffic: float  # bytes/s of weights through the memory or the cache, at the least
+    multiply_adds: int  # per picture, forward
+    arithmetic: float  # share of the step that arithmetic would take at the peak, at most 1; NaN: peak not known
+    at_most: bool  # the peak was measured too low, so that `arithmetic` is an upper bound
+    weight_traffic: float  # bytes/s of weights through the memory or the cache, at least
 
     @property
     def picture_seconds(self) -> float:
-        """Of its process, for one picture through one network."""
+        """Time of its process for one picture through one network."""
         return 1 / (self.images_per_second * self.stack)
 
 
 def step_flops(arch: Architecture) -> int:
-    """Floating-point operations a picture in a training step: a multiplication and an addition for each multiply-add
-    forwards, as many for the gradient of the weights, and as many for that of the input, which the first layer has none
-    of."""
+    """Floating-point operations per picture of a training step.
+
+    A multiplication and an addition for each multiply-add of the forward pass, as many for the gradient of the weights
+    and as many for that of the input, which the first layer does not need.
+    """
     return 2 * (3 * arch.multiply_adds - arch.weight_layers[0].multiply_adds)
 
 
-@cache
-def peak_flops(threads: int = 1, device: str = "cpu") -> float:
-    """FLOP/s of a wide 3×3 convolution in float32 on this machine, measured once, in about half a second.
+_measured: tuple[Peak, float] | None = None  # and when, in seconds of time.monotonic()
+_measuring = Lock()  # two measurements at once would each be other work to the other
 
-    A matrix product says less: the library behind PyTorch's leaves half of some processors' vectors unused, and reaches
-    113 of 284 GFLOP/s on a core of an AMD EPYC. What else runs meanwhile lowers it.
+
+def machine_peak() -> Peak:
+    """The peak of one core of this machine, measured in about half a second.
+
+    Measured once if the machine was idle. Beside other work, such as a training, the figure is a lower bound: it serves
+    for a minute, so that a page that redraws does not slow the training down, and is then measured again.
+    """
+    global _measured
+    with _measuring:
+        known, at = _measured or (None, 0.0)
+        if known is None or (not known.idle and time.monotonic() - at > MEASURE_AGAIN):
+            flops, others = _beside_others(peak_flops)
+            known = Peak(max(flops, known.flops if known else 0.0), idle=others <= BUSY)
+            _measured = known, time.monotonic()
+        return known
+
+
+def _beside_others(work: Callable[[], float]) -> tuple[float, float]:
+    """What the work returned, and the share of the machine's processor time that went to anything but this thread."""
+    before, own = psutil.cpu_times(), time.thread_time()
+    result = work()
+    own, after = time.thread_time() - own, psutil.cpu_times()
+    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields if "guest" not in name}
+    unused = spent["idle"] + spent.get("iowait", 0.0)  # guests' time is in user's already
+    total = sum(spent.values())
+    return result, max(total - unused - own, 0.0) / total if total > 0 else 1.0
+
+
+def peak_flops(threads: int = 1, device: str = "cpu") -> float:
+    """FLOP/s of a wide 3×3 convolution in float32 on this machine, measured in about half a second.
+
+    A matrix product measures less: PyTorch's library for it leaves half of some processors' vectors unused, and
+    reaches 113 of 284 GFLOP/s on a core of an AMD EPYC. Other work on the machine lowers the figure.
     """
     before = torch.get_num_threads()
     try:
@@ -78,7 +122,7 @@ def peak_flops(threads: int = 1, device: str = "cpu") -> float:
 
 
 def shortest(work: Callable[[], object], seconds: float = PEAK_SECONDS) -> float:
-    """The least seconds that work took, when it is done again and again for so many."""
+    """The shortest time, in seconds, that the work took when it was repeated for `seconds`."""
     best, began = math.inf, time.perf_counter()
     while time.perf_counter() - began < seconds:
         start = time.perf_counter()
@@ -87,24 +131,24 @@ def shortest(work: Callable[[], object], seconds: float = PEAK_SECONDS) -> float
     return best
 
 
-def costs(runs: Sequence[Run], rates: pd.DataFrame | None = None, peak: float = math.nan) -> list[Cost]:
+def costs(runs: Sequence[Run], rates: pd.DataFrame | None = None, peak: Peak | None = None) -> list[Cost]:
     """What these runs cost, in the order given; runs that have not trained yet are left out.
 
-    rates: tracking.history of images_per_second, the rate of the steps alone; without it, a stretch's pictures over its
-    seconds, evaluation and compilation included. peak: FLOP/s of one thread of the machine that trained them, or of its
-    GPU (peak_flops).
+    rates: reading.history of images_per_second, the rate of the steps alone; without it, a segment's pictures over its
+    seconds, evaluation and compilation included. peak: of one core of the machine that trained them (machine_peak), or
+    of its GPU.
     """
     return [_cost(run, rates, peak) for run in runs if run.epoch > 0 and run.seconds > 0]
 
 
-def _cost(run: Run, rates: pd.DataFrame | None, peak: float) -> Cost:
+def _cost(run: Run, rates: pd.DataFrame | None, peak: Peak | None) -> Cost:
     segment, first, last = _longest(run)
     rate = (last - first) * run.config.train_size / segment.seconds if segment.seconds else math.nan
     if rates is not None:
         seen = rates[(rates.run_id == run.id) & (rates.epoch > first) & (rates.epoch <= last) & (rates.value > 0)]
         rate = float(seen.value.median()) if len(seen) else rate
     arch = run.architecture
-    power = peak * segment.threads if segment.device.startswith("cpu") else peak
+    power = peak.flops * (segment.threads if segment.device.startswith("cpu") else 1) if peak else math.nan
     pictures = rate * segment.stack
     return Cost(
         run,
@@ -116,19 +160,20 @@ def _cost(run: Run, rates: pd.DataFrame | None, peak: float) -> Cost:
         arch.parameters,
         arch.multiply_adds,
         min(pictures * step_flops(arch) / power, 1.0) if power > 0 else math.nan,
+        peak is not None and not peak.idle,
         pictures / run.config.batch_size * WEIGHT_TRIPS * BYTES * arch.parameters,
     )
 
 
 def _longest(run: Run) -> tuple[Segment, int, int]:
-    """The stretch with the most epochs, the epoch it set out from and its last."""
+    """The segment with the most epochs, the epoch from which it started and its last."""
     ends = [*(segment.start_epoch for segment in run.segments[1:]), run.epoch]
-    stretches = [(segment, max(segment.start_epoch, 0), end) for segment, end in zip(run.segments, ends, strict=True)]
-    return max(stretches, key=lambda each: each[2] - each[1])
+    segments = [(segment, max(segment.start_epoch, 0), end) for segment, end in zip(run.segments, ends, strict=True)]
+    return max(segments, key=lambda each: each[2] - each[1])
 
 
 def table(found: Sequence[Cost]) -> pd.DataFrame:
-    """Costs side by side: a row a run."""
+    """Costs side by side, one row for each run; what is not known is NaN."""
     return pd.DataFrame(
         {
             "run_id": [cost.run.id for cost in found],
@@ -147,7 +192,7 @@ def table(found: Sequence[Cost]) -> pd.DataFrame:
 
 
 def explain(found: Sequence[Cost]) -> str:
-    """Why they took as long as they did, in a few sentences with their own figures."""
+    """Why these runs took as long as they did, in a few sentences with their figures."""
     known = [cost for cost in found if cost.images_per_second > 0]
     if not known:
         return "No run has trained yet."
@@ -163,14 +208,14 @@ def explain(found: Sequence[Cost]) -> str:
     if longer < CHEAPER * work:
         words.append(
             "Only the arithmetic grows with the network: launching a step's operations costs the same however large "
-            f"they are, and batches of {small.run.config.batch_size} leave each of them little to do."
+            f"they are, and with batches of {small.run.config.batch_size} each of them has little to do."
         )
     elif longer > work / CHEAPER:
-        words.append("That is more than its arithmetic: it is moving feature maps and weights that takes the time.")
+        words.append("That is more than its arithmetic explains: moving feature maps and weights takes the time.")
     if not math.isnan(small.arithmetic + large.arithmetic):
         words.append(
             f"Arithmetic at the machine's peak would take {_share(small)} of {names[1]}'s step and {_share(large)} of "
-            f"{names[0]}'s; the rest is {THE_REST}."
+            f"{names[0]}'s; the rest is {THE_REST}.{_doubt(large)}"
         )
     words.append(
         f"{names[0]}'s {large.parameters:,} weights are read twice and written once a step, "
@@ -187,7 +232,10 @@ def _one_network(found: Sequence[Cost]) -> str:
         "the learning rate, loss and activation hardly change its time."
     ]
     if not math.isnan(cost.arithmetic):
-        words.append(f"Arithmetic at the machine's peak would take {_share(cost)} of a step; the rest is {THE_REST}.")
+        words.append(
+            f"Arithmetic at the machine's peak would take {_share(cost)} of a step; the rest is {THE_REST}."
+            f"{_doubt(cost)}"
+        )
     return " ".join([*words, *_sharing(found)])
 
 
@@ -203,9 +251,15 @@ def _sharing(found: Sequence[Cost]) -> list[str]:
         return [f"{words}."]
     gain = cost.images_per_second * cost.stack / alone[0].images_per_second
     if gain <= ALIKE:
-        return [f"{words}; one alone passes as many pictures a second as they do together."]
-    return [f"{words}; together they pass {gain:.2g} times the pictures a second of one alone."]
+        return [f"{words}; one alone processes as many pictures a second as they do together."]
+    return [f"{words}; together they process {gain:.2g} times as many pictures a second as one alone."]
 
 
 def _share(cost: Cost) -> str:
-    return f"{100 * cost.arithmetic:.0f} %"
+    return f"{'at most ' if cost.at_most else ''}{100 * cost.arithmetic:.0f} %"
+
+
+def _doubt(cost: Cost) -> str:
+    if not cost.at_most:
+        return ""
+    return " (The peak was measured beside other work, such as a training, and is higher on an idle machine.)"

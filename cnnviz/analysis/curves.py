@@ -1,6 +1,6 @@
 """Recorded histories → the lines of a chart: forks joined to their parents, repeats as one line, ends and marks.
 
-A frame of lines is tidy: one row a line, split and epoch, with columns
+A frame of lines is tidy: one row for each line, split and epoch, with columns
 
     run_id split epoch x value   value in the measure's unit, x on the chosen axis
     low high repeats             of the mean of several seeds; of a single run low = high = value and repeats = 1
@@ -24,9 +24,9 @@ SPLITS = ("train", "test")
 class Measure:
     metric: str  # without its split
     title: str  # of the axis
-    factor: float
+    factor: float  # from the stored figure to the axis' unit
     less_is_better: bool
-    least_span: float = 0.0  # of an axis: with a shorter one, noise would look like learning
+    least_span: float = 0.0  # of the axis: on a shorter one, noise would look like learning
 
 
 MEASURES = {
@@ -44,7 +44,7 @@ def metrics(measure: str) -> list[str]:
 
 
 def params(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: run_id, name, parent and every parameter."""
+    """A row for each run: run_id, name, parent and every parameter."""
     rows = [{"run_id": run.id, "name": run.name, "parent": run.parent} | vars(run.config) for run in runs]
     return pd.DataFrame(rows, columns=["run_id", *_PARAMS])
 
@@ -60,7 +60,7 @@ def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
 
 
 def ancestors(runs: Sequence[Run], every: Mapping[str, Run]) -> list[Run]:
-    """The runs these were forked from, and those from which these were, that are not among them."""
+    """The runs that these were forked from, their parents and so on; none of the given runs is repeated."""
     found: dict[str, Run] = {}
     for run in runs:
         while run.parent in every and run.parent not in found:
@@ -80,7 +80,7 @@ def lines(
     """The lines of these runs.
 
     history: columns run_id, metric, epoch, value, of the runs and of their ancestors(); every: all runs by id.
-    joined: a fork's line begins with its parent's (not its loss, where the fork measures another); else it is moved to
+    joined: a fork's line begins with its parent's (not its loss, if the fork trains on another); else it is shifted to
     begin at 0.
     """
     wide = history.set_index(["run_id", "epoch", "metric"]).value.unstack("metric")
@@ -106,7 +106,7 @@ def lines(
 def _line(
     run: Run, parts: Mapping[str, pd.DataFrame], every: Mapping[str, Run], measure: str, joined: bool
 ) -> pd.DataFrame:
-    """One run's row an epoch, with its training time and its pictures so far; begin: the epoch that lies at 0."""
+    """One run, a row for each epoch, with its training time and pictures so far; begin: the epoch drawn at 0."""
     own = parts.get(run.id, next(iter(parts.values())).iloc[:0])
     own = own.assign(
         begin=0 if joined else run.first_epoch,
@@ -133,7 +133,7 @@ def collapse(frame: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
     duplicate stays a line of its own, and so does a fork, whose first epochs are its parent's. A mean goes as far as
     all of its members do; its run_id is the first of theirs, repeats the number of seeds.
 
-    by: the parameters by which the lines are told apart on screen; with the seed among them nothing is collapsed.
+    by: the parameters that distinguish lines on screen; with the seed among them nothing is collapsed.
     """
     if frame.empty or "seed" in by:
         return frame
@@ -164,7 +164,7 @@ def collapse(frame: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
 
 
 def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
-    """The frame with each value the mean of the `window` epochs around it; what is not finite stays out."""
+    """The frame with each value replaced by the mean of the `window` epochs around it; values not finite left out."""
     finite = frame[is_finite(frame.value)]
     rolled = finite.groupby(["run_id", "split"]).value.rolling(window, center=True, min_periods=1).mean()
     return finite.assign(value=rolled.reset_index([0, 1], drop=True))
@@ -186,8 +186,8 @@ def deaths(frame: pd.DataFrame) -> pd.DataFrame:
     return ends[pd.MultiIndex.from_frame(ends[["run_id", "split"]]).isin(dead)]
 
 
-def stretches(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
-    """The test points at which a run was continued or left its parent."""
+def segment_starts(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
+    """The test points at which a further segment of training began: a run was continued, or left its parent."""
     starts = {(run.id, part.start_epoch) for run in runs for part in run.segments if part.start_epoch}
     starts |= {(run.id, run.first_epoch) for run in runs if run.parent}
     tested = frame[(frame.split == "test") & is_finite(frame.value)]

@@ -1,4 +1,4 @@
-"""Findings about how far a run has come: a slow start, a low rate, still improving, converged. All are notes."""
+"""Findings on a run's progress: a slow start, a low learning rate, still improving, converged. All are notes."""
 
 import pandas as pd
 
@@ -13,18 +13,18 @@ from cnnviz.analysis.evidence import (
     accuracy,
     figure,
     first_epoch,
-    last_stretch,
+    holds_since,
     of_weights,
     percent,
     try_more,
 )
 
-SLOW_START = 2  # epochs at chance level before it learned: one is the first epoch of any small rate
-IMPROVING = 0.02  # of all it has descended so far, over the last third: worth as many epochs again
+SLOW_START = 2  # epochs at chance level before it learned: any small learning rate takes one
+IMPROVING = 0.02  # of its whole descent, gained in the last third: worth as many epochs again
 TREND = 2.0  # standard errors of a slope: a note may be wrong more often than an alarm
-FAINT_UPDATE = 1e-4  # of a layer's weights a step: a tenth of what usually serves
-SETTLED = 0.01  # of all it has descended: it moved less over the last third
-SETTLED_FROM = 9  # epochs, so that a third is ENOUGH
+FAINT_UPDATE = 1e-4  # of a layer's weights per step: a tenth of what is usual
+SETTLED = 0.01  # of its whole descent: a loss that changed less over the last third has settled
+SETTLED_FROM = 9  # epochs, so that a third of them is ENOUGH
 
 
 def slow_start(run: RunLines) -> Finding | None:
@@ -53,7 +53,7 @@ def slow_start(run: RunLines) -> Finding | None:
         "note",
         f"At chance level until epoch {began - 1}",
         " ".join(words),
-        f"A run with another activation that starts as late: then it is not {run.config.activation}'s slope.",
+        f"A run with another activation that starts as late: then {run.config.activation}'s slope is not the cause.",
         began,
         evidence,
         run.try_activation() or run.try_rate(10),
@@ -61,7 +61,7 @@ def slow_start(run: RunLines) -> Finding | None:
 
 
 def still_improving(run: RunLines) -> Finding | None:
-    """Still improving, and whether it is the learning rate that makes it take so long."""
+    """Still improving; and whether a low learning rate is why it takes so long."""
     tested, trained = run.line("test_loss"), run.line("train_loss")
     if len(tested) < ENOUGH or run.at_chance or run.descent <= 0:
         return None
@@ -71,10 +71,10 @@ def still_improving(run: RunLines) -> Finding | None:
     if gained < IMPROVING or -change < TREND * error or (len(trained) and trends.moved(trained) >= 0):
         return None
     since = int(third.index[0])
-    layer, update = run.loudest
+    layer, update = run.largest_update
     words = [
-        f"The test loss is still falling: {percent(gained)} of all it has come down from guessing was gained since "
-        f"epoch {since} (from {percent(IMPROVING)} on it counts)."
+        f"The test loss is still falling: {percent(gained)} of its descent from the loss of guessing was made since "
+        f"epoch {since} (from {percent(IMPROVING)} it counts)."
     ]
     correct = run.line("test_accuracy")
     if since in correct.index:
@@ -87,15 +87,15 @@ def still_improving(run: RunLines) -> Finding | None:
             "still_improving", "note", "Still improving", " ".join(words), refutes, since, evidence, try_more(tested)
         )
     words.append(
-        f"And no step changes a layer by more than {of_weights(update)} of its weights ({layer}); under "
-        f"{percent(FAINT_UPDATE)} is faint, about 0.1 % usual."
+        f"No layer changes by more than {of_weights(update)} of its weights per step ({layer}); less than "
+        f"{percent(FAINT_UPDATE)} is little, about 0.1 % is usual."
     )
     return Finding(
         "lr_too_low",
         "note",
         f"Learning rate {run.config.lr:g} is low",
         " ".join(words),
-        f"A run at {faster.label.removeprefix('Try ')} that is no further after as many epochs.",
+        f"A run at {faster.label.removeprefix('Try ')} whose losses are no lower after as many epochs.",
         since,
         evidence,
         faster,
@@ -103,7 +103,7 @@ def still_improving(run: RunLines) -> Finding | None:
 
 
 def _moves(line: pd.Series, descent: float) -> bool:
-    """Whether the last third still goes anywhere, beyond what its noise would."""
+    """Whether the line still changes over its last third, by more than its noise explains."""
     change, error = trends.slope(trends.last_third(line))
     return abs(trends.moved(line)) > SETTLED * descent and abs(change) > TREND * error
 
@@ -115,14 +115,14 @@ def converged(run: RunLines) -> Finding | None:
     if run.bouncing or run.overstepping or _moves(tested, run.descent) or _moves(trained, run.descent):
         return None
     now = trends.level(trained)
-    epoch = last_stretch((trends.smooth(trained) - now).abs() <= SETTLED * run.descent)
+    epoch = holds_since((trends.smooth(trained) - now).abs() <= SETTLED * run.descent)
     return Finding(
         "converged",
         "note",
         f"Converged at epoch {epoch}",
-        f"Over the last third neither loss moved by more than {percent(SETTLED)} of all it has come down from "
+        f"Over the last third neither loss changed by more than {percent(SETTLED)} of its descent from the loss of "
         f"guessing: train loss {figure(now)}, test loss {figure(trends.level(tested))}.",
-        "A tenth of the learning rate, or more epochs, that bring either loss down again.",
+        "A tenth of the learning rate, or more epochs, after which either loss is lower.",
         epoch,
         {"train_loss": now, "test_loss": trends.level(tested)},
         run.try_rate(0.1),

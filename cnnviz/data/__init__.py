@@ -1,4 +1,4 @@
-"""The two data sets by name: CIFAR-10, and a synthetic one that needs no network."""
+"""The two data sets by name: CIFAR-10, and a synthetic one that needs no download."""
 
 from cnnviz import paths
 from cnnviz.data import cifar10, synthetic
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def available(name: str) -> bool:
-    """Whether load(name) needs no network, as far as the files' names tell; their checksums are load's to verify."""
+    """Whether load(name) works offline, judged by the files' names; load() verifies their checksums."""
     _must_be_known(name)
     return name == "synthetic" or cifar10.available()
 
@@ -29,7 +29,7 @@ def available(name: str) -> bool:
 def load(name: str, on_progress: Progress | None = None) -> Dataset:
     """The data set of that name, on the CPU, its checksums verified.
 
-    CIFAR-10 is fetched into paths.data_root() where it is missing; the synthetic set is drawn, and kept there.
+    CIFAR-10 is downloaded into paths.data_root() if it is missing; the synthetic set is drawn once and kept there.
 
     Raises DataError, with the remedy, for an unknown name, a damaged file or a download that fails.
     """
@@ -38,14 +38,14 @@ def load(name: str, on_progress: Progress | None = None) -> Dataset:
         return Dataset(name, TITLES[name], synthetic.CLASSES, *synthetic.load(on_progress or silent))
     try:
         tensors = cifar10.read()
-    except (RuntimeError, OSError):  # torchvision's word for a file that is missing or fails its checksum; unreadable
+    except (RuntimeError, OSError):  # missing or damaged, for which torchvision has a RuntimeError; unreadable
         fetch(on_progress)
         tensors = cifar10.read()
     return Dataset(name, TITLES[name], CLASSES, *tensors)
 
 
 def check(name: str = "cifar10") -> str:
-    """One line that says the data set is whole. Raises DataError naming the first missing or damaged file."""
+    """One line that confirms the data set is complete. Raises DataError naming the first missing or damaged file."""
     _must_be_known(name)
     if name == "synthetic":
         state = "whole" if synthetic.kept() else "drawn at its next use"

@@ -1,4 +1,4 @@
-"""CIFAR-10: found, fetched, verified and read, through torchvision."""
+"""CIFAR-10: found, downloaded, verified and read, through torchvision."""
 
 import http.client
 import os
@@ -20,13 +20,11 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
 FILES = (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch", "batches.meta")
 TIMEOUT = 30  # seconds without a byte after which a download is given up
-ELSEWHERE = (
-    f"choose the synthetic set, or put {FOLDER} or {ARCHIVE} there, or set CNNVIZ_DATA to the folder that holds it"
-)
+REMEDY = f"choose the synthetic set, or put {FOLDER} or {ARCHIVE} there, or set CNNVIZ_DATA to the folder that holds it"
 
 
 def available() -> bool:
-    """Whether read() needs no network, as far as the files' names tell."""
+    """Whether read() works offline, judged by the files' names alone."""
     root = paths.data_root()
     return all((root / FOLDER / file).is_file() for file in FILES) or (root / ARCHIVE).is_file()
 
@@ -39,12 +37,12 @@ def check() -> None:
 
 
 def fetch(on_progress: Progress | None = None) -> None:
-    """Put the files of CIFAR-10 that are missing into paths.data_root(): from an archive lying there, else from URL.
+    """Put the missing files of CIFAR-10 into paths.data_root(): from an archive in that folder, else from URL.
 
-    Nothing is put in place before its checksum is right. A damaged file is replaced in the project's own folder; in a
-    folder that CNNVIZ_DATA names it is the user's, and only reported.
+    No file is put in place before its checksum is verified. A damaged file in the project's own folder is replaced; in
+    a folder that CNNVIZ_DATA names it belongs to the user, and is only reported.
 
-    Raises DataError with the remedy: a damaged file of the user's, no network, a broken download, a full disk.
+    Raises DataError with the remedy: for a damaged file of the user's, no network, a broken download, a full disk.
     """
     progress = on_progress or silent
     root = paths.data_root()
@@ -58,7 +56,7 @@ def fetch(on_progress: Progress | None = None) -> None:
             progress(f"{file} is {fault}: replacing it", 0.0)
     own = _own_archive(root, progress)
     if not own and os.environ.get("CNNVIZ_OFFLINE", "") not in ("", "0"):
-        raise DataError(f"CIFAR-10 is not whole in {root} and CNNVIZ_OFFLINE forbids to fetch it: {ELSEWHERE}")
+        raise DataError(f"CIFAR-10 is incomplete in {root} and CNNVIZ_OFFLINE forbids downloading it: {REMEDY}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=root) as name:
@@ -68,23 +66,23 @@ def fetch(on_progress: Progress | None = None) -> None:
             for file in faults:
                 (work / FOLDER / file).replace(root / FOLDER / file)
     except OSError as error:
-        raise DataError(f"CIFAR-10 cannot be stored in {root} ({_reason(error)}): {ELSEWHERE}") from error
+        raise DataError(f"CIFAR-10 cannot be stored in {root} ({_reason(error)}): {REMEDY}") from error
 
 
 def _own_archive(root: Path, progress: Progress) -> Path | None:
-    """The archive that somebody has put into root, if it is whole."""
+    """The archive that the user has put into root, if its checksum is right."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
     path = root / ARCHIVE
     if path.is_file() and not check_integrity(path, CIFAR10.tgz_md5):
-        progress(f"{path} is damaged: it is not used", 0.0)
+        progress(f"{path} is damaged and is ignored", 0.0)
         return None
     return path if path.is_file() else None
 
 
 def _fresh_archive(folder: Path, progress: Progress) -> Path:
-    """The archive from URL, in folder, verified."""
+    """The archive, downloaded from URL into the folder and verified."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
@@ -93,23 +91,23 @@ def _fresh_archive(folder: Path, progress: Progress) -> Path:
         _download(URL, path, progress)
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
-            f"CIFAR-10 cannot be fetched from {URL} ({_reason(error)}): try again later, or {ELSEWHERE}"
+            f"CIFAR-10 cannot be downloaded from {URL} ({_reason(error)}): try again later, or {REMEDY}"
         ) from error
     if not check_integrity(path, CIFAR10.tgz_md5):
-        raise DataError(f"what {URL} sent is not CIFAR-10, its checksum is wrong: try again later, or {ELSEWHERE}")
+        raise DataError(f"{URL} sent something other than CIFAR-10 (wrong checksum): try again later, or {REMEDY}")
     return path
 
 
 def _download(url: str, path: Path, progress: Progress) -> None:
-    """url → path. Raises OSError where the server cannot be reached, falls silent or sends less than it promised."""
+    """url → path. Raises OSError if the server cannot be reached, stops sending or sends less than it announced."""
     received = 0
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:  # noqa: S310, a constant
-        promised = int(response.headers.get("Content-Length") or 0)
+        announced = int(response.headers.get("Content-Length") or 0)
         while block := response.read(1 << 20):
             received += file.write(block)
-            progress(f"fetching CIFAR-10: {received / 1e6:.0f} MB", received / promised if promised else 0.0)
-    if received < promised:
-        raise OSError(f"it broke off after {received:,} of {promised:,} bytes")
+            progress(f"downloading CIFAR-10: {received / 1e6:.0f} MB", received / announced if announced else 0.0)
+    if received < announced:
+        raise OSError(f"the download ended after {received:,} of {announced:,} bytes")
 
 
 def _unpack(archive: Path, work: Path, progress: Progress) -> None:
@@ -117,17 +115,18 @@ def _unpack(archive: Path, work: Path, progress: Progress) -> None:
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     if faults := _faults(work / FOLDER):
-        raise OSError(f"{next(iter(faults))} came out of the archive {next(iter(faults.values()))}")
+        raise OSError(f"{next(iter(faults))} from the archive is {next(iter(faults.values()))}")
 
 
 def read() -> tuple[Tensor, ...]:
-    """Training pictures and labels, test pictures and labels.
+    """Training pictures, uint8 (50000, 32, 32, 3), and labels, int64 (50000,); the same of the 10,000 test pictures.
 
-    Raises RuntimeError, as torchvision does, for a file that is missing or fails its checksum."""
+    Raises RuntimeError, as torchvision does, for a file that is missing or fails its checksum.
+    """
     from torchvision.datasets import CIFAR10
 
     parts = []
-    for file in [*CIFAR10.train_list, *CIFAR10.test_list]:  # one by one: all at once take three times the memory
+    for file in [*CIFAR10.train_list, *CIFAR10.test_list]:  # one by one: all at once need three times the memory
         part = type("Part", (CIFAR10,), {"train_list": [file], "test_list": []})(paths.data_root())
         parts.append((torch.from_numpy(part.data).contiguous(), torch.tensor(part.targets)))
     (*train, test) = parts
@@ -154,8 +153,8 @@ def _faults(folder: Path) -> dict[str, str]:
 
 
 def _broken(path: Path, fault: str) -> DataError:
-    remedy = "" if fault == "missing" else "delete it, and CIFAR-10 is fetched again at its next use; or "
-    return DataError(f"{path} is {fault}: {remedy}{ELSEWHERE}")
+    remedy = "" if fault == "missing" else "delete it, and CIFAR-10 is downloaded again at its next use; or "
+    return DataError(f"{path} is {fault}: {remedy}{REMEDY}")
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""A data set as tensors, and what training makes of it: normalised pictures, the order of the batches.
+"""A data set as tensors, and what training needs of it: normalised pictures, the order of the batches.
 
-Pictures stay uint8 (N, 32, 32, 3): a quarter of the memory, and already in the channels-last order that convolutions
-like best. The training step normalises the few it looks at.
+Pictures stay uint8 (N, 32, 32, 3): a quarter of float32's memory, and already in channels-last order, in which
+convolutions run fastest. Each training step normalises its own batch.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ MEAN = STD = 0.5  # of pixels scaled to 0…1, as in PyTorch's CIFAR-10 tutorial
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes (not CIFAR-10)"}
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
-Progress = Callable[[str, float], None]  # (what is being done, how much of it is done: 0…1)
+Progress = Callable[[str, float], None]  # (what is being done, the fraction that is done: 0…1)
 
 
 def silent(message: str, fraction: float) -> None:
-    """Progress that nobody asked for."""
+    """Progress that is not reported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Dataset:
     """Training and test pictures with their labels, on one device."""
 
     name: str  # "cifar10" or "synthetic"
-    title: str  # for people
+    title: str  # for the screen
     classes: tuple[str, ...]  # label → name
     train_images: Tensor  # uint8 (50000, 32, 32, 3)
     train_labels: Tensor  # int64 (50000,)
@@ -39,10 +39,11 @@ class Dataset:
         return self.name == "synthetic"
 
     def limited(self, n: int) -> "Dataset":
-        """The first n training pictures and the whole test set; n = 0: everything."""
+        """The first n training pictures, or all of them for n = 0, and the whole test set."""
         return replace(self, train_images=self.train_images[:n], train_labels=self.train_labels[:n]) if n else self
 
     def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set with its tensors on that device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
 
 
@@ -52,9 +53,9 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def batch_order(seed: int, epoch: int, size: int) -> Tensor:
-    """The order in which an epoch visits its pictures: a permutation, int64 (size,), of (seed, epoch) alone.
+    """The order of an epoch's pictures: a permutation, int64 (size,), that depends on (seed, epoch) alone.
 
-    It ranks raw PCG64 draws, which NumPy promises never to change; its own shuffles carry no such promise.
+    It ranks raw PCG64 draws, whose values NumPy guarantees for all versions; its shuffles have no such guarantee.
     """
     draws = np.random.PCG64([seed, epoch]).random_raw(size)
     return torch.from_numpy(np.argsort(draws, kind="stable").astype(np.int64))

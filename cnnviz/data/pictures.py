@@ -1,4 +1,4 @@
-"""From an untrusted file to exactly what the network sees: 32×32 pixels, and a note of all that was done to get there.
+"""From an untrusted file to exactly what the network sees: 32×32 pixels, and a note of every step that led to them.
 
 Colour profiles are ignored.
 """
@@ -17,21 +17,21 @@ from torch import Tensor
 from cnnviz.architectures import IMAGE_SIZE
 from cnnviz.errors import ConfigError, ImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # every decoder more is one more to attack
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # each further decoder is a further target for attacks
 MAX_BYTES = 20_000_000
-# Decoding takes up to 13 bytes a pixel with all the copies on the way, WebP's 20: what is opened stays below 300 MB. A
-# camera's larger JPEGs are decoded at a half or a quarter of their size, which costs no more.
+# Decoding takes up to 13 bytes a pixel with all intermediate copies, 20 for WebP: a picture stays below 300 MB. Larger
+# JPEGs, as cameras make them, are decoded at a half or a quarter of their size, which takes no more.
 MAX_PIXELS = 20_000_000
 MAX_JPEG_PIXELS = 200_000_000
 MAX_WEBP_PIXELS = 12_000_000
 MAX_SLOW_PIXELS = 1_000_000  # of run-length coded BMP, which Pillow decodes in Python
 MAX_SCANS = 100  # of a progressive JPEG: encoders write about ten, an attacker thousands
 SHOWN = 512  # pixels a side of the square that is shown, at most
-HOWS = ("crop", "fit")
+FRAMINGS = ("crop", "fit")  # how a picture becomes square: its middle alone, or all of it on grey
 GREY = (128, 128, 128)  # around a picture that does not fill its square: 0 once normalised
 
 _ORIENTATION = ExifTags.Base.Orientation
-_decoding = Lock()  # catch_warnings is for the whole process; and one huge picture at a time is enough
+_decoding = Lock()  # catch_warnings affects the whole process; and one huge picture at a time is enough
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Picture:
 class Prepared:
     """A picture as the network sees it."""
 
-    square: Image.Image  # what became the 32×32 pixels, to be shown: at most SHOWN pixels a side
+    square: Image.Image  # what was scaled to 32×32 pixels, for display: at most SHOWN pixels a side
     pixels: Tensor  # uint8 (32, 32, 3)
     note: str  # "1200×800 JPEG, turned by its EXIF tag, centre square of 800, shrunk to 32×32 (area averaging)"
 
 
 def open_picture(data: bytes | Path, name: str) -> Picture:
-    """Decode the file, all of it. Raises ImageError, naming the file and the remedy, whatever is wrong with it."""
+    """Decode the whole file. Raises ImageError, naming the file and the remedy, whatever is wrong with it."""
     name = "".join(c if c.isprintable() else "?" for c in name)[:100] or "the picture"
     content = data if isinstance(data, bytes) else _read(data, name)
     if not content:
@@ -81,17 +81,17 @@ def open_picture(data: bytes | Path, name: str) -> Picture:
             raise ImageError(f"{name} is damaged or cut short ({reason}): download or export it again") from error
 
 
-def prepare(picture: Picture, how: str = "crop") -> Prepared:
+def prepare(picture: Picture, framing: str = "crop") -> Prepared:
     """The network's 32×32 pixels of the picture's centre square ("crop"), or of all of it on a grey square ("fit").
 
-    A picture of 32×32 pixels comes through byte for byte. Raises ConfigError for another `how`.
+    A picture of 32×32 pixels keeps every byte. Raises ConfigError for a framing that is not among FRAMINGS.
     """
-    if how not in HOWS:
-        raise ConfigError(f"how {how!r} is not known: choose one of {', '.join(HOWS)}")
+    if framing not in FRAMINGS:
+        raise ConfigError(f"framing {framing!r} is not known: choose one of {', '.join(FRAMINGS)}")
     width, height = picture.size
-    side = min(width, height) if how == "crop" else max(width, height)
+    side = min(width, height) if framing == "crop" else max(width, height)
     image, steps = picture.image, [f"{width}×{height} {picture.format}", *picture.notes]
-    if width != height and how == "crop":
+    if width != height and framing == "crop":
         left, top = (width - side) // 2, (height - side) // 2
         image = image.crop((left, top, left + side, top + side))
         steps.append(f"centre square of {side}")
@@ -126,13 +126,13 @@ def _decode(content: bytes, name: str) -> Picture:
         if turned:
             ImageOps.exif_transpose(image, in_place=True)
             notes.append("turned by its EXIF tag")
-        rgb, how = _to_rgb(image)
+        rgb, steps = _to_rgb(image)
         shown_format = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a phone's JPEG with a second view
-        return Picture(name, rgb, shown_format.replace("WEBP", "WebP"), (*notes, *how))
+        return Picture(name, rgb, shown_format.replace("WEBP", "WebP"), (*notes, *steps))
 
 
 def _check_size(image: Image.Image, content: bytes, name: str) -> list[str]:
-    """Refuse what would take too much memory or time; where a smaller decoding avoids it, ask for that and say so."""
+    """Refuse what would take too much memory or time, or have it decoded smaller if that avoids it; notes of that."""
     pixels = image.width * image.height
     if image.format in ("JPEG", "MPO"):
         if content.count(b"\xff\xda") > MAX_SCANS:  # no such bytes occur in coded data
@@ -153,17 +153,17 @@ def _check_size(image: Image.Image, content: bytes, name: str) -> list[str]:
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The picture in RGB on white, and what that took."""
+    """The picture in RGB on white, and notes of what was converted."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip at 255
-        values, how = np.asarray(image), ["16 bits scaled to 8"]
+        values, steps = np.asarray(image), ["16 bits scaled to 8"]
         grey = np.empty(values.shape, np.uint8)
         clear = image.info.get("transparency")
-        for rows in range(0, len(values), 64):  # a band at a time: the steps between would take twelve bytes a pixel
+        for rows in range(0, len(values), 64):  # 64 rows at a time: the intermediate values take twelve bytes a pixel
             band = values[rows : rows + 64].astype(np.int64)
             grey[rows : rows + 64] = (band.clip(0, 65535) + 128) // 257
             if clear is not None:
                 grey[rows : rows + 64][band == clear] = 255
-        return Image.fromarray(grey).convert("RGB"), [*how, *["transparency on white"] * (clear is not None)]
+        return Image.fromarray(grey).convert("RGB"), [*steps, *["transparency on white"] * (clear is not None)]
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
@@ -171,8 +171,7 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
             canvas = Image.new("RGB", image.size, "white")
             canvas.paste(image, mask=alpha)
             return canvas, ["transparency on white"]
-    how = ["CMYK turned to RGB"] if image.mode == "CMYK" else []
-    return image.convert("RGB"), how
+    return image.convert("RGB"), ["CMYK turned to RGB"] if image.mode == "CMYK" else []
 
 
 def _too_large(name: str, most: int) -> ImageError:

@@ -1,9 +1,9 @@
-"""A stand-in for CIFAR-10 that is drawn, not fetched: ten kinds of shapes, 32×32 RGB, the same bytes on every platform.
+"""A substitute for CIFAR-10 that is drawn, not downloaded: ten kinds of shapes, 32×32 RGB, the same bytes everywhere.
 
-Each picture shows one shape near its middle, sharp or faded, of any colour, on a cluttered ground; a shape of another
-kind lies anywhere on top, and often a bar; the light is uneven and the film grainy. Colours and surroundings are the
-same for all kinds, so that a network has to look at the form. Some training pictures carry the name of the other shape,
-as happens where people do the labelling: learning those by heart is what makes a network overfit.
+Each picture shows one shape near its centre, sharp or faded, of any colour, on a cluttered background. A shape of
+another kind, and often a bar, partly covers it; lighting is uneven and pixels are noisy. All kinds have the same
+distribution of colours and backgrounds, so that a network has to learn the form. Some training pictures are labelled as
+the other shape, as human labels sometimes are wrong: memorising those is what makes a network overfit.
 
 Shapes are signed distance functions (as in Inigo Quilez' "2D distance functions"). Random numbers are raw PCG64 draws,
 arithmetic is IEEE's + - × ÷ √ on float32 one operation at a time: nothing that may differ between machines.
@@ -22,9 +22,9 @@ from cnnviz import paths
 from cnnviz.architectures import IMAGE_SIZE
 from cnnviz.data.dataset import TENSORS, Progress
 
-VERSION = 1  # of the recipe; whatever changes a byte must raise it
-CHUNK = 100  # pictures drawn at a time, ten of each kind; their arrays then fit the cache
-MISTAKEN = 0.15  # share of the training labels
+VERSION = 1  # of the recipe: raised by any change that alters a byte
+CHUNK = 100  # pictures drawn at a time, ten of each kind: their arrays fit the processor's cache
+MISTAKEN = 0.15  # share of the training labels that are wrong
 DARK_SHAPES = 0.1  # share of the shapes that are darker than their ground
 BARS = 0.5  # share of the pictures with a bar across
 
@@ -106,7 +106,7 @@ CLASSES = tuple(KINDS)
 
 
 class _Dice:
-    """The random numbers of one chunk: a row for each picture."""
+    """The random numbers of one chunk, one row for each picture."""
 
     def __init__(self, rows: int, *seed: int) -> None:
         self.rows, self.bits = rows, np.random.PCG64(seed)
@@ -124,11 +124,11 @@ class _Dice:
         return (self.raw(self.rows) % np.uint64(bound)).astype(np.int64)
 
     def colour(self, light: Array) -> Array:
-        """A colour about as light as that, 0…1, in (rows, 1): float32 (rows, 3, 1)."""
+        """A colour of about that lightness, (rows, 1) in 0…1: float32 (rows, 3, 1)."""
         return (light * 0.8 + 0.1 + self.between(-0.22, 0.22, each=3))[:, :, None]
 
     def turn(self, most: int = 128) -> tuple[Array, Array]:
-        """Cosine and sine, (rows, 1), of an angle of at most that many 256ths of a circle either way."""
+        """Cosine and sine, (rows, 1), of an angle of up to `most` 256ths of a circle in either direction."""
         index = (self.below(2 * most) - most)[:, None]
         return _COS[index], _SIN[index]
 
@@ -136,10 +136,10 @@ class _Dice:
 def _place(
     dice: _Dice, reach: float, sizes: tuple[float, float], slimmest: float = 1, most: int = 128
 ) -> tuple[Array, Array, Array]:
-    """Every pixel in a shape's own coordinates, u and v (n, 1024), and what their unit is in pixels, (n, 1).
+    """Every pixel in a shape's own coordinates, u and v (n, 1024), and the length of their unit in pixels, (n, 1).
 
-    The shape lies at most reach pixels off the centre, across and down, and is turned by at most that many 256ths of a
-    circle.
+    The shape lies at most `reach` pixels off the centre, horizontally and vertically, and is turned by up to `most`
+    256ths of a circle.
     """
     size, slimness, (cos, sin) = dice.between(*sizes), dice.between(slimmest, 1), dice.turn(most)
     x, y = _X - dice.between(-reach, reach), _Y - dice.between(-reach, reach)
@@ -167,7 +167,7 @@ def _paint(picture: Array, cover: Array, colour: Array) -> None:
 
 
 def _backdrop(dice: _Dice, light: Array) -> Array:
-    """A colour that runs into another, faint ripples and two ellipses: float32 (n, 3, 1024)."""
+    """A colour gradient, faint ripples and two ellipses: float32 (n, 3, 1024)."""
     slope = dice.between(-0.012, 0.012, each=6)[:, :, None]
     picture = dice.colour(light) + slope[:, :3] * _X + slope[:, 3:] * _Y
     u, _, _ = _place(dice, 16, (3, 9))
@@ -179,7 +179,7 @@ def _backdrop(dice: _Dice, light: Array) -> Array:
 
 
 def _photograph(dice: _Dice, picture: Array) -> Array:
-    """The picture in uneven light, grainy, as bytes (n, 32, 32, 3)."""
+    """The picture in uneven light, with noise, as uint8 (n, 32, 32, 3)."""
     cos, sin = dice.turn()
     picture *= ((_X * cos + _Y * sin) * dice.between(0, 0.03) + dice.between(0.7, 1.1))[:, None]
     grain = dice.raw(picture.size // 8).astype("<u8").view(np.uint8).reshape(picture.shape).astype(np.float32)
@@ -192,7 +192,7 @@ def _photograph(dice: _Dice, picture: Array) -> Array:
 
 
 def _chunk(mistaken: float, *seed: int) -> tuple[Array, Array]:
-    """CHUNK pictures, ten of each kind, and their labels; a share of them mistaken: the other shape's."""
+    """CHUNK pictures, ten of each kind, and their labels, of which the share `mistaken` are the other shape's."""
     dice = _Dice(CHUNK, *seed)
     kinds = np.argsort(dice.raw(CHUNK), kind="stable") % len(KINDS)
     others = (kinds + 1 + dice.below(len(KINDS) - 1)) % len(KINDS)
@@ -220,7 +220,7 @@ def _chunk(mistaken: float, *seed: int) -> tuple[Array, Array]:
 def draw(split: str, count: int, on_progress: Progress | None = None) -> tuple[Array, Array]:
     """The first count pictures of a split ("train", "test"): uint8 (count, 32, 32, 3), and labels, int64 (count,).
 
-    on_progress hears what is being done and the fraction of it that is done, 0…1.
+    on_progress is called with what is being done and the fraction that is done, 0…1.
     """
     images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     labels = np.empty(count, np.int64)
@@ -238,7 +238,7 @@ def draw(split: str, count: int, on_progress: Progress | None = None) -> tuple[A
 
 
 def load(progress: Progress) -> tuple[torch.Tensor, ...]:
-    """Training pictures and labels, test pictures and labels: as they were kept, else drawn and kept."""
+    """Training pictures and labels, test pictures and labels, as of draw(): from disk, else drawn and stored there."""
     arrays = kept()
     if not arrays:
         arrays = [*draw("train", 50_000, progress), *draw("test", 10_000, progress)]
@@ -247,12 +247,12 @@ def load(progress: Progress) -> tuple[torch.Tensor, ...]:
 
 
 def path() -> Path:
-    """Where the drawn set is kept."""
+    """Path of the file in which the drawn set is kept."""
     return paths.data_root() / f"synthetic-v{VERSION}.npz"
 
 
 def kept() -> list[np.ndarray]:
-    """The four arrays as they were kept; none where they are not or are damaged: the archive has its own checksums."""
+    """The four arrays from disk; none if they are missing or damaged, by the archive's own checksums."""
     try:
         with path().open("rb") as file, np.load(file) as archive:
             return [archive[name] for name in TENSORS]
@@ -261,7 +261,7 @@ def kept() -> list[np.ndarray]:
 
 
 def _keep(arrays: list[np.ndarray]) -> None:
-    """Spares the next load a few seconds; a folder that cannot be written to is no reason to fail."""
+    """Store the arrays, which saves the next load a few seconds; a folder that cannot be written to is no error."""
     target = path()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Looking inside one trained network."""
+"""Inside a trained network: maps, predictions, cells, edits, attribution, matching."""

@@ -1,4 +1,4 @@
-"""Which parts of a picture speak for a class: Grad-CAM and occlusion, both Captum's."""
+"""Which parts of a picture support a class: Grad-CAM and occlusion, both by Captum."""
 
 import copy
 
@@ -13,14 +13,16 @@ from cnnviz.inspection.network import Network, layer_name, step_names
 
 PATCH = 6  # pixels a side of what occlusion greys out
 STRIDE = 2  # pixels between two such patches
-AT_ONCE = 64  # occluded pictures in one batch
+AT_ONCE = 64  # occluded pictures per batch
 
 
 def grad_cam(network: Network, image: Tensor, target: int, step: str = "") -> Tensor:
-    """How much each cell of a convolution's maps speaks for the class: (height, width) of the maps, at least 0.
+    """How much each cell of a convolution's maps supports the class: (height, width) of the maps, at least 0.
 
-    Selvaraju et al., "Grad-CAM", ICCV 2017, on the logit. image: uint8 (32, 32, 3); step: the last convolution behind
-    its activation where it is not given. Raises ConfigError for a network without maps.
+    Selvaraju et al., "Grad-CAM", ICCV 2017, on the logit. image: uint8 (32, 32, 3); step: by default the last
+    convolution, after its activation.
+
+    Raises ConfigError for a network or a step without maps, a class or a picture that does not fit.
     """
     steps = [name for name in step_names(network.arch) if len(network.arch.layer(layer_name(name)).output) == 3]
     if not steps:
@@ -37,10 +39,10 @@ def grad_cam(network: Network, image: Tensor, target: int, step: str = "") -> Te
 
 @torch.no_grad()
 def occlusion(network: Network, image: Tensor, target: int) -> Tensor:
-    """What covering a pixel with grey takes from the class's probability: (32, 32), negative where it adds.
+    """How much the class's probability drops when a pixel is covered with grey: (32, 32), negative if it rises.
 
-    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. Every pixel has the mean over the
-    patches that cover it. image: uint8 (32, 32, 3).
+    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014. A pixel's value is the mean over
+    the patches that cover it. image: uint8 (32, 32, 3). Raises ConfigError for a class or a picture that does not fit.
     """
     _check_target(target)
     probabilities = nn.Sequential(network.module, nn.Softmax(1))
@@ -48,7 +50,7 @@ def occlusion(network: Network, image: Tensor, target: int) -> Tensor:
         _input(network, image),
         sliding_window_shapes=(3, PATCH, PATCH),
         strides=(3, STRIDE, STRIDE),
-        baselines=0.0,  # once normalised, middle grey
+        baselines=0.0,  # middle grey, once normalised
         target=target,
         perturbations_per_eval=AT_ONCE,
     )
@@ -56,7 +58,7 @@ def occlusion(network: Network, image: Tensor, target: int) -> Tensor:
 
 
 def _own_modules(network: Network) -> nn.Module:
-    """Modules of this call alone, on the network's weights: Captum's hooks are on them, and go with them."""
+    """A copy of the modules that shares the weights: Captum's hooks are put on the copy and vanish with it."""
     shared = {id(weight): weight for weight in network.module.parameters()}
     return copy.deepcopy(network.module, shared)
 
@@ -69,4 +71,4 @@ def _input(network: Network, image: Tensor) -> Tensor:
 
 def _check_target(target: int) -> None:
     if not 0 <= target < CLASSES:
-        raise ConfigError(f"class {target} is not there: choose from 0 to {CLASSES - 1}")
+        raise ConfigError(f"there is no class {target}: choose from 0 to {CLASSES - 1}")

@@ -1,4 +1,4 @@
-"""One channel in detail: its receptive field, the arithmetic of a cell, and what it answers to over many pictures."""
+"""One channel in detail: its receptive field, the arithmetic of a cell, and what activates it over many pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from cnnviz.architectures import ACTIVATION_MODULES, Layer
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
 
-TOP = 9  # pictures that excite a channel most
+TOP = 9  # pictures that activate a channel most
 BINS = 128  # of a histogram; a power of two, so that its range can double
-SCAN_CELLS = 100_000_000  # values of one layer that a scan looks at: seconds; all of the test set for a LeNet
+SCAN_CELLS = 100_000_000  # values of one layer in a scan, which then takes seconds; for a LeNet the whole test set
 
 _COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels of the picture, the right and bottom ones excluded; beyond 0 to 32 where padding is seen."""
+    """Pixels of the picture, right and bottom excluded; below 0 or above 32 in the padding."""
 
     left: int
     top: int
@@ -30,7 +30,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a map and everything it was made of."""
+    """One number of a map and everything it was computed from."""
 
     step: str  # "c3_activation"
     channel: int
@@ -38,11 +38,11 @@ class Cell:
     column: int
     operation: str  # "convolution", "fully connected", "max pooling" or "average pooling"
     sources: tuple[str, ...]  # a name for each channel of the inputs: ("red", "green", "blue")
-    inputs: Tensor  # (in_channels, k, k) that the kernel lay on; (1, 2, 2) that were pooled; all that enter a unit
+    inputs: Tensor  # (in_channels, k, k) under the kernel; (1, 2, 2) that were pooled; all inputs of a unit
     weights: Tensor | None  # as the inputs; None for pooling
     bias: float
     summed: float  # before the activation, as the network computed it
-    activation: str  # "" where the step is before it, or has none
+    activation: str  # "" if the step is before it, or has none
     value: float  # the cell, as the network computed it
 
     @property
@@ -54,19 +54,19 @@ class Cell:
         return (*zip(self.sources, sums, strict=True), ("bias", self.bias))
 
     def written_out(self, most: int = 12) -> str:
-        """The arithmetic in one or two lines of plain text; beyond `most` terms the smallest are added up."""
-        where = f"{layer_name(self.step)}[{self.channel}]"
+        """The arithmetic in one or two lines of plain text; the smallest terms beyond `most` are summed up."""
+        cell = f"{layer_name(self.step)}[{self.channel}]"
         if self.operation != "fully connected":
-            where += f" at row {self.row}, column {self.column}"
+            cell += f" at row {self.row}, column {self.column}"
         if self.weights is None:
             values = ", ".join(_number(x) for x in self.inputs.flatten().tolist())
-            return f"{where} = {'max' if self.operation == 'max pooling' else 'mean'}({values}) = {_number(self.value)}"
+            return f"{cell} = {'max' if self.operation == 'max pooling' else 'mean'}({values}) = {_number(self.value)}"
         inputs, bias = self.terms[:-1], self.terms[-1][1]
         shown = sorted(sorted(inputs, key=lambda term: -abs(term[1]))[:most], key=inputs.index)
         parts = [f"{_number(term)} [{name}]" for name, term in shown]
         if rest := [term for term in inputs if term not in shown]:
             parts.append(f"{_number(sum(term for _, term in rest))} [{len(rest)} smaller]")
-        text = f"{where}: {' + '.join([*parts, f'{_number(bias)} [bias]'])} = {_number(self.summed)}"
+        text = f"{cell}: {' + '.join([*parts, f'{_number(bias)} [bias]'])} = {_number(self.summed)}"
         if not self.activation:
             return text
         after = f"{self.activation}({_number(self.summed)}) = {_number(self.value)}"
@@ -74,7 +74,7 @@ class Cell:
 
     @property
     def intact(self) -> bool:
-        """False where the channel was switched off behind its activation."""
+        """False if the channel was switched off after its activation."""
         return not (self.value == 0 and self.activation and self.expected != 0)
 
     @property
@@ -90,20 +90,26 @@ def _number(value: float) -> str:
 
 
 def receptive_field(layer: Layer, row: int = 0, column: int = 0) -> Box:
-    """The patch of the picture that one cell of the layer depends on."""
+    """The patch of the picture on which one cell of the layer depends."""
     left, top = layer.offset + column * layer.jump, layer.offset + row * layer.jump
     return Box(left, top, left + layer.receptive_field, top + layer.receptive_field)
 
 
 def kernel(network: Network, layer: str, channel: int) -> Tensor:
-    """What makes the channel: (in_channels, k, k) of a convolution, (inputs,) of a unit. Raises ConfigError."""
+    """The channel's weights: (in_channels, k, k) of a convolution, (inputs,) of a unit.
+
+    Raises ConfigError for a layer without weights.
+    """
     if f"{layer}.weight" not in network.arch.weight_shapes:
         raise ConfigError(f"{layer} has no kernel: choose a convolution or a fully connected layer")
     return network.module.get_parameter(f"{layer}.weight")[channel]
 
 
 def explain(network: Network, image: Tensor, step: str, channel: int, row: int = 0, column: int = 0) -> Cell:
-    """One cell of a step's map of one uint8 (32, 32, 3) picture, with what it was made of. Raises ConfigError."""
+    """One cell of a step's map of one picture, uint8 (32, 32, 3), with everything it was computed from.
+
+    Raises ConfigError for a step or a cell that does not exist.
+    """
     every = activations(network, image[None])
     name = layer_name(step)
     names = list(every)
@@ -177,18 +183,19 @@ class Scan:
     counts: Tensor  # int64 (channels, BINS): histogram of all finite cells
     edges: Tensor  # (BINS + 1): of the histogram, the same for all channels
     low: Tensor  # (channels,): lowest finite activation
-    high: Tensor  # (channels,)
+    high: Tensor  # (channels,): highest finite activation
 
     def is_dead(self, channel: int) -> bool:
-        """Nothing but zero on all the pictures."""
+        """Zero everywhere, on all the pictures."""
         return bool(self.low[channel] == 0) and bool(self.high[channel] == 0)
 
 
 @torch.no_grad()
 def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[float], object] | None = None) -> Scan:
-    """Top pictures and activation histograms of all channels of a step, over uint8 (N, 32, 32, 3) pictures.
+    """Top pictures and activation histograms of all channels of a step, over pictures, uint8 (N, 32, 32, 3).
 
-    It reads as many of them, from the first on, as make SCAN_CELLS values. on_progress hears the share that is done.
+    It reads the first of them, up to SCAN_CELLS values. on_progress is called with the fraction that is done, 0…1.
+    Raises ConfigError for a step that does not exist.
     """
     cells = layer_maps(network, images[:1], step).values[0].numel()
     images = images[: max(BATCH, SCAN_CELLS // cells)]
@@ -226,7 +233,7 @@ def _cells(maps: LayerMaps) -> Tensor:
 
 
 class _Histogram:
-    """Counts over [-reach, reach], whose reach doubles, and bins merge, when a larger value comes."""
+    """Counts over [-reach, reach]; a larger value doubles the reach and merges the bins in pairs."""
 
     def __init__(self) -> None:
         self.reach = 2.0**-20

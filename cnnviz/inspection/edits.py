@@ -30,12 +30,13 @@ class Change:
 
     @property
     def epoch(self) -> int | None:
-        """Of the same network, that the channel comes from."""
+        """The epoch of the same network from which the channel comes; None: it comes from none."""
         return int(self.source.removeprefix("epoch-")) if self.source.startswith("epoch-") else None
 
     @property
     def words(self) -> str:
-        """
+        """The change as a label.
+
         >>> Change("c3", 12, "epoch-4").words
         'c3 · 12 from epoch 4'
         """
@@ -52,9 +53,10 @@ def parse(text: str) -> Change:
 
 
 def changed(network: Network, changes: Iterable[Change], donor: Callable[[Change], Network]) -> Network:
-    """The network with the changes made: first the channels that come from a donor, then those that are switched off.
+    """The network with the changes made: channels from donors first, then those that are switched off.
 
-    Raises ConfigError for a channel that is not there or a donor that does not fit.
+    donor: the network from which a change takes its channel. Raises ConfigError for a channel that does not exist or a
+    donor that does not fit.
     """
     every = list(changes)
     for change in every:
@@ -67,10 +69,10 @@ def changed(network: Network, changes: Iterable[Change], donor: Callable[[Change
 
 
 def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
-    """The network with these channels of the layer silent: zero after its activation, or after the pooling.
+    """The network with these channels of the layer set to zero, after its activation or after the pooling.
 
-    It shares the weights of the one it came from. Raises ConfigError for a channel that is not there, and for the
-    logits, which are the answer and not a channel.
+    It shares its weights with the original. Raises ConfigError for a channel that does not exist, and for the logits,
+    which are outputs of the network and not channels.
     """
     found, silent = network.arch.layer(layer), sorted(set(channels))
     steps = OrderedDict(network.module.named_children())
@@ -86,14 +88,14 @@ def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
 def transplanted(network: Network, donor: Network, layer: str, channels: Iterable[int]) -> Network:
     """The network with the donor's kernels and biases in these channels of the layer.
 
-    It shares all other weights with the one it came from. Raises ConfigError for a channel that is not there, and where
-    the donor's kernels have another shape.
+    It shares all other weights with the original. Raises ConfigError for a channel that does not exist, and for kernels
+    of another shape.
     """
     found, moved = network.arch.layer(layer), sorted(set(channels))
     key = f"{layer}.weight"
     mine, theirs = network.arch.weight_shapes.get(key), donor.arch.weight_shapes.get(key)
     if mine is None:
-        raise ConfigError(f"{layer} has no weights to put another's in place of: choose a layer with weights")
+        raise ConfigError(f"{layer} has no weights to replace: choose a layer with weights")
     if mine[1:] != theirs[1:] if theirs else True:
         raise ConfigError(f"{layer} of {donor.arch.name} does not fit {network.arch.name}: choose a network like it")
     for arch in (network.arch, donor.arch):

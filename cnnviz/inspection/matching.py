@@ -1,4 +1,4 @@
-"""Two networks' channels beside each other: which does what the other's does, and how alike whole layers are."""
+"""Two networks compared: which channels correspond to each other, and how similar whole layers are."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from cnnviz.architectures import Architecture
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import Network, each_step, layer_maps, layer_name, step_names
 
-PICTURES = 300  # test pictures that similarity is measured on
-ALIKE = 0.4  # correlation below which two channels are not called a match
+PICTURES = 300  # test pictures on which similarity is measured
+ALIKE = 0.4  # absolute correlation below which two channels do not count as a match
 
 
 @dataclass(frozen=True)
 class Match:
-    """A channel of the first network and the one of the second that answers most like it."""
+    """A channel of the first network and the channel of the second that it is matched with."""
 
     first: int
     second: int | None  # None: no counterpart
@@ -26,10 +26,12 @@ class Match:
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson's correlation of every channel with every other: (channels of the first, channels of the second).
+    """Pearson's correlation of each channel of one layer with each of another: (channels, channels).
 
-    first, second: (N, channels, height, width) or (N, units) of the same pictures; of two map sizes the larger is
-    averaged down to the smaller. A channel that does not vary, or is not finite, correlates with nothing: NaN.
+    first, second: (N, channels, height, width) or (N, units) of the same pictures; larger maps are averaged down to the
+    size of the smaller. NaN for a channel that does not vary or is not finite.
+
+    Raises ConfigError for maps and units, or for different numbers of pictures.
     """
     if len(first) != len(second) or first.ndim != second.ndim:
         raise ConfigError("two layers can be compared on the same pictures, maps with maps and units with units")
@@ -40,7 +42,7 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _standard(values: Tensor) -> Tensor:
-    """(channels, everything else), each row of mean 0 and length 1; NaN where a row does not vary."""
+    """(channels, everything else), each row with mean 0 and length 1; NaN for a row that does not vary."""
     rows = values.transpose(0, 1).flatten(1).double()
     varying = rows.amax(1, keepdim=True) > rows.amin(1, keepdim=True)
     rows = rows - rows.mean(1, keepdim=True)
@@ -49,10 +51,10 @@ def _standard(values: Tensor) -> Tensor:
 
 
 def match(correlations: Tensor, least: float = ALIKE) -> tuple[Match, ...]:
-    """Each channel of the first with one of the second: the pairs whose absolute correlations add up to most.
+    """Each channel of the first with one of the second, so that the sum of their absolute correlations is largest.
 
-    A pair below `least` is none. The strongest pairs come first, the unmatched last. Solved exactly, as a linear sum
-    assignment.
+    correlations: (channels of the first, channels of the second). A pair below `least` is no match. The strongest come
+    first, channels without a match last. Solved exactly, as a linear assignment problem.
     """
     strength = correlations.abs().nan_to_num(0)
     rows, columns = linear_sum_assignment(strength.cpu().numpy(), maximize=True)
@@ -68,9 +70,9 @@ def match(correlations: Tensor, least: float = ALIKE) -> tuple[Match, ...]:
 
 
 def paired_steps(first: Architecture, second: Architecture) -> list[tuple[str | None, str | None]]:
-    """The steps of two networks beside each other, None where one has no counterpart.
+    """The steps of two networks in pairs, None for a step without a counterpart.
 
-    Convolutions and what follows them are paired from the picture on, fully connected layers from the logits back.
+    Convolutions and what follows them are paired from the first on, fully connected layers from the last back.
     """
     maps, units = zip(*(_maps_and_units(arch) for arch in (first, second)), strict=True)
     backwards = itertools.zip_longest(*(names[::-1] for names in units))
@@ -84,22 +86,28 @@ def _maps_and_units(arch: Architecture) -> tuple[list[str], list[str]]:
 
 
 def matched_channels(first: Network, second: Network, images: Tensor, steps: tuple[str, str]) -> tuple[Match, ...]:
-    """The channels of a step of one network matched to those of a step of the other, on uint8 (N, 32, 32, 3)."""
+    """The channels of a step of one network matched to those of a step of the other.
+
+    images: uint8 (N, 32, 32, 3). Raises ConfigError for steps that do not exist or cannot be compared.
+    """
     values = [layer_maps(net, images, step).values for net, step in zip((first, second), steps, strict=True)]
     return match(correlation(*values))
 
 
 def linear_cka(first: Tensor, second: Tensor) -> float:
-    """Linear centred kernel alignment of two layers' answers, (N, …) each, to the same N pictures: 0…1.
+    """Linear centred kernel alignment of two layers' activations, (N, …) each, on the same N pictures: 0…1.
 
-    Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network Representations Revisited", ICML 2019, by the N×N
-    Gram matrices, which cost the same however wide a layer is. NaN where a layer answers alike to all pictures.
+    Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network Representations Revisited", ICML 2019, computed from
+    N×N Gram matrices, whose size does not depend on the layers'. NaN if a layer does not vary over the pictures.
     """
     return _alignment(_gram(first), _gram(second))
 
 
 def cka_table(first: Network, second: Network, images: Tensor, steps: tuple[Sequence[str], Sequence[str]]) -> Tensor:
-    """Linear CKA of each of the first network's steps with each of the second's: (steps, steps)."""
+    """Linear CKA of each of the first network's steps with each of the second's: (steps, steps).
+
+    images: uint8 (N, 32, 32, 3).
+    """
     grams = []
     for net, names in zip((first, second), steps, strict=True):
         found = {maps.name: _gram(maps.values) for maps in each_step(net, images) if maps.name in names}

@@ -1,7 +1,7 @@
-"""Inside one trained network: the maps of every layer, predictions, and what becomes of them without a channel.
+"""Inside one trained network: the maps of every layer, its predictions, and facts about its channels.
 
-Pictures go in as a data set holds them: uint8 (N, 32, 32, 3), RGB. Nothing here hooks into a module or changes
-one, so any number of threads may look into the same network at once.
+Pictures are given as a data set holds them: uint8 (N, 32, 32, 3), RGB. Nothing here hooks into a module or changes one,
+so any number of threads may use the same network at once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,27 +15,27 @@ from cnnviz.architectures import ACTIVATION_MODULES, IMAGE_CHANNELS, IMAGE_SIZE,
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.train.ops import FLAT
 
-BATCH = 250  # pictures at a time where there may be thousands
+BATCH = 250  # pictures at a time if there are many
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
-NOTHING = 1e-6  # of the layer's largest value: what float32 rounding leaves of zero
+NOTHING = 1e-6  # of the layer's largest value: as good as zero, given float32 rounding
 
 SUFFIX = "_activation"
-_CAN_DIE = ("relu", "gelu", "silu")  # their slope is zero, or nearly, wherever they give zero
+_CAN_DIE = ("relu", "gelu", "silu")  # their slope is zero, or nearly, wherever their output is zero
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network to look into, never to train."""
+    """A trained network, for inspection only."""
 
     arch: Architecture
     activation: str
     pooling: str
-    module: nn.Sequential  # in eval mode, its weights without gradients
+    module: nn.Sequential  # in eval mode, weights without gradients
 
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """What one step of a network made of N pictures."""
+    """The output of one step of a network for N pictures."""
 
     name: str  # "c1" before its activation, "c1_activation" after it; "s2"; "fc7"
     layer: Layer
@@ -43,18 +43,20 @@ class LayerMaps:
 
     @property
     def low(self) -> float:
-        """Smallest finite value; 0 where there is none."""
+        """Smallest finite value; 0 if there is none."""
         return min(self._finite().tolist(), default=0.0)
 
     @property
     def high(self) -> float:
-        """Largest finite value; 0 where there is none."""
+        """Largest finite value; 0 if there is none."""
         return max(self._finite().tolist(), default=0.0)
 
     @property
     def spread(self) -> float:
-        """How much a map varies from cell to cell: the standard deviation within each map, as root mean square over the
-        maps; for units the standard deviation over them. NaN where a value is not finite."""
+        """How much a map varies from cell to cell; NaN if a value is not finite.
+
+        The standard deviation within each map, as root mean square over the maps; for units, over the units.
+        """
         by_map = self.values.flatten(2) if self.values.ndim == 4 else self.values[:, None]
         return float(by_map.double().var(-1, correction=0).mean().sqrt())
 
@@ -65,14 +67,17 @@ class LayerMaps:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of N pictures."""
+    """A network's predictions for N pictures."""
 
     logits: Tensor  # (N, 10)
 
     @property
     def probabilities(self) -> Tensor:
-        """(N, 10), the softmax of the logits. A network trained with MSE was taught logits of 0 and 1 and not
-        probabilities, so its softmax stays flat (at most 23 % for a perfect answer): read the order, not the height."""
+        """(N, 10), the softmax of the logits.
+
+        A network trained with MSE has learned logits of 0 and 1, not probabilities: its softmax is flat, at most 23 %
+        for a perfect prediction, and only the order of the classes means something.
+        """
         return self.logits.softmax(1)
 
     @property
@@ -81,7 +86,7 @@ class Prediction:
         return self.logits.argmax(1)
 
     def top(self, k: int) -> list[list[tuple[int, float]]]:
-        """For each picture the k most probable classes with their probabilities, the most probable first."""
+        """For each picture its k most probable classes with their probabilities, in descending order."""
         probabilities, classes = self.probabilities.topk(k)
         pairs = zip(classes.tolist(), probabilities.tolist(), strict=True)
         return [list(zip(*pair, strict=True)) for pair in pairs]
@@ -89,21 +94,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ChannelFacts:
-    """What one channel did on the pictures it was measured on; on others it may do otherwise."""
+    """What one channel did on the pictures it was measured on; on others it may behave differently."""
 
     channel: int
     pictures: int
     low: float  # of its activations
     high: float
     mean: float
-    dead: bool  # ReLU, GELU, SiLU: gave nothing but zero, so that no gradient passed either
+    dead: bool  # ReLU, GELU, SiLU: zero everywhere, so that no gradient passed either
     constant: bool  # varied by less than one colour step on its layer's scale
     saturated: float  # share of cells where the activation's slope is under 5 % of its steepest
     diverged: bool  # holds NaN or infinite values
 
     @property
     def badges(self) -> tuple[str, ...]:
-        """What is worth a note, claiming no more than was measured: ("zero on this picture",)."""
+        """What is worth a note, claiming only what was measured: ("zero on this picture",)."""
         seen = "this picture" if self.pictures == 1 else f"these {self.pictures} pictures"
         noted = {
             f"not finite on {seen}": self.diverged,
@@ -115,7 +120,7 @@ class ChannelFacts:
 
 
 def load_network(arch: Architecture, activation: str, pooling: str, weights: Mapping[str, Tensor]) -> Network:
-    """The network with copies of these weights, on their device. Raises CheckpointError where they are not its own."""
+    """The network with copies of these weights, on their device. Raises CheckpointError if their shapes do not fit."""
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     if shapes != arch.weight_shapes:
         odd = min(name for name, _ in shapes.items() ^ arch.weight_shapes.items())
@@ -130,18 +135,18 @@ def load_network(arch: Architecture, activation: str, pooling: str, weights: Map
 
 @torch.no_grad()
 def activations(network: Network, images: Tensor) -> dict[str, LayerMaps]:
-    """The maps of every layer, before and after its activation, in order, of uint8 (N, 32, 32, 3) pictures.
+    """The maps of every layer, before and after its activation, in order; the last are the logits.
 
-    All of them stay in memory: 1.8 MB a picture for conv5. The last ones are the logits.
+    images: uint8 (N, 32, 32, 3). All maps are in memory at once: 1.8 MB per picture for conv5.
     """
     return {maps.name: maps for maps in each_step(network, images)}
 
 
 @torch.no_grad()
 def layer_maps(network: Network, images: Tensor, name: str) -> LayerMaps:
-    """The maps of one step alone ("c3_activation") of uint8 (N, 32, 32, 3) pictures; what follows it is not computed.
+    """The maps of one step alone ("c3_activation"); later steps are not computed.
 
-    Raises ConfigError for a step that is not there.
+    images: uint8 (N, 32, 32, 3). Raises ConfigError for a step that does not exist.
     """
     steps = step_names(network.arch)
     if name not in steps:
@@ -167,7 +172,7 @@ def layer_name(step: str) -> str:
 
 @torch.no_grad()
 def each_step(network: Network, images: Tensor) -> Iterator[LayerMaps]:
-    """What activations returns, step by step: of many pictures it then keeps one step in memory at a time."""
+    """The maps that activations() returns, one by one, with only one step's in memory at a time."""
     x = _normalised(network, images)
     for name, step in network.module.named_children():
         x = step(x)
@@ -177,24 +182,26 @@ def each_step(network: Network, images: Tensor) -> Iterator[LayerMaps]:
 
 @torch.no_grad()
 def predict(network: Network, images: Tensor) -> Prediction:
-    """Logits and probabilities of any number of uint8 (N, 32, 32, 3) pictures."""
+    """Logits and probabilities of any number of pictures, uint8 (N, 32, 32, 3)."""
     batches = (network.module(_normalised(network, batch)) for batch in images.split(BATCH))
     return Prediction(torch.cat(list(batches)))
 
 
 def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Share of the uint8 (N, 32, 32, 3) pictures whose most probable class is their label's."""
+    """Share of the pictures, uint8 (N, 32, 32, 3), whose most probable class is their label, int64 (N,)."""
     return (predict(network, images).classes == labels.to(_device(network))).double().mean().item()
 
 
 def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
-    """One for each channel of a layer with an activation, from its maps BEFORE that activation ("c1").
+    """The facts about each channel of a layer, from its maps *before* its activation ("c1").
 
-    Constant is a range below ONE_COLOUR of the layer's own, which one cell alone cannot be; dead is a largest value
-    below NOTHING of the layer's; saturated counts slopes below FLAT of the activation's steepest.
+    Constant: the channel's range is below ONE_COLOUR of the layer's (never said of a single cell). Dead: its largest
+    value is below NOTHING of the layer's. Saturated: slopes below FLAT of the activation's maximum.
+
+    Raises ConfigError for maps that no activation follows.
     """
     if maps.name != maps.layer.name or maps.layer.kind == "pooling":
-        raise ConfigError(f"{maps.name} has no activation behind it: choose the maps of a layer before its activation")
+        raise ConfigError(f"{maps.name} has no activation after it: choose the maps of a layer before its activation")
     function = ACTIVATION_MODULES[activation]()
     outputs = _by_channel(function(maps.values))  # (channels, cells of all pictures)
     slopes = _by_channel(_slope(function, maps.values))

@@ -1,4 +1,4 @@
-"""Recorded networks, by run and epoch; the ones looked at last stay in memory, within bounds."""
+"""Recorded networks, by run and epoch; those used last stay in memory, up to a limit."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -8,7 +8,7 @@ from cnnviz.inspection.network import Network, load_network
 from cnnviz.store import artifacts, connection
 from cnnviz.store.runs import Run
 
-MOST_BYTES = 600_000_000  # of weights: every epoch of some hundreds of LeNets, or some seventeen of conv5's
+MOST_BYTES = 600_000_000  # of weights: some 2,400 epochs of LeNets, or 17 of conv5's
 
 _Key = tuple[str, str, str, int]
 _kept: OrderedDict[_Key, Network] = OrderedDict()
@@ -16,7 +16,10 @@ _lock = Lock()
 
 
 def load(run: Run, epoch: int) -> Network:
-    """The run's network after that epoch, which any number of threads may look into. Raises CheckpointError."""
+    """The run's network after that epoch, which any number of threads may use at once.
+
+    Raises CheckpointError if its checkpoint is missing or damaged.
+    """
     key = (connection.tracking_uri(), str(paths.home()), run.id, epoch)
     with _lock:
         if key in _kept:
@@ -32,7 +35,7 @@ def load(run: Run, epoch: int) -> Network:
 
 
 def nearest_epoch(kept: list[int], wanted: int) -> int:
-    """The last kept epoch that is not after the wanted one, else the first."""
+    """The last kept epoch up to the wanted one, or the first if all are later."""
     return max((epoch for epoch in kept if epoch <= wanted), default=min(kept))
 
 

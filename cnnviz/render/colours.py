@@ -1,4 +1,4 @@
-"""What colours mean: one scale for all maps that are compared, themes, and hues that everybody can tell apart."""
+"""What colours mean: one scale for all maps that are compared, themes, and hues for lines and bars."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from cnnviz.inspection.network import LayerMaps
 
-# Of lines and bars: Okabe and Ito's (2008), told apart by colour-blind readers too.
+# Of lines and bars: Okabe and Ito (2008); colour-blind readers can distinguish them.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a8a8a", "#b8a900")
-# viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, read by the colour-blind, sampled at 17 places.
+# viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, safe for the colour-blind, sampled at 17 places.
 _VIRIDIS = (
     "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
     "1f9f88 27ad81 3dbc74 5cc863 81d34d aadc32 d5e21a fde725"
 )
-# RdBu (Brewer, Harrower, 2003) turned round: blue below zero, white at zero, red above; safe for the colour-blind.
+# RdBu (Brewer, Harrower, 2003), reversed: blue below zero, white at zero, red above; safe for the colour-blind.
 _BLUE_WHITE_RED = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f"
 NOT_FINITE = (255, 0, 255)  # in neither table
 _STEPS = 256
@@ -33,14 +33,14 @@ class Scale:
 
     @classmethod
     def of(cls, maps: Iterable[LayerMaps]) -> "Scale":
-        """The one scale on which all these maps lie: those of one layer, or of the two networks that are compared."""
+        """One scale for all these maps: those of one layer, or of two networks that are compared."""
         every = list(maps)
         finite = all(bool(x.values.isfinite().all()) for x in every)
         return cls.spanning(((x.low, x.high) for x in every), finite)
 
     @classmethod
     def spanning(cls, ranges: Iterable[tuple[float, float]], finite: bool = True) -> "Scale":
-        """The one scale that reaches over all these ranges: of the other network, and of the other epochs."""
+        """One scale that covers all these (low, high) ranges, such as those of other networks and epochs."""
         lows, highs = zip(*ranges, strict=True)
         low, high = min(lows), max(highs)
         if low >= 0:
@@ -51,12 +51,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of the paper and of what is written on it."""
+    """Colours of a picture's background and of what is written on it."""
 
     paper: tuple[int, int, int]
     ink: tuple[int, int, int]
     faint: tuple[int, int, int]
-    frame: tuple[int, int, int]  # around each map, which may be as white as the paper
+    frame: tuple[int, int, int]  # around each map, which may be as white as the background
     right: tuple[int, int, int]  # blue and orange after Okabe and Ito: safe for the colour-blind
     wrong: tuple[int, int, int]
 
@@ -68,10 +68,10 @@ DARK = Theme((14, 17, 23), (250, 250, 250), (150, 150, 150), (60, 64, 72), (86, 
 
 
 def colour(values: Tensor, scale: Scale) -> np.ndarray:
-    """uint8 (…, 3) colours of the values (…); magenta where they are not finite."""
+    """The values (…) as colours, uint8 (…, 3); values that are not finite are magenta."""
     x = values.detach().cpu().double().numpy()
     finite = np.isfinite(x)
-    # Never so steep that float32 rounding becomes a step of colour.
+    # Never so narrow that a rounding error of float32 shows as a step of colour.
     span = max(scale.high - scale.low, 1e-4 * max(abs(scale.low), abs(scale.high)), 1e-30)
     start, its_share = ((scale.low + scale.high) / 2, 0.5) if scale.signed else (scale.low, 0.0)
     share = (np.where(finite, x, start) - start) / span + its_share
@@ -80,7 +80,7 @@ def colour(values: Tensor, scale: Scale) -> np.ndarray:
 
 
 def by_channel(values: Tensor) -> list[Scale]:
-    """A scale for each channel of (channels, height, width), or one for all of (units,); all of one kind."""
+    """A scale for each channel of (channels, height, width), or one for all of (units,); all signed or none."""
     parts = values.flatten(1) if values.ndim == 3 else values[None]
     finite = [part[part.isfinite()] for part in parts]
     ranges = [(float(x.min()), float(x.max())) if len(x) else (0.0, 0.0) for x in finite]

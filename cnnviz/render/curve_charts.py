@@ -1,4 +1,4 @@
-"""Frames of lines → Altair charts. Colours are Okabe and Ito's (2008), told apart by colour-blind readers too."""
+"""Frames of lines → Altair charts, in colours that colour-blind readers can distinguish."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from cnnviz.analysis.comparison import text, words
 from cnnviz.analysis.curves import AXES, MEASURES, SPLITS, is_finite
 from cnnviz.render.colours import PALETTE
 
-DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values; train and test are dashed and solid
+DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values
 SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
-CLIP = 1.5  # a diverging run stretches the axis to so many times the third quartile, or to where untrained runs begin
-MOST_TIPS = 24  # lines a tooltip can tell of
+CLIP = 1.5  # an axis ends at this many times the third quartile, or at the untrained runs: a diverged one is cut off
+MOST_TIPS = 24  # lines in one tooltip
 FAINT = 0.25  # opacity of what is smoothed
 _DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
 _LEGEND: dict[str, Any] = {
@@ -26,7 +26,7 @@ _LEGEND: dict[str, Any] = {
     "offset": 4,
 }
 _MARKS: dict[str, dict[str, Any]] = {
-    "stretch": {"shape": "stroke", "angle": 90, "size": 160, "strokeWidth": 2},
+    "segment": {"shape": "stroke", "angle": 90, "size": 160, "strokeWidth": 2},
     "best": {"shape": "circle", "size": 55, "filled": True},
     "death": {"shape": "cross", "angle": 45, "size": 130, "filled": True},
     "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
@@ -50,7 +50,7 @@ class View:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Those by which lines are told apart."""
+        """The parameters that distinguish lines."""
         return (*self.facets, self.colour, *([self.stroke] if self.stroke != "split" else []))
 
 
@@ -63,7 +63,7 @@ class Panel:
 
 
 def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str, str]:
-    """A colour for each value. One that is known keeps the colour of its place there, as long as no other has it."""
+    """A colour for each value. A value among the known ones keeps its colour there, unless another has it already."""
     places = {text(value): place for place, value in enumerate(dict.fromkeys(known))}
     found: dict[str, str] = {}
     for name in sorted({text(value) for value in values}, key=lambda name: places.get(name, len(places))):
@@ -74,7 +74,7 @@ def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str
 
 
 def dashes(values: Iterable[Hashable]) -> dict[str, list[int]]:
-    """A stroke for each value of a parameter, in their order."""
+    """A stroke for each value of a parameter, in sorted order."""
     ordered = sorted(set(values), key=lambda value: (str(type(value)), value))
     return {text(value): DASHES[place % len(DASHES)] for place, value in enumerate(ordered)}
 
@@ -83,15 +83,15 @@ def panels(
     frame: pd.DataFrame,
     view: View,
     colours: Mapping[str, str],
-    stretches: pd.DataFrame | None = None,
+    segments: pd.DataFrame | None = None,
     findings: pd.DataFrame | None = None,
     height: int = 280,
     legend: bool = False,
 ) -> list[Panel]:
     """A chart for each combination of the facets' values.
 
-    frame: of curves.lines(); colours: of hues(); stretches: of curves.stretches(); findings: columns run_id, epoch and
-    what, a sentence, each shown on its run's test line.
+    frame: of curves.lines(); colours: of hues(); segments: of curves.segment_starts(); findings: columns run_id, epoch
+    and what, a sentence, each shown on its run's test line; height: pixels; legend: drawn in each chart.
     """
     frame = frame[frame.split.isin(view.splits)]
     if view.log_x:
@@ -110,7 +110,7 @@ def panels(
         title = ", ".join(words(name, value) for name, value in zip(view.facets, values, strict=True))
         domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view)
         marks = {
-            "stretch": _at(part, stretches, "training went on here, or a fork left its parent"),
+            "segment": _at(part, segments, "a new segment: training was continued, or a fork left its parent"),
             "best": curves.best(part, view.measure).assign(what="best test epoch"),
             "death": curves.deaths(part).assign(what="diverged: no finite value after this epoch"),
             "finding": _at(part, findings),
@@ -131,12 +131,12 @@ def clipped(frame: pd.DataFrame, view: View) -> bool:
 
 
 def _comparable(frame: pd.DataFrame, part: pd.DataFrame, view: View) -> pd.DataFrame:
-    """What shares the part's axis: a cross-entropy of 2.3 and an MSE of 0.1 do not compare."""
+    """The rows that share the part's axis: a cross-entropy of 2.3 and an MSE of 0.1 do not compare."""
     return frame[frame.loss.isin(part.loss.unique())] if view.measure == "Loss" else frame
 
 
 def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.DataFrame:
-    """The points with their place on the part's test lines, or on its train lines where those alone are shown."""
+    """The points with their place on the part's test lines, or on its train lines if only those are shown."""
     if points is None or points.empty:
         return part.iloc[:0]
     split = "test" if "test" in set(part.split) else "train"
@@ -146,7 +146,7 @@ def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.D
 
 
 def _domain(frame: pd.DataFrame, view: View) -> list[float]:
-    """Lowest and highest finite value, the highest held down where single runs explode."""
+    """Lower and upper end of the y-axis; the upper one cuts off single runs that explode."""
     finite = pd.concat([frame.low, frame.high])
     finite = finite[is_finite(finite)]
     if view.log_y:
@@ -226,25 +226,25 @@ def _points(frame: pd.DataFrame, kind: Mapping[str, Any], place: Mapping[str, An
 
 
 def _ruler(frame: pd.DataFrame, view: View, x: alt.X) -> Any:
-    """A rule at the pointer's epoch that tells every line's value there; a click picks the epoch."""
+    """A rule at the pointer's epoch that shows every line's value there; a click picks the epoch."""
     line = frame.groupby(["series", "pattern", "split", "run_id"]).ngroup()
-    told = frame.assign(line=line)[line < MOST_TIPS]
+    listed = frame.assign(line=line)[line < MOST_TIPS]
     # plain column names: a dot in one would draw an empty chart
-    wide = told.pivot_table("value", ["x", "epoch"], "line").add_prefix("line").reset_index()
+    wide = listed.pivot_table("value", ["x", "epoch"], "line").add_prefix("line").reset_index()
     tips = [alt.Tooltip("epoch:Q", title="epoch")]
-    for each in told.drop_duplicates("line").sort_values("line").itertuples():
+    for each in listed.drop_duplicates("line").sort_values("line").itertuples():
         title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
         tips.append(alt.Tooltip(f"line{each.line}:Q", title=title, format=".4g"))
     if (more := int(line.max()) + 1 - MOST_TIPS) > 0:
         tips.append(alt.Tooltip("more:N", title=f"{more} more lines"))
-        wide["more"] = "not told here"
+        wide["more"] = "not listed"
     pointer, pick = _selections()
     shown = alt.condition(pointer | pick, alt.value(0.6), alt.value(0))
     return alt.Chart(wide).mark_rule(strokeWidth=1).encode(x=x, opacity=shown, tooltip=tips).add_params(pointer, pick)
 
 
 def _pointer(frame: pd.DataFrame, place: Mapping[str, Any]) -> Any:
-    """The point nearest to the pointer, where lines have no epoch in common; a click picks its epoch."""
+    """The point nearest to the pointer, for axes on which lines share no epochs; a click picks its epoch."""
     pointer, pick = _selections()
     shown = alt.condition(pointer | pick, alt.value(1), alt.value(0))
     tips = [alt.Tooltip("name:N", title="run"), "split:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")]
@@ -260,7 +260,7 @@ def _selections() -> tuple[Any, Any]:
     )
 
 
-FLOWS = {  # metric's prefix → (title, what is told, format, log scale)
+FLOWS = {  # metric's prefix → (title, what it measures, format, log scale)
     "grad_norm": ("gradient", "mean L2 norm of a step's gradient", ".2g", True),
     "update_ratio": ("update / weight", "mean L2 norm of a step's update over the weights'", ".2g", True),
     "saturation": ("saturated units", "share of units where the activation is flat", ".0%", False),
@@ -268,9 +268,10 @@ FLOWS = {  # metric's prefix → (title, what is told, format, log scale)
 
 
 def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Heat maps, layer × epoch, of the runs' per-layer figures, by run_id, on one colour scale; none for runs without.
+    """Run id → heat map, layer × epoch, of its per-layer figures, all on one colour scale; runs without them left out.
 
-    history: columns run_id, metric ("grad_norm/c1"), epoch, value; layers: of each run, from the picture to the logits.
+    history: columns run_id, metric ("grad_norm/c1"), epoch, value; kind: of FLOWS; layers: run id → its layers' names,
+    from the picture to the logits.
     """
     title, _, number, is_log = FLOWS[kind]
     frame = history[history.metric.str.startswith(f"{kind}/") & is_finite(history.value)]

@@ -1,4 +1,4 @@
-"""What a page shows as files to keep: views with their captions, PNG, charts as PNG, SVG and HTML."""
+"""Files to download: feature maps with their captions as PNG, charts as PNG, SVG and HTML."""
 
 import io
 import math
@@ -16,13 +16,13 @@ from cnnviz.render.colours import LIGHT, Scale, Theme
 from cnnviz.render.curve_charts import Panel
 from cnnviz.render.maps import SHEET_WIDTH, font_of, header, picture_row, stacked, tile, title_of
 
-LINE = 130  # letters of a line of text
+LINE = 130  # characters of a line of text
 _WRITABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "↔": "/", "·": ",", "→": ">", "…": "..."})  # for the font
 
 
 @dataclass(frozen=True)
 class NetworkPanel:
-    """One network's part of a view: what a page shows of it."""
+    """One network's part of a view."""
 
     title: str
     picture: Tensor  # uint8 (32, 32, 3)
@@ -31,7 +31,7 @@ class NetworkPanel:
 
 
 def view(network_panels: Sequence[tuple[Network, NetworkPanel]], theme: Theme = LIGHT) -> Image.Image:
-    """What a page shows of one picture in one or two networks, side by side, as one picture with its captions."""
+    """One picture in one or two networks side by side, with their predictions and feature maps, as one picture."""
     columns = []
     for network, panel in network_panels:
         parts = [
@@ -50,7 +50,7 @@ def view(network_panels: Sequence[tuple[Network, NetworkPanel]], theme: Theme = 
 def captioned(
     title: str, parts: Sequence[tuple[str, Image.Image]], notes: Sequence[str] = (), theme: Theme = LIGHT
 ) -> Image.Image:
-    """Pictures in rows, each with its caption beneath it, under a title and above some lines of text."""
+    """Pictures in rows, each with its caption below it, between a title and the notes."""
     rows: list[list[Image.Image]] = [[]]
     for caption, picture in parts:
         block = stacked([picture, _words([caption], 12, theme)], theme, margin=4)
@@ -83,7 +83,7 @@ def _beside(parts: Sequence[Image.Image], theme: Theme) -> Image.Image:
 def _tile_by_channel(values: Tensor, scale: Scale | Sequence[Scale], theme: Theme) -> Image.Image:
     if isinstance(scale, Scale):
         return tile(values, scale, SHEET_WIDTH // 2, theme)
-    # Each on its own scale, brought to a common one on which they can be drawn together.
+    # Each map is normalised to its own scale, so that all can be drawn on one.
     spans = torch.tensor([[each.low, max(each.high - each.low, 1e-30)] for each in scale])
     shape = (-1, 1, 1) if values.ndim == 3 else (-1,)
     own = (values - spans[:, 0].view(shape)) / spans[:, 1].view(shape)
@@ -92,7 +92,7 @@ def _tile_by_channel(values: Tensor, scale: Scale | Sequence[Scale], theme: Them
 
 
 def png(image: Image.Image, fast: bool = False) -> bytes:
-    """The picture as the bytes of a PNG file; fast: a few times quicker, a little larger."""
+    """The picture as the bytes of a PNG file; fast: several times faster, for a slightly larger file."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1 if fast else 6)
     return file.getvalue()

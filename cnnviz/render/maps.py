@@ -1,6 +1,6 @@
-"""Feature maps as pictures: every map that is compared lies on one colour scale, and a legend gives it in numbers.
+"""Feature maps as pictures: maps that are compared share one colour scale, whose legend gives it in numbers.
 
-Drawn with Pillow. Its built-in font has no ×, no dashes and no tick marks, so the texts in here do without.
+Drawn with Pillow, whose built-in font has no ×, dashes or tick marks: texts here do without them.
 """
 
 import math
@@ -18,7 +18,7 @@ from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations
 from cnnviz.render.colours import LIGHT, NOT_FINITE, Scale, Theme, colour
 
-ATLAS_COLUMNS = 32  # few enough that the widest picture stays within what a browser can draw
+ATLAS_COLUMNS = 32  # few enough for the widest atlas to stay within what a browser can draw
 
 MAP_SIDE = 56  # pixels a side a map is enlarged to, about
 UNIT_SIDE = 14  # pixels a side of a fully connected layer's unit
@@ -29,7 +29,7 @@ FEW = 20  # units that are drawn large, each with its number
 
 
 def atlas(values: Tensor, scale: Scale | Sequence[Scale]) -> Image.Image:
-    """Maps (channels, height, width) or units (units,) as they are, a pixel a cell, ATLAS_COLUMNS to a row.
+    """Maps (channels, height, width) or units (units,) in one picture, one pixel a cell, ATLAS_COLUMNS to a row.
 
     scale: one for all of them, or one for each.
     """
@@ -43,7 +43,7 @@ def atlas(values: Tensor, scale: Scale | Sequence[Scale]) -> Image.Image:
 
 
 def mosaic(pictures: np.ndarray) -> Image.Image:
-    """uint8 (N, height, width, 3) pictures in one, ATLAS_COLUMNS to a row, without any space between."""
+    """Pictures, uint8 (N, height, width, 3), side by side in one, ATLAS_COLUMNS to a row, without gaps."""
     count, tall, wide = pictures.shape[:3]
     columns = min(count, ATLAS_COLUMNS)
     rows = math.ceil(count / columns)
@@ -98,7 +98,7 @@ def legend(scale: Scale, theme: Theme = LIGHT) -> Image.Image:
 
 
 def caption(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
-    """What the network says of one picture: "predicted 9 truck (83 %), true 1 automobile: wrong"."""
+    """What the network predicts for one picture: "predicted 9 truck (83 %), true 1 automobile: wrong"."""
     truth = "" if label is None else f", true {label} {classes[label]}"
     if not prediction.logits[index].isfinite().all():
         return f"no prediction, the logits are not finite{truth}"
@@ -118,10 +118,10 @@ def sheet(
 ) -> Image.Image:
     """The pictures below one another, each with its prediction and its maps of one layer, all on one colour scale.
 
-    images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None where they are not known; name: which maps, such as
-    "c3" before its activation or "c3_activation" after it; scale: these maps' own where none is given.
+    images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None if they are not known; name: which maps, such as "c3"
+    before its activation or "c3_activation" after it; scale: by default that of these maps.
 
-    Raises ConfigError for a layer that is not there.
+    Raises ConfigError for a layer or a step that does not exist.
     """
     network.arch.layer(name.removesuffix("_activation"))
     every = activations(network, images)
@@ -140,7 +140,7 @@ def sheet(
 
 
 def _columns(count: int, fit: int, numbered: int) -> int:
-    """Columns that make rows as even as can be, where `fit` of them fit and each row starts with a numbered one."""
+    """The number of columns, at most `fit`, that makes rows even and begins each with one that is numbered."""
     even = math.ceil(count / math.ceil(count / max(1, fit)))
     return max(1, min(math.ceil(even / numbered), fit // numbered)) * numbered
 
@@ -168,7 +168,7 @@ def header(title: str, scale: Scale, theme: Theme) -> Image.Image:
 
 
 def picture_row(image: Tensor, text: str, grid: Image.Image, theme: Theme) -> Image.Image:
-    """A picture, uint8 (32, 32, 3), with what is said of it and its maps beside it."""
+    """A picture, uint8 (32, 32, 3), with its caption and its maps beside it."""
     picture = Image.fromarray(image.cpu().numpy())
     picture = picture.resize((picture.width * PICTURE_ZOOM, picture.height * PICTURE_ZOOM), Image.Resampling.NEAREST)
     left, top = picture.width + 12, 22
@@ -194,19 +194,19 @@ def stacked(parts: Sequence[Image.Image], theme: Theme, margin: int = 16) -> Ima
 
 @cache
 def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own, of so many pixels."""
+    """Pillow's built-in font, `size` pixels high."""
     return ImageFont.load_default(size)
 
 
 def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Image.Image:
-    """A grey picture, uint8 (32, 32, 3), under a colour map of (height, width) values, half transparent."""
+    """A picture, uint8 (32, 32, 3), in grey under half-transparent colours of the values (height, width)."""
     grey = Image.fromarray(picture.cpu().numpy()).convert("L").convert("RGB").resize((side, side))
     colours = Image.fromarray(colour(values, scale)).resize((side, side), Image.Resampling.BICUBIC)
     return Image.blend(grey, colours, 0.6)
 
 
 def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
-    """The picture, uint8 (32, 32, 3), enlarged, with a frame around these of its pixels."""
+    """The picture, uint8 (32, 32, 3), enlarged, with a frame around the pixels of the box."""
     enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
     left, top = (max(0, side) * zoom for side in (box.left, box.top))
     right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))

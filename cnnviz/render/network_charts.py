@@ -11,7 +11,7 @@ from cnnviz.render.colours import PALETTE
 
 
 def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | None = None) -> Any:
-    """Class probabilities as bars from 0 to 100 %; the true class is marked in words."""
+    """Class probabilities, shares (classes,) of 1, as bars from 0 to 100 %; the true class is marked "(true)"."""
     names = [f"{name} (true)" if index == true else name for index, name in enumerate(classes)]
     frame = pd.DataFrame({"label": names, "share": [100 * share for share in shares]})
     frame["top"] = frame.share == frame.share.max()
@@ -26,7 +26,7 @@ def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | N
 
 
 def before_after(classes: Sequence[str], before: Sequence[float], after: Sequence[float], true: int | None) -> Any:
-    """Class probabilities before and after a change, two bars a class, in %."""
+    """Class probabilities before and after a change, shares (classes,) of 1, as two bars for each class in %."""
     rows = [
         {"label": f"{name} (true)" if index == true else name, "when": when, "share": 100 * shares[index]}
         for when, shares in (("before", before), ("after", after))
@@ -46,7 +46,7 @@ def before_after(classes: Sequence[str], before: Sequence[float], after: Sequenc
 
 
 def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> Any:
-    """A histogram: counts of len(edges) - 1 bins, drawn from the first to the last that is not empty."""
+    """A histogram: counts (bins,) between edges (bins + 1,), from the first to the last bin that is not empty."""
     filled = [index for index, count in enumerate(counts) if count] or [0]
     first, last = filled[0], filled[-1] + 1
     frame = pd.DataFrame(
@@ -63,7 +63,7 @@ def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> An
 def similarity(
     rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], titles: tuple[str, str]
 ) -> Any:
-    """A table of similarities from 0 to 1 as colours with their numbers; what is not finite stays empty."""
+    """A table of similarities from 0 to 1, values (rows, columns), as colours and numbers; NaN stays empty."""
     cells = [
         {"row": row, "column": column, "value": value, "text": f"{value:.2f}"}
         for row, line in zip(rows, values, strict=True)

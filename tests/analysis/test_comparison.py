@@ -88,6 +88,17 @@ def test_the_same_seed_again_is_no_repeat() -> None:
     assert comparison.seed_spread(runs[:2]) is None
 
 
+def test_a_fork_is_no_repeat() -> None:
+    parent, other = run([0.5, 0.6]), run([0.5, 0.6], lr=0.1)
+    fork = replace(run([0.9], seed=1), parent=parent.id, first_epoch=1)  # epochs 1, its parent's, and 2
+    assert [group.runs for group in comparison.repeats([parent, fork])] == [(parent,)]
+    assert comparison.seed_spread([parent, fork]) is None
+    assert len(comparison.controlled_pairs([parent, fork, other])) == 1
+    assert comparison.uncontrolled([parent, replace(fork, config=RunConfig(lr=0.1, loss="mse"))]) == []
+    assert comparison.best_within(fork, 1) is None
+    assert comparison.best_within(fork, 2) == 0.9
+
+
 def test_the_spread_is_pooled_over_the_settings_that_were_repeated() -> None:
     assert comparison.seed_spread([run(), run(lr=0.1)]) is None
     runs = [run(0.60, seed=0), run(0.62, seed=1), run(0.40, lr=0.1), run(0.46, lr=0.1, seed=1), run(0.9, lr=1.0)]
@@ -105,7 +116,7 @@ def verdict(first: Sequence[Run], second: Sequence[Run], known: Sequence[Run] = 
 def test_a_difference_within_the_noise_of_the_test_pictures_is_undecided() -> None:
     near = verdict([run(0.620)], [run(0.630, lr=0.1)])
     assert near.outcome == "undecided"
-    assert near.margin == pytest.approx(1.96 * math.sqrt(2 * 0.625 * 0.375 / 10_000))
+    assert near.margin == pytest.approx(1.959964 * math.sqrt(2 * 0.625 * 0.375 / 10_000))
     assert "1.0 points" in near.sentence
     assert "1.3 points" in near.sentence
     far = verdict([run(0.60)], [run(0.63, lr=0.1)])
@@ -117,8 +128,9 @@ def test_a_single_difference_smaller_than_the_spread_of_seeds_is_undecided() -> 
     seeds = [run(value, model="conv5", seed=seed) for seed, value in enumerate((0.60, 0.62, 0.64, 0.61, 0.63))]
     found = verdict([run(0.60)], [run(0.62, lr=0.1)], seeds)
     assert found.outcome == "undecided"
-    assert found.margin == pytest.approx(2.78 * statistics.stdev([0.60, 0.62, 0.64, 0.61, 0.63]) * math.sqrt(2))
+    assert found.margin == pytest.approx(2.7764451 * statistics.stdev([0.60, 0.62, 0.64, 0.61, 0.63]) * math.sqrt(2))
     assert "5 runs of 1 setting" in found.sentence
+    assert "standard deviation" in found.sentence
     assert verdict([run(0.60)], [run(0.70, lr=0.1)], seeds).outcome == "decided"
 
 
@@ -130,20 +142,23 @@ def test_repeats_decide_what_single_runs_cannot() -> None:
 
 
 def test_few_seeds_know_little() -> None:
-    two = [run(0.60, seed=0), run(0.61, seed=1)]
-    assert verdict(two[:1], [run(0.66, lr=0.1)], two).margin == pytest.approx(
-        12.71 * 0.01
-    )  # Student's t of one degree of freedom
-    assert [comparison._student(freedom) for freedom in (1, 2, 10)] == [12.71, 4.30, 2.23]
-    assert comparison._student(60) == pytest.approx(2.00, abs=0.01)  # as tables have it
-    assert comparison._student(11) == pytest.approx(2.20, abs=0.02)
+    first, second = Repeats((run(0.60),)), Repeats((run(0.66, lr=0.1),))
+    for freedom, quantile in {
+        1: 12.706,
+        2: 4.303,
+        10: 2.228,
+        11: 2.201,
+        60: 2.000,
+    }.items():  # Student's t, from a table
+        found = comparison.verdict(first, second, comparison.Spread(0.01, freedom, freedom + 1, 1))
+        assert found.margin == pytest.approx(quantile * 0.01 * math.sqrt(2), rel=3e-4)
 
 
 def test_the_seeds_may_not_undercut_the_test_pictures() -> None:
     lucky = [run(0.60, seed=seed) for seed in range(4)]
     found = verdict(lucky[:1], [run(0.61, lr=0.1)], lucky)
     assert found.outcome == "undecided"
-    assert found.margin == pytest.approx(1.96 * math.sqrt(2 * 0.605 * 0.395 / 10_000))
+    assert found.margin == pytest.approx(1.959964 * math.sqrt(2 * 0.605 * 0.395 / 10_000))
 
 
 def test_runs_without_a_result_are_undecided() -> None:
@@ -213,7 +228,7 @@ def test_runs_that_exist_are_used_to_unconfound() -> None:
     case = comparison.confounded(first, second, [bridge])
     assert case is not None
     assert (case.between, case.missing) == ((bridge,), ())
-    assert "On the way lie (tanh, lr 0.1)" in case.sentence
+    assert "In between: (tanh, lr 0.1)" in case.sentence
     untrained = replace(bridge, epoch=0)
     assert comparison.confounded(first, second, [untrained]).missing  # type: ignore[union-attr]
 

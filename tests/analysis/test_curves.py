@@ -109,9 +109,9 @@ def test_deaths() -> None:
     assert set(zip(found.run_id, found.epoch, strict=True)) == {("dead", 1), ("gone", 0)}
 
 
-def test_stretches() -> None:
+def test_a_segment_starts_where_a_run_was_continued_or_left_its_parent() -> None:
     runs = [run("a", starts=(0, 2)), run("b", "gone", 1)]
-    found = curves.stretches(lines({"a": [1.0] * 4, "b": [1.0] * 4}, runs), runs)
+    found = curves.segment_starts(lines({"a": [1.0] * 4, "b": [1.0] * 4}, runs), runs)
     assert set(zip(found.run_id, found.epoch, found.split, strict=True)) == {("a", 2, "test"), ("b", 1, "test")}
 
 

@@ -1,8 +1,6 @@
 """Findings on the recorded histories of the study's runs, and on curves drawn to mislead."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,73 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnnviz.analysis.findings import KINDS, RISING, Finding, diagnose, metric_names
+from cnnviz.analysis.findings import RISING, diagnose, metric_names
 from cnnviz.config import RunConfig
-
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-BASE = RunConfig(lr=0.01)
-LOG10 = math.log(10)
-
-
-def frame(lines: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
-    rows = [("r", metric, int(epoch), value) for metric, line in lines.items() for epoch, value in line.items()]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])
-
-
-def recorded(name: str, epochs: int = 10_000) -> tuple[RunConfig, pd.DataFrame]:
-    """A run of the study as it was recorded, or as it stood after so many epochs."""
-    text = json.loads((Path(__file__).parent / "histories" / f"{name}.json").read_text())
-    history = frame(text["lines"])
-    history = history[history.epoch <= epochs]
-    stopped = history.metric.str.endswith("_exact") & (history.epoch > 0) & (history.epoch < history.epoch.max())
-    return RunConfig(**text["config"]), history[~stopped]
-
-
-Lines = dict[str, Sequence[float] | np.ndarray]
-
-
-def drawn(**lines: Sequence[float] | np.ndarray) -> pd.DataFrame:
-    """Lines from epoch 0 on; double underscores stand for the slash before a layer."""
-    return frame({name.replace("__", "/"): dict(enumerate(map(float, line))) for name, line in lines.items()})
-
-
-def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
-    findings = diagnose(config, history)
-    by_kind = {finding.kind: finding for finding in findings}
-    assert len(by_kind) == len(findings)
-    severities = [finding.severity for finding in findings]
-    assert severities == sorted(severities)  # "alarm" before "note"
-    for finding in findings:
-        assert finding.kind in KINDS
-        assert finding.title
-        assert finding.refutes.endswith(".")
-        assert any(letter.isdigit() for letter in finding.sentence)
-        assert not {"nan", "inf"} & set(finding.sentence.replace("(", " ").split())
-        if finding.epoch is not None:
-            assert history.epoch.min() <= finding.epoch <= history.epoch.max()
-        if finding.test is not None:
-            assert bool(finding.test.changes) != bool(finding.test.epochs)
-            changed = finding.test.config(config)
-            assert (changed == config) == bool(finding.test.epochs)
-    return by_kind
-
-
-def alarms(config: RunConfig, history: pd.DataFrame) -> set[str]:
-    return {kind for kind, finding in found(config, history).items() if finding.severity == "alarm"}
-
-
-def falling(epochs: int, start: float = LOG10, end: float = 1.0, speed: float = 4.0) -> np.ndarray:
-    """A loss from epoch 0 on that comes down to its end and stays there."""
-    return end + (start - end) * np.exp(-np.arange(epochs + 1) / speed)
-
-
-def noise(epochs: int, deviation: float, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, deviation, epochs + 1)
-
-
-def accuracy_of(loss: np.ndarray) -> np.ndarray:
-    return np.clip(1 - 0.9 * loss / LOG10, 0.1, 1)
-
+from tests.helpers.findings import (
+    BASE,
+    HISTORIES,
+    LOG10,
+    Line,
+    accuracy_of,
+    alarms,
+    drawn,
+    falling,
+    found,
+    frame,
+    noise,
+    recorded,
+)
 
 # -- the study's runs ------------------------------------------------------------------------------
 
@@ -159,16 +106,6 @@ def test_what_to_try_at_chance_level_depends_on_whether_anything_moves() -> None
 def test_clean_runs_get_no_alarm_however_early_one_looks(name: str) -> None:
     for epochs in range(41):
         assert alarms(*recorded(name, epochs)) == set(), epochs
-
-
-@pytest.mark.parametrize(("name", "began"), [("cross_entropy-0.1", 3), ("mse-0.1", 11)])
-def test_a_slow_start_is_at_chance_level_until_it_learns(name: str, began: int) -> None:
-    for epochs in range(1, 21):
-        seen = alarms(*recorded(f"sigmoid-{name}", epochs))
-        assert ("chance_level" in seen) == (3 <= epochs < began), epochs
-    finding = found(*recorded(f"sigmoid-{name}"))["slow_start"]
-    assert finding.epoch == began
-    assert "little gradient reached c1" in finding.sentence
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
@@ -302,36 +239,10 @@ def test_a_noisy_plateau_is_too_high_only_with_long_steps() -> None:
     assert list(found(BASE, drawn(**plain, update_ratio__fc7=[0.0] + [0.03] * 30))) == ["lr_too_high"]
 
 
-def test_long_steps_that_still_get_somewhere_are_not_too_long() -> None:
-    loss = np.linspace(LOG10, 0.9, 21)
-    history = drawn(train_loss=loss, test_loss=loss, test_accuracy=accuracy_of(loss), update_ratio__c1=[0.03] * 21)
-    assert list(found(BASE, history)) == ["still_improving"]
-
-
 def test_a_loss_that_arrived_near_0_has_not_stalled() -> None:
-    lines: Lines = {"train_loss": falling(30, end=0.02, speed=2), "update_ratio__c1": [0.03] * 31}
+    lines: dict[str, Line] = {"train_loss": falling(30, end=0.02, speed=2), "update_ratio__c1": [0.03] * 31}
     assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.9, 0.99, 31))) == set()
     assert alarms(BASE, drawn(**lines, train_accuracy=np.linspace(0.3, 0.6, 31))) == {"lr_too_high"}
-
-
-def test_slow_steady_improvement_under_faint_steps_is_a_low_rate() -> None:
-    loss = np.linspace(LOG10, 2.0, 21)
-    plain = {"train_loss": loss, "test_loss": loss, "test_accuracy": accuracy_of(loss)}
-    faint = found(BASE, drawn(**plain, update_ratio__fc7=[0.0] + [3e-5] * 20))["lr_too_low"]
-    assert faint.test is not None
-    assert faint.test.changes == {"lr": 0.1}
-    assert list(found(BASE, drawn(**plain, update_ratio__fc7=[0.0] + [3e-4] * 20))) == ["still_improving"]
-    assert list(found(replace(BASE, lr=1.0), drawn(**plain, update_ratio__fc7=[0.0] + [3e-5] * 20))) == [
-        "still_improving"
-    ]
-
-
-@pytest.mark.parametrize("epochs", [30, 500])
-def test_a_run_that_arrived_has_converged(epochs: int) -> None:
-    test = falling(epochs, end=1.1, speed=2) + noise(epochs, 0.005)
-    finding = found(BASE, drawn(train_loss=falling(epochs, speed=2), test_loss=test, test_accuracy=accuracy_of(test)))
-    assert list(finding) == ["converged"]
-    assert finding["converged"].epoch == pytest.approx(9, abs=max(2, epochs // 100))
 
 
 # -- chance level and dead units -------------------------------------------------------------------
@@ -342,11 +253,6 @@ def test_a_constant_run_is_at_chance() -> None:
     findings = found(BASE, drawn(train_loss=loss, test_loss=loss, test_accuracy=[0.1] * 21))
     assert list(findings) == ["chance_level"]
     assert findings["chance_level"].severity == "alarm"
-
-
-def test_chance_is_the_binomial_noise_of_the_test_pictures() -> None:
-    for share, kinds in ((0.1085, {"chance_level"}), (0.1095, set())):
-        assert alarms(BASE, drawn(test_accuracy=[0.1] + [share] * 9)) == kinds
 
 
 def test_at_first_a_network_at_chance_is_only_noted() -> None:
@@ -365,15 +271,10 @@ def test_a_run_that_fell_back_to_chance_is_told_when() -> None:
     assert finding.test.changes == {"lr": 0.001}
 
 
-def test_a_single_epoch_at_chance_is_no_slow_start() -> None:
-    assert found(BASE, drawn(test_accuracy=[0.1, 0.1, 0.3, 0.4, 0.5])) == {}
-    assert list(found(BASE, drawn(test_accuracy=[0.1, 0.1, 0.1, 0.3, 0.4, 0.5]))) == ["slow_start"]
-
-
 def test_dying_relus_are_found_in_their_layer() -> None:
     silent = np.concatenate([np.full(5, 0.5), np.linspace(0.6, 1.0, 5), np.ones(6)])
     config = replace(BASE, activation="relu")
-    lines: Lines = {
+    lines: dict[str, Line] = {
         "saturation__c3": silent,
         "saturation__c1": np.full(16, 0.5),
         "test_accuracy": [0.1, *[0.3] * 6, *[0.1] * 9],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnviz.data.pictures import HOWS, MAX_BYTES, SHOWN, Picture, open_picture, prepare
+from cnnviz.data.pictures import FRAMINGS, MAX_BYTES, SHOWN, Picture, open_picture, prepare
 from cnnviz.errors import ConfigError, ImageError
 from tests.helpers import hostile
 from tests.helpers.hostile import encode, gif_screen, png, smooth
@@ -21,11 +21,11 @@ from tests.helpers.hostile import encode, gif_screen, png, smooth
 NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-def seen(data: bytes, how: str = "crop") -> np.ndarray:
-    return prepare(open_picture(data, "it"), how).pixels.numpy()
+def seen(data: bytes, framing: str = "crop") -> np.ndarray:
+    return prepare(open_picture(data, "it"), framing).pixels.numpy()
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize(
     "data",
     [
@@ -36,8 +36,8 @@ def seen(data: bytes, how: str = "crop") -> np.ndarray:
     ],
     ids=["PNG", "BMP", "lossless WebP", "opaque RGBA"],
 )
-def test_32_by_32_pixels_come_through_byte_for_byte(data: bytes, how: str) -> None:
-    result = prepare(open_picture(data, "it"), how)
+def test_32_by_32_pixels_come_through_byte_for_byte(data: bytes, framing: str) -> None:
+    result = prepare(open_picture(data, "it"), framing)
     assert np.array_equal(result.pixels.numpy(), NOISE)
     assert np.array_equal(np.asarray(result.square), NOISE)
     assert result.note.endswith("every pixel as it is")
@@ -98,13 +98,13 @@ def test_crop_takes_the_centre_and_fit_takes_all() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 3), (1, 6000), (6000, 1), (31, 33), (640, 480)])
-@pytest.mark.parametrize("how", HOWS)
-def test_odd_sizes(width: int, height: int, how: str) -> None:
-    result = prepare(open_picture(encode(Image.new("RGB", (width, height), (200, 100, 50))), "it"), how)
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_odd_sizes(width: int, height: int, framing: str) -> None:
+    result = prepare(open_picture(encode(Image.new("RGB", (width, height), (200, 100, 50))), "it"), framing)
     assert result.pixels.shape == (32, 32, 3)
     assert max(result.square.size) <= SHOWN
     assert result.square.width == result.square.height
-    middle = result.pixels[16, 15 if width < height else 16] if how == "fit" and width != height else result.pixels
+    middle = result.pixels[16, 15 if width < height else 16] if framing == "fit" and width != height else result.pixels
     colours = {tuple(pixel) for pixel in middle.reshape(-1, 3).tolist()}
     assert colours <= {(200, 100, 50), (128, 128, 128)}
     assert (200, 100, 50) in {tuple(pixel) for pixel in result.pixels.reshape(-1, 3).tolist()}
@@ -240,8 +240,8 @@ def outcome(data: bytes) -> Picture | str:
         picture = open_picture(data, "cat.png")
     except ImageError as error:
         return str(error)
-    for how in HOWS:
-        assert prepare(picture, how).pixels.shape == (32, 32, 3)
+    for framing in FRAMINGS:
+        assert prepare(picture, framing).pixels.shape == (32, 32, 3)
     return picture
 
 

@@ -1,11 +1,13 @@
 """The drawn set: the same bytes everywhere, nothing but form tells the kinds apart, and form does."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from cnnviz import data
+from cnnviz import data, paths
 from cnnviz.data import synthetic
 
 
@@ -88,3 +90,54 @@ def test_kinds_cover_alike(kind: str) -> None:
     inside = synthetic.KINDS[kind](u, v) < 0
     assert 1.2 < inside.mean() * 9 < 2.5  # area, in units squared
     assert np.hypot(u, v)[inside].max() < 1.45
+
+
+# -- kept on disk ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_draw(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Twenty pictures instead of 60,000; the splits drawn so far."""
+    drawn: list[str] = []
+    draw = synthetic.draw
+
+    def small(split: str, count: int, on_progress: synthetic.Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append(f"{split} {count}")
+        return draw(split, 10, on_progress)
+
+    monkeypatch.setattr(synthetic, "draw", small)
+    return drawn
+
+
+def test_synthetic_is_drawn_once_and_kept(small_draw: list[str]) -> None:
+    assert data.available("synthetic")
+    first = data.load("synthetic")
+    assert small_draw == ["train 50000", "test 10000"]
+    again = data.load("synthetic")
+    assert len(small_draw) == 2
+    assert first.synthetic
+    assert "not CIFAR-10" in first.title
+    assert first.classes == synthetic.CLASSES
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    assert "whole" in data.check("synthetic")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_damaged_synthetic_cache_is_drawn_again(small_draw: list[str], damage: str) -> None:
+    first = data.load("synthetic")
+    (path,) = paths.data_root().glob("synthetic-*.npz")
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content[: {"flip": len(content), "cut": 5000, "empty": 0}[damage]])
+    again = data.load("synthetic")
+    assert len(small_draw) == 4
+    assert torch.equal(first.train_images, again.train_images)
+    data.load("synthetic")
+    assert len(small_draw) == 4
+
+
+def test_synthetic_needs_no_folder(small_draw: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "file"))
+    assert len(data.load("synthetic").train_images) == 10

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from cnnviz.architectures import ARCHITECTURES, initial_weights
-from cnnviz.inspection.network import Network, load_network
+from cnnviz.inspection.network import LayerMaps, Network, load_network
 
 IMAGES = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -23,3 +23,7 @@ def has(picture: Image.Image, part: np.ndarray) -> bool:
     for y, x in np.random.default_rng(0).integers(0, (tall, wide), (40, 2)):
         maybe &= (pixels[y : y + rows, x : x + columns] == part[y, x]).all(-1)
     return any(np.array_equal(pixels[y : y + tall, x : x + wide], part) for y, x in np.argwhere(maybe))
+
+
+def maps_of(values: torch.Tensor) -> LayerMaps:
+    return LayerMaps("c1", ARCHITECTURES["lenet5x5"].layers[0], values)

@@ -106,7 +106,7 @@ def test_nothing_stays_behind_after_an_exception_with_two_sessions_on_one_networ
     ("model", "target", "step", "message"),
     [
         ("f30", 0, "", "has no convolution"),
-        ("lenet5x5", 10, "", "class 10 is not there"),
+        ("lenet5x5", 10, "", "there is no class 10"),
         ("lenet5x5", 0, "fc5", "fc5 has no maps: choose one of c1"),
     ],
 )

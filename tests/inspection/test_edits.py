@@ -1,12 +1,15 @@
 """Changes as text, and as the network with its weights changed by hand."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from cnnviz.architectures import architecture, initial_weights
+from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.edits import Change, changed, parse, transplanted
+from cnnviz.inspection.edits import Change, ablated, changed, parse, transplanted
 from cnnviz.inspection.network import Network, activations, load_network, predict
 
 IMAGES = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -88,3 +91,57 @@ def test_a_channel_both_replaced_and_off_is_off() -> None:
 def test_what_cannot_be_transplanted(layer: str, channel: int, donor: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         transplanted(network(), network(1, donor), layer, [channel])
+
+
+def larger(model: str) -> dict[str, Tensor]:
+    # Three times PyTorch's weights: its own hardly bend an activation.
+    return {name: 3 * weight for name, weight in initial_weights(ARCHITECTURES[model], seed=0).items()}
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_a_silenced_channel_is_one_whose_outgoing_weights_are_zero(model: str, activation: str) -> None:
+    arch, silent = ARCHITECTURES[model], [0, 2]
+    net = load_network(arch, activation, arch.pooling, larger(model))
+    layers = arch.weight_layers
+    for layer, following in itertools.pairwise(layers):
+        weights = larger(model)
+        incoming = weights[f"{following.name}.weight"]
+        # A channel's columns of a fully connected layer lie together.
+        by_channel = incoming.view(incoming.shape[0], layer.output[0], -1)
+        by_channel[:, silent] = 0
+        quiet = ablated(net, layer.name, silent)
+        expected = predict(load_network(arch, activation, arch.pooling, weights), IMAGES).logits
+        torch.testing.assert_close(predict(quiet, IMAGES).logits, expected, rtol=1e-5, atol=1e-5)
+        assert (activations(quiet, IMAGES)[f"{layer.name}_activation"].values[:, silent] == 0).all()
+        assert not torch.allclose(expected, predict(net, IMAGES).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_ablations_add_up_and_pooled_maps_can_be_silenced_too() -> None:
+    net = load_network(ARCHITECTURES["lenet5x5"], "tanh", "max", larger("lenet5x5"))
+    together = predict(ablated(net, "c3", [1, 5]), IMAGES).logits
+    one_by_one = predict(ablated(ablated(net, "c3", [5]), "c3", [1]), IMAGES).logits
+    torch.testing.assert_close(together, one_by_one)
+    torch.testing.assert_close(together, predict(ablated(net, "s4", [1, 5]), IMAGES).logits)
+    torch.testing.assert_close(predict(ablated(net, "c1", []), IMAGES).logits, predict(net, IMAGES).logits)
+
+
+def test_a_silenced_channel_hides_its_nan() -> None:
+    weights = larger("lenet5x5")
+    weights["c1.bias"][2] = math.nan
+    net = load_network(ARCHITECTURES["lenet5x5"], "relu", "max", weights)
+    assert predict(net, IMAGES).logits.isnan().all()
+    assert predict(ablated(net, "c1", [2]), IMAGES).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels", "message"),
+    [
+        ("fc7", [0], "holds the logits"),
+        ("c1", [6], "has no channel 6: choose from 0 to 5"),
+        ("c9", [0], "no layer 'c9'"),
+    ],
+)
+def test_what_cannot_be_silenced(layer: str, channels: list[int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ablated(network(), layer, channels)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cnnviz.analysis import curves
-from cnnviz.render import curve_charts, network_charts
+from cnnviz.render import curve_charts
 from cnnviz.render.colours import PALETTE
 from cnnviz.render.curve_charts import View
 from cnnviz.render.exports import as_file, together
@@ -68,7 +68,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
     runs = [run("a", starts=(0, 2))]
     frame = lines({"a": [3.0, 2.0, 1.0, 2.0]}, runs)
     findings = pd.DataFrame({"run_id": ["a"], "epoch": [2], "what": ["overfitting since epoch 2"]})
-    (panel,) = draw(frame, stretches=curves.stretches(frame, runs), findings=findings)
+    (panel,) = draw(frame, segments=curves.segment_starts(frame, runs), findings=findings)
     spec = panel.chart.to_dict()
     marked = {}
     for layer in spec["layer"]:
@@ -76,7 +76,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
             (row,) = spec["datasets"][layer["data"]["name"]]
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
-        "training went on here, or a fork left its parent": (2, 1.0, "test"),
+        "a new segment: training was continued, or a fork left its parent": (2, 1.0, "test"),
         "best test epoch": (2, 1.0, "test"),
         "overfitting since epoch 2": (2, 1.0, "test"),
     }
@@ -144,42 +144,5 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     assert curve_charts.flow(recorded, "saturation", layers) == {}
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("html", b"<!DOCTYPE html>")])
-def test_exports(kind: str, start: bytes) -> None:
-    content = as_file(together(draw(lines({"a": [2.0, 1.0], "b": [1.0, 0.5]}), legend=True)), kind)
-    assert content.strip().startswith(start)
-    if kind == "html":
-        assert b"src=" not in content.replace(b'src="data:', b"")[:200_000].split(b"<body")[0]
-
-
-def test_probabilities_are_percent_and_name_the_true_class() -> None:
-    text = json.dumps(network_charts.probabilities(["cat", "dog"], [0.25, 0.75], 0).to_dict())
-    assert "cat (true)" in text
-    assert "75.0 %" in text
-
-
 def test_the_history_of_these_tests_is_of_the_stores_form() -> None:
     assert history({"a": [1.0]}).columns.tolist() == ["run_id", "metric", "epoch", "value"]
-
-
-def test_probabilities_before_and_after_keep_their_places() -> None:
-    spec = network_charts.before_after(("ship", "cat"), [0.25, 0.75], [0.5, 0.5], true=1).to_dict()
-    rows = next(iter(spec["datasets"].values()))
-    assert [(row["label"], row["when"], row["share"]) for row in rows] == [
-        ("ship", "before", 25.0),
-        ("cat (true)", "before", 75.0),
-        ("ship", "after", 50.0),
-        ("cat (true)", "after", 50.0),
-    ]
-
-
-def test_a_distribution_is_cut_to_its_filled_bins_and_adds_up_to_all() -> None:
-    spec = network_charts.distribution([0, 1, 0, 3, 0], [0, 1, 2, 3, 4, 5], "c1").to_dict()
-    rows = next(iter(spec["datasets"].values()))
-    assert [(row["low"], row["high"], row["share"]) for row in rows] == [(1, 2, 25.0), (2, 3, 0.0), (3, 4, 75.0)]
-    assert network_charts.distribution([0, 0], [0, 1, 2], "c1").to_dict()
-
-
-def test_a_similarity_that_is_not_finite_stays_empty() -> None:
-    spec = network_charts.similarity(["c1", "c3"], ["c1"], [[0.5], [float("nan")]], ("left", "right")).to_dict()
-    assert next(iter(spec["datasets"].values())) == [{"row": "c1", "column": "c1", "value": 0.5, "text": "0.50"}]

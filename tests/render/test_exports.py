@@ -1,4 +1,6 @@
-"""Views as pictures: everything on them, in its place."""
+"""Files to download: everything in them, in its place."""
+
+import io
 
 import numpy as np
 import pytest
@@ -6,30 +8,14 @@ import torch
 from PIL import Image
 
 from cnnviz.data import CLASSES
-from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import activations, predict
+from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Scale, Theme, by_channel, colour
-from cnnviz.render.exports import NetworkPanel, captioned, view
-from cnnviz.render.maps import boxed, caption, heat
+from cnnviz.render.curve_charts import View
+from cnnviz.render.exports import NetworkPanel, as_file, captioned, png, together, view
+from cnnviz.render.maps import caption, tile
 from tests.helpers.drawn import IMAGES, has, network
-
-
-def test_a_frame_is_drawn_around_the_pixels_and_cut_at_the_edge() -> None:
-    plain = np.asarray(boxed(IMAGES[0], Box(4, 8, 12, 16), zoom=4)).astype(int)
-    enlarged = IMAGES[0].numpy().repeat(4, 0).repeat(4, 1)
-    changed = np.argwhere((plain != enlarged).any(-1))
-    assert changed.min(0).tolist() == [32, 16]
-    assert changed.max(0).tolist() == [63, 47]
-    assert np.array_equal(plain[40:56, 24:40], enlarged[40:56, 24:40])
-    assert boxed(IMAGES[0], Box(-3, -3, 2, 40)).size == (224, 224)
-
-
-def test_heat_lies_over_the_picture_in_the_scale_s_colours() -> None:
-    black = torch.zeros(32, 32, 3, dtype=torch.uint8)
-    drawn = np.asarray(heat(black, torch.tensor([[-1.0, 1.0]]), Scale(-1, 1, True), side=64)).astype(int)
-    assert drawn.shape == (64, 64, 3)
-    assert drawn[32, 4, 2] > drawn[32, 4, 0] + 20  # blue on the left
-    assert drawn[32, -4, 0] > drawn[32, -4, 2] + 20
+from tests.helpers.runs import lines
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
@@ -81,3 +67,18 @@ def test_captioned_pictures_have_their_words_beneath_them(texts: list[str]) -> N
     assert sum(text.startswith("a note") or text.startswith("note") for text in texts) >= 3
     for index in range(7):
         assert has(drawn, np.full((20, 300, 3), (index, 0, 0), np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("html", b"<!DOCTYPE html>")])
+def test_exports(kind: str, start: bytes) -> None:
+    frame = lines({"a": [2.0, 1.0], "b": [1.0, 0.5]})
+    made = curve_charts.panels(frame, View(), curve_charts.hues(frame.lr), legend=True)
+    content = as_file(together(made), kind)
+    assert content.strip().startswith(start)
+    if kind == "html":
+        assert b"src=" not in content.replace(b'src="data:', b"")[:200_000].split(b"<body")[0]
+
+
+def test_a_fast_png_holds_the_same_pixels() -> None:
+    drawn = tile(torch.randn(6, 9, 9), Scale(-2, 2, True))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(drawn, fast=True)))), np.asarray(drawn))

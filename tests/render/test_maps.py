@@ -1,4 +1,4 @@
-"""Pictures of maps: right colours at the right place, one scale for all, texts that the font can write."""
+"""Pictures of maps: every cell in its place, one scale for all, texts that the font can write."""
 
 import io
 import math
@@ -11,66 +11,16 @@ from PIL import Image, ImageFont
 from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, initial_weights
 from cnnviz.data import CLASSES
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.network import LayerMaps, Prediction, activations, load_network, predict
-from cnnviz.render.colours import DARK, LIGHT, Scale, Theme, by_channel, colour
+from cnnviz.inspection.cells import Box
+from cnnviz.inspection.network import Prediction, activations, load_network, predict
+from cnnviz.render.colours import DARK, LIGHT, NOT_FINITE, Scale, Theme, by_channel, colour
 from cnnviz.render.exports import png
-from cnnviz.render.maps import atlas, caption, legend, mosaic, sheet, tile
-from tests.helpers.drawn import IMAGES, has, network
-
-WHITE, MAGENTA = (247, 247, 247), (255, 0, 255)
+from cnnviz.render.maps import atlas, boxed, caption, heat, legend, mosaic, sheet, tile
+from tests.helpers.drawn import IMAGES, has, maps_of, network
 
 
-def maps_of(values: torch.Tensor) -> LayerMaps:
-    return LayerMaps("c1", ARCHITECTURES["lenet5x5"].layers[0], values)
-
-
-def colours_of(picture: Image.Image) -> set[tuple[int, int, int]]:
-    red, green, blue = np.asarray(picture).reshape(-1, 3).T.tolist()
-    return set(zip(red, green, blue, strict=True))
-
-
-def test_signed_values_are_white_at_zero_and_symmetric() -> None:
-    scale = Scale.of([maps_of(torch.tensor([-1.0, 0.5])), maps_of(torch.tensor([0.0, 3.0]))])
-    assert scale == Scale(-3.0, 3.0, signed=True)
-    assert Scale.of([maps_of(torch.tensor([-3.0, 1.0]))]) == scale
-    low, zero, high = colour(torch.tensor([-3.0, 0.0, 3.0]), scale).tolist()
-    assert low[2] > low[0] + 50
-    assert np.abs(np.subtract(zero, WHITE)).max() <= 1
-    assert high[0] > high[2] + 50
-
-
-def test_values_that_are_not_negative_go_from_dark_to_light() -> None:
-    scale = Scale.of([maps_of(torch.tensor([0.2, 0.8]))])
-    assert (scale.low, scale.high, scale.signed) == (pytest.approx(0.2), pytest.approx(0.8), False)
-    ramp = colour(torch.linspace(0.2, 0.8, 100), scale)
-    assert ramp[0].tolist() == [0x44, 0x01, 0x54]
-    assert ramp[-1].tolist() == [0xFD, 0xE7, 0x25]
-    lightness = ramp @ np.array([0.2126, 0.7152, 0.0722])
-    assert (np.diff(lightness) > 0).all()
-    assert colour(torch.tensor([-9.0, 9.0]), scale).tolist() == [ramp[0].tolist(), ramp[-1].tolist()]
-
-
-def test_zero_is_white_even_where_there_is_nothing_else() -> None:
-    assert np.abs(colour(torch.zeros(1), Scale(0.0, 0.0, signed=True))[0].astype(int) - WHITE).max() <= 1
-    assert colour(torch.zeros(1), Scale(0.0, 0.0, signed=False))[0].tolist() == [0x44, 0x01, 0x54]
-
-
-def test_what_is_not_finite_has_its_own_colour() -> None:
-    maps = maps_of(torch.tensor([math.nan, math.inf, -math.inf, 1.0, 2.0]))
-    scale = Scale.of([maps])
-    assert scale == Scale(1.0, 2.0, signed=False, finite=False)
-    colours = [tuple(c) for c in colour(maps.values, scale).tolist()]
-    assert colours[:3] == [MAGENTA] * 3
-    assert MAGENTA not in colours[3:]
-
-
-@pytest.mark.parametrize("values", [[0.0, 0.0], [0.5, 0.5 + 6e-8], [-3e38, 3e38], [math.nan, math.nan]])
-def test_scales_at_the_edge_of_arithmetic(values: list[float]) -> None:
-    maps = maps_of(torch.tensor(values))
-    scale = Scale.of([maps])
-    first, second = colour(maps.values, scale).tolist()
-    assert (first == second) == (values[0] != -3e38)
-    assert np.asarray(legend(scale)).std() > 0
+def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:
+    return set(map(tuple, np.asarray(picture).reshape(-1, 3).tolist()))
 
 
 def test_every_cell_of_a_tile_is_a_square_of_its_colour() -> None:
@@ -161,7 +111,7 @@ def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
     weights = {name: weight * math.nan for name, weight in initial_weights(arch, seed=0).items()}
     page = sheet(load_network(arch, "tanh", "max", weights), IMAGES, None, "c1")
     assert texts.count("no prediction, the logits are not finite") == 3
-    assert MAGENTA in colours_of(page)
+    assert NOT_FINITE in colours_of(page)
 
 
 @pytest.mark.parametrize(
@@ -170,18 +120,6 @@ def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
 def test_a_layer_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         sheet(network(), IMAGES, None, name)
-
-
-def test_a_locked_scale_spans_every_range() -> None:
-    assert Scale.spanning([(0.1, 0.4), (0.2, 0.9)]) == Scale(0.1, 0.9, signed=False)
-    assert Scale.spanning([(0.1, 0.4), (-0.2, 0.3)], finite=False) == Scale(-0.4, 0.4, signed=True, finite=False)
-
-
-def test_scales_by_channel_are_of_one_kind() -> None:
-    values = torch.tensor([[[0.0, 2.0]], [[-1.0, 0.5]], [[math.nan, math.nan]]])
-    assert by_channel(values[:1]) == [Scale(0.0, 2.0, signed=False)]
-    assert by_channel(values) == [Scale(-2, 2, True), Scale(-1, 1, True), Scale(0, 0, True, finite=False)]
-    assert by_channel(torch.tensor([0.5, 3.0])) == [Scale(0.5, 3.0, signed=False)]
 
 
 @pytest.mark.parametrize("count", [1, 6, 32, 70])
@@ -210,6 +148,19 @@ def test_a_mosaic_is_made_of_its_pictures() -> None:
     assert np.array_equal(pixels[:, 32:64], IMAGES[1].numpy())
 
 
-def test_a_fast_png_holds_the_same_pixels() -> None:
-    drawn = tile(torch.randn(6, 9, 9), Scale(-2, 2, True))
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(drawn, fast=True)))), np.asarray(drawn))
+def test_a_frame_is_drawn_around_the_pixels_and_cut_at_the_edge() -> None:
+    plain = np.asarray(boxed(IMAGES[0], Box(4, 8, 12, 16), zoom=4)).astype(int)
+    enlarged = IMAGES[0].numpy().repeat(4, 0).repeat(4, 1)
+    changed = np.argwhere((plain != enlarged).any(-1))
+    assert changed.min(0).tolist() == [32, 16]
+    assert changed.max(0).tolist() == [63, 47]
+    assert np.array_equal(plain[40:56, 24:40], enlarged[40:56, 24:40])
+    assert boxed(IMAGES[0], Box(-3, -3, 2, 40)).size == (224, 224)
+
+
+def test_heat_lies_over_the_picture_in_the_scale_s_colours() -> None:
+    black = torch.zeros(32, 32, 3, dtype=torch.uint8)
+    drawn = np.asarray(heat(black, torch.tensor([[-1.0, 1.0]]), Scale(-1, 1, True), side=64)).astype(int)
+    assert drawn.shape == (64, 64, 3)
+    assert drawn[32, 4, 2] > drawn[32, 4, 0] + 20  # blue on the left
+    assert drawn[32, -4, 0] > drawn[32, -4, 2] + 20

@@ -40,7 +40,7 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     lines = frame if "seeds apart" in shown else curves.collapse(frame, view.parameters)
     colours = widgets.hues(view.colour, chosen)
     found = reasons.findings_of(chosen) if "findings" in shown else {}
-    segments = curves.stretches(frame, chosen)
+    segments = curves.segment_starts(frame, chosen)
     made = curve_charts.panels(lines, view, colours, segments, marked(found))
     if not made:
         widgets.empty_state(

@@ -1,6 +1,5 @@
 """Below the curves: why they look as they do."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +135,7 @@ def time_taken(chosen: Sequence[Run]) -> None:
         st.caption("None of these runs has been trained so far.")
         return
     on_cpu = all(run.device == "cpu" for run in chosen)
-    peak = costs.peak_flops() if on_cpu else math.nan
+    peak = costs.machine_peak() if on_cpu else None
     found = costs.costs(chosen, cache.history(chosen, ["images_per_second"]), peak)
     st.markdown(widgets.plain(costs.explain(found)))
     whole = st.column_config.NumberColumn(format="localized")

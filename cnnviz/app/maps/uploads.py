@@ -12,13 +12,13 @@ from cnnviz.app.components import tiles
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.state import Slot
 from cnnviz.app.widgets import enlarge, thumbnails
-from cnnviz.data.pictures import HOWS, Prepared, open_picture, prepare
+from cnnviz.data.pictures import FRAMINGS, Prepared, open_picture, prepare
 from cnnviz.errors import ImageError
 
 ORIGINAL = (220, 160)  # pixels, at most, of the original that is shown
 MOST_KEPT = 64  # files; one takes at most 2 MB once it is decoded and prepared
 
-HOW = Slot("how", HOWS[0])
+HOW = Slot("how", FRAMINGS[0])
 UPLOADED = Slot("uploaded", 0)
 
 
@@ -41,10 +41,10 @@ def choose(camera: bool) -> Choice | None:
         files = left.file_uploader(
             "Pictures (JPEG, PNG, WebP, GIF or BMP; at most 20 MB each)", accept_multiple_files=True, key="upload"
         )
-    how = HOW.offer(HOWS)
+    how = HOW.offer(FRAMINGS)
     right.radio(
         "Make it square",
-        HOWS,
+        FRAMINGS,
         format_func={"crop": "cut its middle out", "fit": "all of it on grey"}.__getitem__,
         key=HOW.name,
     )
@@ -92,7 +92,7 @@ def _opened(digest: str, name: str, _content: bytes) -> Upload | str:
         return str(error)
     original = picture.image.copy()
     original.thumbnail(ORIGINAL)
-    return Upload(picture.name, original, {how: prepare(picture, how) for how in HOWS})
+    return Upload(picture.name, original, {how: prepare(picture, how) for how in FRAMINGS})
 
 
 def _strip(upload: Upload, prepared: Prepared) -> None:

@@ -1,0 +1,71 @@
+"""Values as colours: zero white, low to high, one scale for what is compared."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cnnviz.render.colours import NOT_FINITE as MAGENTA
+from cnnviz.render.colours import Scale, by_channel, colour
+from cnnviz.render.maps import legend
+from tests.helpers.drawn import maps_of
+
+WHITE = (247, 247, 247)
+
+
+def test_signed_values_are_white_at_zero_and_symmetric() -> None:
+    scale = Scale.of([maps_of(torch.tensor([-1.0, 0.5])), maps_of(torch.tensor([0.0, 3.0]))])
+    assert scale == Scale(-3.0, 3.0, signed=True)
+    assert Scale.of([maps_of(torch.tensor([-3.0, 1.0]))]) == scale
+    low, zero, high = colour(torch.tensor([-3.0, 0.0, 3.0]), scale).tolist()
+    assert low[2] > low[0] + 50
+    assert np.abs(np.subtract(zero, WHITE)).max() <= 1
+    assert high[0] > high[2] + 50
+
+
+def test_values_that_are_not_negative_go_from_dark_to_light() -> None:
+    scale = Scale.of([maps_of(torch.tensor([0.2, 0.8]))])
+    assert (scale.low, scale.high) == pytest.approx((0.2, 0.8))
+    assert (scale.signed, scale.finite) == (False, True)
+    ramp = colour(torch.linspace(0.2, 0.8, 100), scale)
+    assert ramp[0].tolist() == [0x44, 0x01, 0x54]
+    assert ramp[-1].tolist() == [0xFD, 0xE7, 0x25]
+    lightness = ramp @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > 0).all()
+    assert colour(torch.tensor([-9.0, 9.0]), scale).tolist() == [ramp[0].tolist(), ramp[-1].tolist()]
+
+
+def test_zero_is_white_even_where_there_is_nothing_else() -> None:
+    assert np.abs(colour(torch.zeros(1), Scale(0.0, 0.0, signed=True))[0].astype(int) - WHITE).max() <= 1
+    assert colour(torch.zeros(1), Scale(0.0, 0.0, signed=False))[0].tolist() == [0x44, 0x01, 0x54]
+
+
+def test_what_is_not_finite_has_its_own_colour() -> None:
+    maps = maps_of(torch.tensor([math.nan, math.inf, -math.inf, 1.0, 2.0]))
+    scale = Scale.of([maps])
+    assert scale == Scale(1.0, 2.0, signed=False, finite=False)
+    colours = [tuple(c) for c in colour(maps.values, scale).tolist()]
+    assert colours[:3] == [MAGENTA] * 3
+    assert MAGENTA not in colours[3:]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.5, 0.5 + 6e-8], [-3e38, 3e38], [math.nan, math.nan]])
+def test_scales_at_the_edge_of_arithmetic(values: list[float]) -> None:
+    maps = maps_of(torch.tensor(values))
+    scale = Scale.of([maps])
+    first, second = colour(maps.values, scale).tolist()
+    assert (first == second) == (values[0] != -3e38)
+    assert np.asarray(legend(scale)).std() > 0
+
+
+def test_a_locked_scale_spans_every_range() -> None:
+    assert Scale.spanning([(0.1, 0.4), (0.2, 0.9)]) == Scale(0.1, 0.9, signed=False)
+    assert Scale.spanning([(0.1, 0.4), (-0.2, 0.3)], finite=False) == Scale(-0.4, 0.4, signed=True, finite=False)
+
+
+def test_scales_by_channel_are_of_one_kind() -> None:
+    values = torch.tensor([[[0.0, 2.0]], [[-1.0, 0.5]], [[math.nan, math.nan]]])
+    assert by_channel(values[:1]) == [Scale(0.0, 2.0, signed=False)]
+    assert by_channel(values) == [Scale(-2, 2, True), Scale(-1, 1, True), Scale(0, 0, True, finite=False)]
+    assert by_channel(torch.tensor([0.5, 3.0])) == [Scale(0.5, 3.0, signed=False)]
