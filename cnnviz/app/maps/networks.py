@@ -8,7 +8,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from cnnviz import paths
 from cnnviz.app import widgets
 from cnnviz.app.state import remembered
 from cnnviz.data import Dataset
@@ -66,7 +65,7 @@ def choose(found: list[Run]) -> list[Looked]:
         help="A second network on the same picture; the same run may stand beside itself at another epoch.",
     )
     chosen = [by_id[key] for key in (run, other) if key != NONE]
-    kept = [_kept(each) for each in chosen]
+    kept = [artifacts.epochs_to_open(each) for each in chosen]
     epoch = _epoch(sorted(set().union(*kept)), len(chosen) > 1, kept[-1])
     looked = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
@@ -86,13 +85,6 @@ def _warn_of_unknown(keys: Sequence[str]) -> None:
             else:
                 instead = "here is the newest instead" if name == "run" else "it is left out"
                 st.warning(widgets.plain(f"run {asked[:8]} from the address is not in this store; {instead}."))
-
-
-def _kept(run: Run) -> list[int]:
-    kept = artifacts.checkpoint_epochs(run.id)
-    if not kept:
-        raise CnnvizError(f"{run.name} has no checkpoint in {paths.home()}: train it again, or move it here")
-    return kept
 
 
 def _epoch(epochs: list[int], two: bool, others: list[int]) -> int:
