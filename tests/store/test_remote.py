@@ -193,6 +193,24 @@ def test_a_file_damaged_in_the_cache_is_fetched_again(on: Machine) -> None:
         assert same(checkpoints.load(kept), weights(1))
 
 
+def test_a_file_damaged_on_its_way_is_fetched_again_once(on: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    on("recording")
+    run = recorded()
+    on("reading")
+    client, fetched = connection.client(), []
+
+    def damaged_at_first(run_id: str, path: str, to: str) -> str:
+        fetched.append(type(client).download_artifacts(client, run_id, path, to))
+        if len(fetched) == 1:
+            flip_a_bit(Path(fetched[0]))
+        return fetched[-1]
+
+    monkeypatch.setattr(client, "download_artifacts", damaged_at_first)
+    assert same(artifacts.load_checkpoint(run, 1), weights(1))
+    assert same(artifacts.load_checkpoint(run, 1), weights(1))
+    assert len(fetched) == 2
+
+
 def test_a_file_damaged_on_the_server_is_one_line(on: Machine, uploaded: Callable[[Run, str], Path]) -> None:
     on("recording")
     run = recorded()
