@@ -291,9 +291,7 @@ def _features(options: argparse.Namespace) -> None:
     from cnnviz.store import artifacts, reading
 
     run = reading.run(options.run_id)
-    kept = artifacts.checkpoint_epochs(run.id)
-    if not kept:
-        raise CnnvizError(f"{run.name} has no checkpoint yet: wait for its first epoch")
+    kept = artifacts.epochs_to_open(run)
     weights = artifacts.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
     network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
     layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"

@@ -1,6 +1,6 @@
-"""Weights in and out of safetensors files: never half written, never unpickled, a flipped bit found on reading.
+"""Weights in safetensors files: written whole or not at all, never unpickled, a flipped bit found on reading.
 
-safetensors has no checksum of its own, so the file's metadata carries a SHA-256 of everything else in it.
+safetensors has no checksum of its own, so the file's metadata holds a SHA-256 of everything else in it.
 """
 
 import json
@@ -20,7 +20,7 @@ from cnnviz.errors import CheckpointError
 KEEP_ALL_BELOW = 2_000_000  # bytes: every epoch of a network this small is kept
 MOST_BETWEEN = 8  # checkpoints of a larger network kept between its first and its last
 
-_REMEDY = "choose another epoch, or continue the run from the one before"
+REMEDY = "choose another epoch, or continue the run from the one before"
 _CHECKSUM = "sha256"
 _FILE_NAME = re.compile(r"epoch-(\d{4,})\.safetensors")
 
@@ -34,17 +34,17 @@ def file_name(epoch: int) -> str:
 
 
 def epoch_of(path: Path) -> int | None:
-    """The epoch in a checkpoint's file name; None where it is not a checkpoint's."""
+    """The epoch in a checkpoint's file name; None if it is not a checkpoint's."""
     match = _FILE_NAME.fullmatch(path.name)
     return int(match[1]) if match else None
 
 
 def which_to_keep(saved_epochs: Iterable[int], best: int, size_bytes: int) -> set[int]:
-    """Those of the saved epochs to keep, where one checkpoint takes that many bytes.
+    """Those of the saved epochs to keep, if one checkpoint takes that many bytes.
 
-    All of a small network's; of a larger one's the first, the last, the best and the multiples of a power of two, the
-    smallest that leaves at most MOST_BETWEEN of them. Powers of two, so that thinning again as a run grows never asks
-    for an epoch that an earlier thinning dropped.
+    Of a small network all are kept; of a larger one the first, the last, the best and the multiples of a stride. The
+    stride is the smallest power of two that leaves at most MOST_BETWEEN multiples: doubling it as a run grows never
+    asks for an epoch that was deleted before.
     """
     saved = set(saved_epochs)
     if size_bytes < KEEP_ALL_BELOW or len(saved) < 3:
@@ -59,9 +59,9 @@ def which_to_keep(saved_epochs: Iterable[int], best: int, size_bytes: int) -> se
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write the tensors, of any device and layout, so that `path` holds all of them or what it held before.
 
-    Raises CheckpointError where the file cannot be written.
+    Raises CheckpointError if the file cannot be written.
     """
-    # Clones, as safetensors refuses tensors that share their memory, such as slices of one stack.
+    # Cloned: safetensors refuses tensors that share memory, such as slices of one stack.
     own = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
     unsigned = safetensors.torch.save(own, {**(metadata or {}), _CHECKSUM: ""})
     content = safetensors.torch.save(own, {**(metadata or {}), _CHECKSUM: _digest(unsigned)})
@@ -83,7 +83,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
 
 
 def _sync_folder(folder: Path) -> None:
-    """A power cut must not undo the renaming either. Systems that cannot open folders do without."""
+    """Make the renaming outlive a power cut, on systems that can open folders."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -95,11 +95,11 @@ def _sync_folder(folder: Path) -> None:
 def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Tensor]:
     """The tensors by name, on the CPU; with `shapes` exactly these names and shapes, in float32.
 
-    Raises CheckpointError where the file is missing, damaged or of another network.
+    Raises CheckpointError if the file is missing, damaged or of another network.
     """
     tensors, _ = _read(path)
     if shapes is not None:
-        _check(path, tensors, shapes)
+        check(path, tensors, shapes)
     return tensors
 
 
@@ -112,15 +112,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}): {_REMEDY}") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}): {REMEDY}") from error
     try:
         tensors = safetensors.torch.load(content)
         stored, digest = _split(content)[0].get("__metadata__", {}), _digest(content)
-    except Exception as error:  # whatever a damaged header makes the parsers raise
+    except Exception as error:  # a damaged header makes the parsers raise anything
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is damaged ({reason}): {_REMEDY}") from error
+        raise CheckpointError(f"{path} is damaged ({reason}): {REMEDY}") from error
     if stored.pop(_CHECKSUM, None) != digest:
-        raise CheckpointError(f"{path} is damaged (its checksum does not match its content): {_REMEDY}")
+        raise CheckpointError(f"{path} is damaged (its checksum does not match its content): {REMEDY}")
     return tensors, stored
 
 
@@ -138,13 +138,14 @@ def _digest(content: bytes) -> str:
     return digest.hexdigest()
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises CheckpointError unless the tensors have exactly these names and shapes, in float32."""
     wrong = [f"{name} is missing" for name in shapes.keys() - tensors.keys()]
-    wrong += [f"{name} is too many" for name in tensors.keys() - shapes.keys()]
+    wrong += [f"{name} does not belong to it" for name in tensors.keys() - shapes.keys()]
     for name, shape in shapes.items():
         if name in tensors and (tensors[name].shape != shape or tensors[name].dtype != torch.float32):
             kind = str(tensors[name].dtype).removeprefix("torch.")
             wrong.append(f"{name} is {tuple(tensors[name].shape)} {kind} instead of {tuple(shape)} float32")
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise CheckpointError(f"{path} is of another network ({min(wrong)}{more}): {_REMEDY}")
+        raise CheckpointError(f"{path} is of another network ({min(wrong)}{more}): {REMEDY}")

@@ -1,15 +1,18 @@
-"""When glibc gives freed memory back to the system."""
+"""What a process holds in memory: data sets loaded ahead, and when glibc gives freed memory back to the system."""
 
 import ctypes
 import sys
 
 from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
+from cnnviz.data import Dataset
 
 # glibc gives large blocks back to the system at once and faults them in again page by page: for conv5's maps, of 3 MB
 # and more, that is thousands of page faults a step. Elsewhere the larger blocks that loading the data leaves behind are
 # given back: left to itself, glibc keeps 180 MB of them. (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD), in bytes.
 KEEP_MEMORY, GIVE_BACK = (2**30, 2**31 - 1), (2**24, 2**25)
+
+datasets: dict[str, Dataset] = {}  # by name; filled in the fork server alone, inherited by the shards
 
 LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds more than one core
 

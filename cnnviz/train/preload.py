@@ -12,23 +12,18 @@ import sys
 import torch
 
 from cnnviz import data
-from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
-from cnnviz.train import memory
-
-datasets: dict[str, Dataset] = {}  # by name; filled in the fork server alone, inherited by the shards
+from cnnviz.train import memory, shards  # noqa: F401, what a shard runs
 
 
 def prepare() -> None:
     """Make this process one to fork shards from: libraries and CIFAR-10 loaded, one thread, no clean-up at its end."""
-    from cnnviz.train import shards  # noqa: F401, what a shard runs; it imports this module
-
     atexit.register(os._exit, 0)  # libraries that tidy up fill the terminal with their leaks
     torch.set_num_threads(1)  # a forked process would wait for threads that only its parent had
     memory.set_malloc(*memory.GIVE_BACK)
     with contextlib.suppress(CnnvizError):  # a shard that needs it tries again, and reports what is wrong
         if data.available("cifar10"):
-            datasets["cifar10"] = data.load("cifar10")
+            memory.datasets["cifar10"] = data.load("cifar10")
     gc.collect()
     gc.freeze()  # a collection writes to every object it visits, and a written page is no longer shared
 

@@ -27,8 +27,10 @@ import torch
 from cnnviz import data
 from cnnviz.config import RunConfig
 from cnnviz.errors import CnnvizError
-from cnnviz.train import memory, preload
+from cnnviz.train import memory
 from cnnviz.train.loop import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
+
+PRELOAD = "cnnviz.train.preload"  # by name: a fork server imports it, and would pass over a wrong one silently
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ def _context(device: str) -> Any:
     if sys.platform != "linux" or not on_cpu:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload.__name__])  # a name that cannot be imported would be passed over silently
+    context.set_forkserver_preload([PRELOAD])
     return context
 
 
@@ -288,7 +290,7 @@ def _train_shard(pipe: Connection, shard: Shard, device: str) -> None:
     starts = [_unpacked(start) for start in command.starts]
     report(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
     name = command.configs[0].dataset
-    dataset = preload.datasets.get(name) or data.load(name)
+    dataset = memory.datasets.get(name) or data.load(name)
     for result in train_stack(command.configs, dataset, starts, device, stopped=stopped, on_progress=report):
         pipe.send(_packed(result))
     pipe.send(Done())

@@ -13,10 +13,10 @@ forked = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alo
 
 IN_A_SHARD = """
 import gc, sys, torch
-from cnnviz.train import preload
+from cnnviz.train import memory
 print(
     "cnnviz.train.shards" in sys.modules,
-    sorted(preload.datasets),
+    sorted(memory.datasets),
     torch.get_num_threads(),
     gc.get_freeze_count() > 0,
     sorted({"mlflow", "streamlit"} & set(sys.modules)),
@@ -87,8 +87,8 @@ for package in (cnnviz.train, cnnviz.jobs, cnnviz.store):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 assert "cnnviz.train.preload" in sys.modules
-from cnnviz.train import preload
-assert not preload.datasets
+from cnnviz.train import memory
+assert not memory.datasets
 assert settings() == before, (settings(), before)
 sys.exit(3)
 """

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from cnnviz import paths
 from cnnviz.app import widgets
 from cnnviz.app.maps.looked import Looked
 from cnnviz.app.state import Slot, list_key, number_key, text_key
@@ -58,7 +57,7 @@ def choose(found: list[Run]) -> list[Looked]:
         help="A second network on the same picture; the same run may stand beside itself at another epoch.",
     )
     chosen = [by_id[key] for key in (run, other) if key != NONE]
-    kept = [_kept(each) for each in chosen]
+    kept = [artifacts.epochs_to_open(each) for each in chosen]
     epoch = _epoch(sorted(set().union(*kept)), len(chosen) > 1, kept[-1])
     looked = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
@@ -67,13 +66,6 @@ def choose(found: list[Run]) -> list[Looked]:
         network = recorded.load(each, at)
         looked.append(Looked(side, each, at, network, network))
     return [_operated(looked), *looked[1:]]
-
-
-def _kept(run: Run) -> list[int]:
-    kept = artifacts.checkpoint_epochs(run.id)
-    if not kept:
-        raise CnnvizError(f"{run.name} has no checkpoint in {paths.home()}: train it again, or move it here")
-    return kept
 
 
 def _epoch(epochs: list[int], two: bool, others: list[int]) -> int:
