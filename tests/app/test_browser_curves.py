@@ -29,6 +29,7 @@ def test_click_an_epoch_share_the_address_and_look_inside(browser: Any, address:
 
     page.get_by_text("Loss", exact=True).first.click()
     page.get_by_text("loss (mean over pictures)").first.wait_for(state="attached")
+    page.wait_for_function("() => !location.search.includes('measure=Accuracy')")  # written when all is drawn
     url = page.url
     page.close()
 
