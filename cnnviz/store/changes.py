@@ -12,7 +12,7 @@ from cnnviz.architectures import architecture
 from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
 from cnnviz.store import artifacts, connection
-from cnnviz.store.reading import history, metric_names, run
+from cnnviz.store.reading import forget, history, metric_names, run
 from cnnviz.store.runs import ACTIVE, Run, Segment, StackHistory
 
 FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
@@ -205,6 +205,7 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
         connection.client().log_batch(
             run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()]
         )
+    forget(run_id)
 
 
 def finish(run_id: str, status: str, message: str | None = None) -> None:

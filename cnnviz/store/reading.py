@@ -3,8 +3,10 @@
 import json
 import math
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
+from threading import Lock
 
 import pandas as pd
 from mlflow import entities
@@ -17,6 +19,7 @@ from cnnviz.store import connection
 from cnnviz.store.runs import SEGMENT, Run, Segment, StackHistory
 
 PAGE = 1000  # runs a search returns at once
+MOST_KNOWN = 10_000  # runs kept as they were last read
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
 
 
@@ -105,11 +108,44 @@ def _finite_or_not(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= _LARGEST else value
 
 
+_known = OrderedDict[tuple[str, str], tuple[str, Run | None]]()  # by address and run id: as it was, and what it meant
+_lock = Lock()  # a server's sessions are threads
+
+
+def forget(run_id: str) -> None:
+    """Read the run anew at the next look, whatever of it has changed."""
+    with _lock:
+        _known.pop((connection.tracking_uri(), run_id), None)
+
+
 def _tracked(found: Sequence[entities.Run]) -> list[Run]:
+    """The runs that are cnnviz's. Those that look as they did at the last look are not read again: every epoch changes
+    a run's latest metrics, so its accuracy line is as it was as long as they are."""
+    uri = connection.tracking_uri()
     found = [each for each in found if "cnnviz.target_epochs" in each.data.tags]
-    accuracy = _points([each.info.run_id for each in found], "test_accuracy")
-    described = (_describe(each, accuracy[each.info.run_id]) for each in found)
-    return [each for each in described if each is not None]
+    looks = {each.info.run_id: _look(each) for each in found}
+    with _lock:
+        known = {run_id: _known.get((uri, run_id), ("", None)) for run_id in looks}
+    new = [each for each in found if known[each.info.run_id][0] != looks[each.info.run_id]]
+    accuracy = _points([each.info.run_id for each in new], "test_accuracy")
+    read = {each.info.run_id: _describe(each, accuracy[each.info.run_id]) for each in new}
+    with _lock:
+        for run_id, run in read.items():
+            _known[uri, run_id] = looks[run_id], run
+        for run_id in looks:
+            if (uri, run_id) in _known:
+                _known.move_to_end((uri, run_id))
+        while len(_known) > MOST_KNOWN:
+            _known.popitem(last=False)
+    described = (read[run_id] if run_id in read else known[run_id][1] for run_id in looks)
+    return [run for run in described if run is not None]
+
+
+def _look(found: entities.Run) -> str:
+    """All that a search says of a run, as text: in it NaN is equal to NaN."""
+    info, run_data = found.info, found.data
+    said = (info.status, info.lifecycle_stage, info.run_name, info.start_time)
+    return repr((*said, *(sorted(each.items()) for each in (run_data.tags, run_data.params, run_data.metrics))))
 
 
 def _describe(found: entities.Run, accuracy: list[tuple[int, float]]) -> Run | None:

@@ -5,11 +5,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 
 from cnnviz import paths
 from cnnviz.architectures import architecture, initial_weights
@@ -353,3 +355,31 @@ def test_what_a_newer_cnnviz_noted_besides_does_not_hide_a_run() -> None:
     segment = {"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "colour": "blue"}
     connection.client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
     assert reading.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)
+
+
+def test_only_runs_that_have_changed_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    plain = connection.metric_histories
+
+    def counted(run_ids: list[str], metric: str) -> object:
+        asked.append(sorted(run_ids))
+        return plain(run_ids, metric)
+
+    monkeypatch.setattr(connection, "metric_histories", counted)
+    first, second, third = run_ids = changes.schedule([replace(CONFIG, seed=seed) for seed in range(3)], "cpu")
+    for run_id in run_ids:
+        record(run_id, 0, 0.1, math.nan if run_id == third else 1.0)
+    assert len(reading.runs()) == 3
+    assert asked == [sorted(run_ids)]
+    assert [reading.runs(), reading.runs()][0] == reading.runs()
+    assert asked[1:] == [[], [], []], "nothing has changed, and NaN is no change"
+    another = MlflowClient(connection.tracking_uri())  # as a worker's process
+    another.log_batch(second, metrics=[Metric("test_accuracy", 0.7, 1, 1)])
+    assert {run.id: run.accuracy for run in reading.runs()}[second] == (0.1, 0.7)
+    another.set_tag(first, "mlflow.runName", "renamed")
+    another.delete_run(third)
+    assert {run.id: run.name == "renamed" for run in reading.runs()} == {first: True, second: False}
+    assert asked[4:] == [[second], [first]]
+    another.restore_run(third)
+    record(third, 1, 0.1, math.nan)  # the same figures again
+    assert {run.id: run.epoch for run in reading.runs()} == {first: 0, second: 1, third: 1}
