@@ -15,11 +15,11 @@ SHORT_ID = 12  # letters of a run's id in a StackHistory
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of training without a break."""
+    """Training without a break."""
 
     start_epoch: int  # the epoch it set out from
     started_at: float  # seconds since 1970
-    seconds: float  # of training, evaluation included; the time between stretches is not in it
+    seconds: float  # of training, evaluation included; the time between segments is not in it
     device: str  # "cpu", "cuda: NVIDIA H200"
     threads: int  # of one network stack's process
     stack: int = 1  # networks trained together as one
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Training time of all stretches together."""
+        """Training time of all segments together."""
         return sum(segment.seconds for segment in self.segments)
 
     @property

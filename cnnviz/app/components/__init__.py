@@ -43,7 +43,7 @@ def tiles(
 ) -> None:
     """A grid of clickable pictures.
 
-    pictures: as sheet.mosaic lays them out; size: width and height of each, pixels; zoom: screen pixels for each;
+    pictures: as render.maps.mosaic lays them out; size: width and height of each, pixels; zoom: screen pixels for each;
     items: for each a "name" beneath it, a "title" to read on hover or aloud and perhaps a "note"; dense: without names.
     """
 
