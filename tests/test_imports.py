@@ -102,7 +102,7 @@ def run(tmp_path: Path, program: str) -> None:
 
 @pytest.mark.usefixtures("synthetic_root")
 def test_training_needs_torch_and_torchvision_alone(tmp_path: Path) -> None:
-    others = ("mlflow", "streamlit", "altair", "captum", "scipy", "pandas", "filelock", "safetensors", "tqdm")
+    others = ("mlflow", "streamlit", "altair", "captum", "scipy", "pandas", "filelock", "safetensors", "tqdm", "psutil")
     run(tmp_path, WITHOUT.format(names=set(others)) + TRAIN)
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-import psutil
 import torch
 
 from cnnviz import data
@@ -95,8 +94,12 @@ class LeaveOut:
 
 
 def cores() -> int:
-    """Physical cores this process may use."""
+    """Physical cores this process may use; logical ones if psutil is not installed."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        import psutil
+    except ImportError:
+        return allowed
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
