@@ -1,0 +1,62 @@
+"""The browser's own buttons: back, forward and reload show what the address says."""
+
+from typing import Any
+
+import pytest
+
+from cnnviz import paths
+from tests.helpers.runs import seed
+from tests.helpers.screens import page_of
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> None:
+    from playwright.sync_api import expect
+
+    (run_id,) = seed([0.1, 0.2, 0.3])
+    page = page_of(browser, f"{address}/curves?runs={run_id[:8]}&measure=Error&epoch=1", [])
+    epoch = page.get_by_role("spinbutton", name="Epoch (or click one in a chart)")
+    expect(epoch).to_have_value("1", timeout=30_000)
+    page.get_by_text("Accuracy", exact=True).first.click()
+    page.wait_for_function("() => location.search.includes('measure=Accuracy')")
+    page.get_by_text("Loss", exact=True).first.click()
+    page.wait_for_function("() => !location.search.includes('measure=')")
+
+    chosen = page.get_by_role("radio", checked=True)
+    page.go_back()
+    expect(chosen.filter(has_text="Accuracy")).to_be_visible(timeout=30_000)
+    page.go_back()
+    expect(chosen.filter(has_text="Error")).to_be_visible(timeout=30_000)
+    page.go_forward()
+    expect(chosen.filter(has_text="Accuracy")).to_be_visible(timeout=30_000)
+    assert "measure=Accuracy" in page.url
+    page.reload()
+    expect(chosen.filter(has_text="Accuracy")).to_be_visible(timeout=30_000)
+    expect(epoch).to_have_value("1", timeout=30_000)
+    page.close()
+    assert not (paths.home() / "app.log").exists()
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> None:
+    run = seed([0.1, 0.2, 0.3])[0][:8]
+    page = page_of(browser, f"{address}/feature_maps?run={run}&epoch=1&picture=3", [])
+    page.get_by_text("test picture 3, as").wait_for()
+    page.get_by_role("button", name="test picture 7,").click()
+    page.get_by_text("test picture 7, as").wait_for()
+    page.wait_for_function("() => location.search.includes('picture=7')")
+    page.go_back()
+    page.get_by_text("test picture 3, as").wait_for()
+    page.go_forward()
+    page.get_by_text("test picture 7, as").wait_for()
+    page.get_by_role("link", name="Curves").click()
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
+    page.wait_for_function("() => location.search.includes('runs=')")
+    page.go_back()  # to the curves without an address, which is completed in its place
+    page.wait_for_function("() => location.search.includes('runs=')")
+    page.go_back()
+    page.get_by_text("test picture 7, as").wait_for()
+    page.get_by_text("synthetic, epoch 1").first.wait_for()
+    assert f"run={run}" in page.url
+    page.close()
+    assert not (paths.home() / "app.log").exists()
