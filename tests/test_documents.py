@@ -130,6 +130,7 @@ def test_no_machine_and_no_registry_is_named() -> None:
         "registry." + "npmjs",
         "/opt/" + "venv",
         "/tmp/" + "wt",
+        "/wo" + "rk/",
     ]
     for each in listed.stdout.splitlines():
         content = (paths.PROJECT / each).read_bytes()

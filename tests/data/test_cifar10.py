@@ -5,7 +5,6 @@ import io
 import pickle
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,10 +162,8 @@ def test_wrong_checksum_is_refused(server: Server) -> None:
 def test_silent_server_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.cut, server.hang = 100, True
     monkeypatch.setattr(cifar10, "TIMEOUT", 0.2)
-    began = time.perf_counter()
     with pytest.raises(DataError, match="timed out"):
         data.load("cifar10")
-    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize("status", [404, 503])
