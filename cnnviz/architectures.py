@@ -10,12 +10,12 @@ import re
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from cnnviz.errors import ConfigError
+
+if TYPE_CHECKING:  # an architecture is plain data: PyTorch, which takes a second to import, is for its modules alone
+    from torch import Tensor, nn
 
 IMAGE_SIZE = 32  # pixels a side
 IMAGE_CHANNELS = 3
@@ -237,46 +237,66 @@ def architecture(name: str) -> Architecture:
     return Architecture(name, tuple(convs), tuple(hidden))
 
 
-ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
+_ACTIVATIONS = {  # name → class in torch.nn
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
 }
-POOLING_MODULES: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+_POOLINGS = {"max": "MaxPool2d", "avg": "AvgPool2d"}
 
-ACTIVATIONS = tuple(ACTIVATION_MODULES)
-POOLINGS = tuple(POOLING_MODULES)
+ACTIVATIONS = tuple(_ACTIVATIONS)
+POOLINGS = tuple(_POOLINGS)
 
 
-def build(arch: Architecture, activation: str, pooling: str) -> nn.Sequential:
+def activation_module(name: str) -> "nn.Module":
+    """The PyTorch module of one of ACTIVATIONS, with PyTorch's defaults. Raises KeyError."""
+    from torch import nn
+
+    module: nn.Module = getattr(nn, _ACTIVATIONS[name])()
+    return module
+
+
+def pooling_module(name: str, stride: int) -> "nn.Module":
+    """The PyTorch module of 2×2 pooling by one of POOLINGS: (N, C, H, W) → (N, C, H', W'). Raises KeyError."""
+    from torch import nn
+
+    module: nn.Module = getattr(nn, _POOLINGS[name])(2, stride=stride)
+    return module
+
+
+def build(arch: Architecture, activation: str, pooling: str) -> "nn.Sequential":
     """The plain PyTorch module: normalised pictures, (N, 3, 32, 32) → logits, (N, 10).
 
     Its children have the layers' names; the activation after layer "c1" is the child "c1_activation". The initial
     weights are PyTorch's default, drawn from its global generator.
     """
+    from torch import nn
+
     shapes, modules = arch.weight_shapes, OrderedDict[str, nn.Module]()
     pools = iter(layer.name for layer in arch.layers if layer.kind == "pooling")
     for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
         channels = shapes[f"{layer.name}.weight"][1]
         modules[layer.name] = nn.Conv2d(channels, conv.channels, conv.kernel, padding=conv.padding)
-        modules[f"{layer.name}_activation"] = ACTIVATION_MODULES[activation]()
+        modules[f"{layer.name}_activation"] = activation_module(activation)
         if conv.pool:
-            modules[next(pools)] = POOLING_MODULES[pooling](2, stride=conv.pool)
+            modules[next(pools)] = pooling_module(pooling, conv.pool)
     modules["flatten"] = nn.Flatten()
     dense = [layer for layer in arch.layers if layer.kind == "fully connected"]
     for layer in dense:
         units, inputs = shapes[f"{layer.name}.weight"]
         modules[layer.name] = nn.Linear(inputs, units)
         if layer is not dense[-1]:
-            modules[f"{layer.name}_activation"] = ACTIVATION_MODULES[activation]()
+            modules[f"{layer.name}_activation"] = activation_module(activation)
     return nn.Sequential(modules)
 
 
-def initial_weights(arch: Architecture, seed: int) -> dict[str, torch.Tensor]:
+def initial_weights(arch: Architecture, seed: int) -> "dict[str, Tensor]":
     """PyTorch's default initial weights after torch.manual_seed(seed); the global generator is left unchanged."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return {name: weight.detach() for name, weight in build(arch, "tanh", "max").state_dict().items()}

@@ -66,6 +66,19 @@ if __name__ == "__main__":
     assert sheet(network, images, None, "c1").width > 100
 """
 
+HELP = """
+from cnnviz.__main__ import main
+from cnnviz.config import RunConfig
+
+assert RunConfig(model="c2k5-s2-f6").name
+try:
+    main(["train", "--help"])
+except SystemExit as end:
+    assert not end.code
+else:
+    raise AssertionError("--help did not end the command")
+"""
+
 UNCHANGED = """
 import atexit, importlib, pkgutil, psutil, sys, torch
 
@@ -133,6 +146,11 @@ def test_training_needs_torch_and_torchvision_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("synthetic_root")
 def test_the_core_needs_no_streamlit(tmp_path: Path) -> None:
     run(tmp_path, WITHOUT.format(names={"streamlit"}) + CORE)
+
+
+def test_settings_and_help_do_without_torch(tmp_path: Path) -> None:
+    """It takes a second to import, which nobody should wait for who asks for help."""
+    run(tmp_path, WITHOUT.format(names={"torch"}) + HELP)
 
 
 def test_importing_any_module_changes_nothing(tmp_path: Path) -> None:

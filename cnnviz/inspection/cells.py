@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnnviz import data
-from cnnviz.architectures import ACTIVATION_MODULES, Layer
+from cnnviz.architectures import Layer, activation_module
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
 
@@ -80,9 +80,7 @@ class Cell:
     @property
     def expected(self) -> float:
         """The activation of `summed`."""
-        return (
-            float(ACTIVATION_MODULES[self.activation]()(torch.tensor(self.summed))) if self.activation else self.summed
-        )
+        return float(activation_module(self.activation)(torch.tensor(self.summed))) if self.activation else self.summed
 
 
 def _number(value: float) -> str:

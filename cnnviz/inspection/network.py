@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz import data
-from cnnviz.architectures import ACTIVATION_MODULES, IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, build
+from cnnviz.architectures import IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, activation_module, build
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.train.ops import FLAT
 
@@ -202,7 +202,7 @@ def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
     """
     if maps.name != maps.layer.name or maps.layer.kind == "pooling":
         raise ConfigError(f"{maps.name} has no activation after it: choose the maps of a layer before its activation")
-    function = ACTIVATION_MODULES[activation]()
+    function = activation_module(activation)
     outputs = _by_channel(function(maps.values))  # (channels, cells of all pictures)
     slopes = _by_channel(_slope(function, maps.values))
     flat = FLAT * _slope(function, torch.linspace(-8, 8, 1601)).max()
