@@ -220,7 +220,7 @@ def main() -> None:
         print(json.dumps(loop(options.model, options.device, options.seconds, workers)))
         return
     rates: dict[str, list[float]] = {name: [] for name in LOOPS}
-    told: dict[int, list[dict[str, float]]] = {int(runs): [] for runs in options.runs.split(",")}
+    measured: dict[int, list[dict[str, float]]] = {int(runs): [] for runs in options.runs.split(",")}
     with tempfile.TemporaryDirectory() as cache:  # the first round compiles from nothing, the others from its cache
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         for _ in range(options.rounds):
@@ -230,13 +230,15 @@ def main() -> None:
                 out = subprocess.run(again, capture_output=True, text=True, check=True).stdout
                 rates[name].append(json.loads(out.splitlines()[-1]))
                 print(f"{name}: {rates[name][-1]:.0f} steps/s", file=sys.stderr)
-            for runs, each in told.items():
+            for runs, each in measured.items():
                 each.append(cnnviz(options.model, options.device, runs, options.epochs, options.limit_train))
                 print(runs, {name: round(value, 1) for name, value in each[-1].items()}, file=sys.stderr)
-    report(options, rates, told)
+    report(options, rates, measured)
 
 
-def report(options: argparse.Namespace, rates: dict[str, list[float]], told: dict[int, list[dict[str, float]]]) -> None:
+def report(
+    options: argparse.Namespace, rates: dict[str, list[float]], measured: dict[int, list[dict[str, float]]]
+) -> None:
     cores = torch.get_num_threads() if options.device == "cpu" else 1
     peaks = sgemm_peak(options.device), costs.peak_flops(cores, options.device)
     machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{os.cpu_count()} CPU cores"
@@ -247,14 +249,16 @@ def report(options: argparse.Namespace, rates: dict[str, list[float]], told: dic
     print("|---|---|---|---|---|")
     rows = list(rates.items())
     for kind in ("end to end", "after the first epoch"):
-        rows += [(f"cnnviz, {runs} at once, {kind}", [each[kind] for each in found]) for runs, found in told.items()]
+        rows += [
+            (f"cnnviz, {runs} at once, {kind}", [each[kind] for each in found]) for runs, found in measured.items()
+        ]
     flops = costs.step_flops(architecture(options.model)) * BATCH
     for name, values in rows:
         ratio = statistics.median(value / other for value, other in zip(values, base, strict=True))
         rate = statistics.median(values)
         shares = " | ".join(f"{rate * flops / peak:.0%}" for peak in peaks)
         print(f"| {name} | {rate:,.0f} | {ratio:.1f} | {shares} |")
-    for runs, found in told.items():
+    for runs, found in measured.items():
         for kind in ("seconds to the first point", "seconds to the first epoch's point", "peak MB"):
             warm = [each[kind] for each in found[1:]]
             after = f", then {statistics.median(warm):.1f}" if warm else ""

@@ -149,7 +149,7 @@ def finding(run: Run, found: Finding, key: str) -> None:
     with st.container(border=True):
         st.markdown(f"{icon} **{plain(found.title)}.** {plain(found.sentence)}")
         row = st.container(horizontal=True, vertical_alignment="center")
-        row.caption(plain(f"It would be refuted by this: {found.refutes}"))
+        row.caption(plain(f"What would prove it wrong: {found.refutes}"))
         if found.test is None:
             return
         trial = found.test

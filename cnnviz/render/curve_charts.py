@@ -136,11 +136,12 @@ def _comparable(frame: pd.DataFrame, part: pd.DataFrame, view: View) -> pd.DataF
 
 
 def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.DataFrame:
-    """The points with their place on the part's test lines, or on its train lines if only those are shown."""
+    """The points with their place on the part's test lines, or on its train lines if only those are shown. A mean over
+    seeds has none: what happened to one of its runs did not happen to the mean."""
     if points is None or points.empty:
         return part.iloc[:0]
     split = "test" if "test" in set(part.split) else "train"
-    lines = part[part.split == split]
+    lines = part[(part.split == split) & (part.repeats == 1)]
     said = points[["run_id", "epoch"]].assign(what=what) if what else points[["run_id", "epoch", "what"]]
     return lines[is_finite(lines.value)].merge(said, on=["run_id", "epoch"])
 

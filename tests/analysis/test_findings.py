@@ -185,8 +185,8 @@ def test_accuracy_that_falls_less_than_the_loss_rises_is_told_from_one_that_hold
     history = overfit(40, 15, rise=0.6)
     for last, words in ((0.5, "did not fall"), (0.45, "fell less than the loss rose")):
         share = np.concatenate([np.linspace(0.1, 0.5, 16), np.linspace(0.5, last, 25)])
-        told = pd.concat([history[history.metric != "test_accuracy"], drawn(test_accuracy=share)])
-        assert words in found(BASE, told)["overfitting"].sentence
+        reported = pd.concat([history[history.metric != "test_accuracy"], drawn(test_accuracy=share)])
+        assert words in found(BASE, reported)["overfitting"].sentence
 
 
 def test_few_training_pictures_are_the_first_suspects() -> None:

@@ -115,7 +115,7 @@ def test_curves_say_why(section: str) -> None:
     text = said(opened).replace("\\", "")
     if section == "Findings":
         assert "Never left chance level" in text
-        assert "would be refuted" in text
+        assert "What would prove it wrong" in text
     elif section == "What differs":
         assert "Controlled comparisons" in text
     elif section == "Time":

@@ -79,7 +79,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server with the stand-in, whose checksums torchvision is told to expect; the network is allowed."""
+    """A server with the stand-in, whose checksums torchvision expects; the network is allowed."""
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in FILES.items()}
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(PACKED).hexdigest())
     monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in cifar10.FILES[:5]])
@@ -119,9 +119,9 @@ def test_where_torchvision_fetches_it() -> None:
 
 
 def test_missing_data_are_fetched_verified_and_kept(server: Server) -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     assert not data.available("cifar10")
-    dataset = data.load("cifar10", lambda message, fraction: told.append((message, fraction)))
+    dataset = data.load("cifar10", lambda message, fraction: reported.append((message, fraction)))
 
     for batch, name in enumerate(cifar10.FILES[:6]):
         entry = pickle.loads(FILES[name])
@@ -132,9 +132,9 @@ def test_missing_data_are_fetched_verified_and_kept(server: Server) -> None:
         assert np.array_equal(images.permute(0, 3, 1, 2).reshape(PER_BATCH, -1).numpy(), entry["data"])
         assert labels.tolist() == entry["labels"]
     assert len(dataset.train_images) == 5 * PER_BATCH
-    assert "downloading CIFAR-10" in told[0][0]
-    assert all(0 <= fraction <= 1 for _, fraction in told)
-    assert told[-1][1] == 1
+    assert "downloading CIFAR-10" in reported[0][0]
+    assert all(0 <= fraction <= 1 for _, fraction in reported)
+    assert reported[-1][1] == 1
     assert _leftovers() == []
     assert data.available("cifar10")
     data.load("cifar10")
@@ -200,9 +200,9 @@ def test_archive_laid_into_the_folder_is_used_offline(server: Server, monkeypatc
 def test_half_an_archive_is_said_so_and_another_fetched(server: Server) -> None:
     paths.data_root().mkdir()
     (paths.data_root() / cifar10.ARCHIVE).write_bytes(PACKED[:100])
-    told: list[str] = []
-    assert len(data.load("cifar10", lambda message, _: told.append(message)).train_labels) == 5 * PER_BATCH
-    assert told[0] == f"{paths.data_root() / cifar10.ARCHIVE} is damaged and is ignored"
+    reported: list[str] = []
+    assert len(data.load("cifar10", lambda message, _: reported.append(message)).train_labels) == 5 * PER_BATCH
+    assert reported[0] == f"{paths.data_root() / cifar10.ARCHIVE} is damaged and is ignored"
     assert server.requests == 1
 
 
@@ -232,9 +232,9 @@ def test_damaged_file_of_the_project_is_said_so_and_replaced(server: Server, mon
     root = paths.data_root()
     monkeypatch.delenv("CNNVIZ_DATA")
     monkeypatch.setattr(paths, "data_root", lambda: root)
-    told: list[str] = []
-    data.load("cifar10", lambda message, _: told.append(message))
-    assert told[0] == "data_batch_3 is damaged: replacing it"
+    reported: list[str] = []
+    data.load("cifar10", lambda message, _: reported.append(message))
+    assert reported[0] == "data_batch_3 is damaged: replacing it"
     assert (folder / "data_batch_3").read_bytes() == FILES["data_batch_3"]
 
 

@@ -50,9 +50,9 @@ def test_splits_differ(drawn: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def test_progress_runs_to_one() -> None:
-    told: list[float] = []
-    synthetic.draw("train", 250, lambda message, fraction: told.append(fraction))
-    assert told == [0.4, 0.8, 1.0]
+    reported: list[float] = []
+    synthetic.draw("train", 250, lambda message, fraction: reported.append(fraction))
+    assert reported == [0.4, 0.8, 1.0]
 
 
 def test_a_share_of_the_training_labels_is_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,3 +80,20 @@ def recorded(model: str = "lenet5x5", epochs: int = 3, gain: float = 2.0, **sett
         changes.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 60.0, "cpu", 1)])
     changes.finish(run_id, "FINISHED")
     return run_id[:8]
+
+
+def record(run_id: str, epoch: int, accuracy: float = 0.5, loss: float = 1.0) -> None:
+    """One epoch of a run that is in the store."""
+    segment = Segment(0, 1000.0, 2.5 * epoch, "cpu", 1, 6)
+    changes.record(run_id, epoch, {"test_accuracy": accuracy, "test_loss": loss}, [segment])
+
+
+def trained(config: RunConfig, epochs: int = 3) -> str:
+    """The id of a finished run with a checkpoint of every epoch."""
+    (run_id,) = changes.schedule([config], "cpu")
+    changes.start(run_id)
+    for epoch in range(epochs + 1):
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+        record(run_id, epoch, 0.1 * epoch, 2.0 - 0.1 * epoch)
+    changes.finish(run_id, "FINISHED")
+    return run_id

@@ -122,10 +122,10 @@ def test_a_scan_finds_the_top_pictures_and_counts_every_cell(step: str, monkeypa
     net = network(activation="tanh")
     values = activations(net, IMAGES)[step].values
     flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
-    heard: list[float] = []
-    found = scan(net, IMAGES, step, heard.append)
+    reported: list[float] = []
+    found = scan(net, IMAGES, step, reported.append)
     assert found.pictures == len(IMAGES)
-    assert heard[-1] == 1
+    assert reported[-1] == 1
     peaks, order = flat.amax(2).T.topk(9)
     torch.testing.assert_close(found.peaks, peaks)
     for channel in range(flat.shape[1]):

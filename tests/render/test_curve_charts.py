@@ -82,6 +82,17 @@ def test_what_happens_is_marked_where_it_happens() -> None:
     }
 
 
+def test_what_happened_to_one_run_is_not_marked_on_the_mean_of_its_seeds() -> None:
+    runs = [run("a", seed=1, starts=(0, 1)), run("b", seed=2)]
+    frame = lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs)
+    findings = pd.DataFrame({"run_id": ["a"], "epoch": [1], "what": ["overfitting since epoch 1"]})
+    marks = {"segments": curves.segment_starts(frame, runs), "findings": findings}
+    (apart,), (mean,) = draw(frame, **marks), draw(curves.collapse(frame), **marks)
+    for words in ("overfitting since epoch 1", "a new segment"):
+        assert words in json.dumps(apart.chart.to_dict())
+        assert words not in json.dumps(mean.chart.to_dict())
+
+
 def test_smoothing_never_hides_the_raw_line() -> None:
     (panel,) = draw(lines({"a": [3.0, 1.0, 2.0]}), View(smoothing=3))
     drawn = [layer["mark"] for layer in panel.chart.to_dict()["layer"] if layer["mark"]["type"] == "line"]

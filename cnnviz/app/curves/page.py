@@ -93,7 +93,7 @@ def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, segments: pd.Dat
     if "train" in view.splits:
         said.append("train: the mean over the epoch as it trains, half an epoch behind test")
     if len(segments):
-        said.append("│ training went on, or a fork left its parent")
+        said.append("│ a new segment: training was continued, or a fork left its parent")
     if (lines.repeats > 1).any():
         said.append("a band: mean, lowest and highest of the runs that differ in their seed alone")
     if not curves.is_finite(frame.value).all():

@@ -150,5 +150,5 @@ def time_taken(chosen: Sequence[Run]) -> None:
     )
     st.caption(
         "Networks trained at once share a wall time; own share: that time divided by their number. Multiply-adds are "
-        "for one picture forwards. Arithmetic: the share of a step it would take at this machine's matrix rate."
+        "for one picture forwards. Arithmetic: the share of a step it would take as fast as a wide convolution here."
     )

@@ -1,0 +1,133 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from cnnviz import paths
+from cnnviz.config import RunConfig
+from cnnviz.errors import StoreError
+from cnnviz.store import changes, connection, reading
+from cnnviz.store.runs import Segment
+from tests.helpers.runs import record
+
+CONFIG = RunConfig(lr=0.001, epochs=3)
+
+
+def test_what_is_written_is_read_back() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    waiting = reading.run(run_id)
+    assert (waiting.status, waiting.epoch, waiting.config, waiting.device) == ("SCHEDULED", -1, CONFIG, "cpu")
+    changes.start(run_id)
+    for epoch, accuracy in enumerate((0.1, 0.6, 0.4)):
+        record(run_id, epoch, accuracy)
+    changes.finish(run_id, "FINISHED")
+    run = reading.run(run_id[:9])
+    assert (run.status, run.epoch, run.best, run.accuracy) == ("FINISHED", 2, (1, 0.6), (0.1, 0.6, 0.4))
+    assert run.segments == (Segment(0, 1000.0, 5.0, "cpu", 1, 6),)
+    assert run.seconds == 5.0
+    frame = reading.history([run_id], ["test_loss", "test_accuracy"])
+    assert frame.columns.tolist() == ["run_id", "metric", "epoch", "value"]
+    assert frame[frame.metric == "test_accuracy"].value.tolist() == [0.1, 0.6, 0.4]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_comes_back_as_it_was(value: float) -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    for epoch, loss in enumerate((1.0, value, value)):
+        record(run_id, epoch, loss=loss)
+    values = reading.history([run_id], ["test_loss"]).value.tolist()
+    assert values[0] == 1.0
+    assert [repr(each) for each in values[1:]] == [repr(value)] * 2
+
+
+def test_a_history_of_nothing_is_empty_but_typed() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    empty = [
+        reading.history([], ["test_loss"]),
+        reading.history([run_id], ["test_loss"]),
+        reading.history([run_id], []),
+    ]
+    record(run_id, 0)
+    full = reading.history([run_id], ["test_loss"])
+    for frame in empty:
+        assert len(frame) == 0
+        assert frame.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_the_best_passes_over_nan_and_the_untrained_network() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    for epoch, accuracy in enumerate((0.9, 0.2, math.nan, 0.2)):
+        record(run_id, epoch, accuracy)
+    assert reading.run(run_id).best == (1, 0.2)
+
+
+def test_a_step_written_twice_counts_once() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    for accuracy in (0.1, 0.2):
+        record(run_id, 0, accuracy)
+    assert reading.run(run_id).accuracy == (0.2,)
+
+
+def test_the_queue_is_first_come_first_served_and_by_device() -> None:
+    first, second = changes.schedule([CONFIG, CONFIG], "cpu")
+    (elsewhere,) = changes.schedule([CONFIG], "cuda")
+    assert [run.id for run in reading.queue("cpu")] == [first, second]
+    changes.start(first)  # by a worker that then died
+    assert [run.id for run in reading.queue("cpu")] == [first, second]
+    changes.finish(first, "FINISHED")
+    assert [run.id for run in reading.queue("cpu")] == [second]
+    assert [run.id for run in reading.queue("cuda")] == [elsewhere]
+
+
+def test_other_programs_runs_are_passed_over() -> None:
+    (ours,) = changes.schedule([CONFIG], "cpu")
+    client, experiment = connection._connect(connection.tracking_uri(), paths.home())
+    client.create_run(experiment, run_name="theirs")
+    client.create_run(experiment, tags={"cnnviz.target_epochs": "many"})
+    assert [run.id for run in reading.runs()] == [ours]
+
+
+@pytest.mark.parametrize("wanted", ["", "nothing", "0" * 32, "%", "'; drop table runs; --"])
+def test_an_unknown_run_is_said_in_one_line(wanted: str) -> None:
+    changes.schedule([CONFIG], "cpu")
+    with pytest.raises(StoreError, match="no run") as caught:
+        reading.run(wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_newer_cnnviz_noted_besides_does_not_hide_a_run() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    segment = {"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "colour": "blue"}
+    connection.client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
+    assert reading.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)
+
+
+def test_only_runs_that_have_changed_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    plain = connection.metric_histories
+
+    def counted(run_ids: list[str], metric: str) -> object:
+        asked.append(sorted(run_ids))
+        return plain(run_ids, metric)
+
+    monkeypatch.setattr(connection, "metric_histories", counted)
+    first, second, third = run_ids = changes.schedule([replace(CONFIG, seed=seed) for seed in range(3)], "cpu")
+    for run_id in run_ids:
+        record(run_id, 0, 0.1, math.nan if run_id == third else 1.0)
+    assert len(reading.runs()) == 3
+    assert asked == [sorted(run_ids)]
+    assert [reading.runs(), reading.runs()][0] == reading.runs()
+    assert asked[1:] == [[], [], []], "nothing has changed, and NaN is no change"
+    another = MlflowClient(connection.tracking_uri())  # as a worker's process
+    another.log_batch(second, metrics=[Metric("test_accuracy", 0.7, 1, 1)])
+    assert {run.id: run.accuracy for run in reading.runs()}[second] == (0.1, 0.7)
+    another.set_tag(first, "mlflow.runName", "renamed")
+    another.delete_run(third)
+    assert {run.id: run.name == "renamed" for run in reading.runs()} == {first: True, second: False}
+    assert asked[4:] == [[second], [first]]
+    another.restore_run(third)
+    record(third, 1, 0.1, math.nan)  # the same figures again
+    assert {run.id: run.epoch for run in reading.runs()} == {first: 0, second: 1, third: 1}
