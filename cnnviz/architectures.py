@@ -33,6 +33,9 @@ class Conv:
     pool: int = 2  # stride of the 2×2 pooling that follows; 0: none
 
 
+Interval = tuple[int, int]  # columns or rows of the picture: the first, and the one after the last; empty: (0, 0)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One row of the layer table."""
@@ -41,10 +44,13 @@ class Layer:
     kind: str  # "convolution", "pooling" or "fully connected"
     output: tuple[int, ...]  # shape for one picture: (channels, height, width) or (units,)
     parameters: int  # weights and biases
-    receptive_field: int  # side of the patch of the picture on which one output cell depends, pixels
-    jump: int  # pixels of the picture between two neighbouring cells
-    offset: int  # picture column of cell 0's leftmost pixel; negative: in the padding
+    fields: tuple[Interval, ...]  # pixels on which each column of cells depends, and each row; of units: on all
     multiply_adds: int  # per picture, forward
+
+    @property
+    def receptive_field(self) -> int:
+        """Side of the largest patch of the picture on which one output cell depends, pixels."""
+        return max(stop - start for start, stop in self.fields)
 
 
 @dataclass(frozen=True)
@@ -125,10 +131,9 @@ class Architecture:
 
 @cache
 def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
-    # Receptive field arithmetic: Araujo, Norris, Sim, "Computing Receptive Fields of CNNs", Distill 2019.
     layers: list[Layer] = []
     channels, size = IMAGE_CHANNELS, IMAGE_SIZE
-    field, jump, offset = 1, 1, 0
+    fields: tuple[Interval, ...] = tuple((pixel, pixel + 1) for pixel in range(IMAGE_SIZE))
 
     def name(prefix: str) -> str:
         return f"{prefix}{len(layers) + 1}"
@@ -141,35 +146,37 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
                 f"{padded}×{padded} input: use a smaller kernel, more padding or less pooling"
             )
         size = padded - conv.kernel + 1
-        field, offset = field + (conv.kernel - 1) * jump, offset - conv.padding * jump
+        fields = _seen(fields, size, conv.kernel, 1, conv.padding)
         weights = conv.channels * channels * conv.kernel**2
-        layers.append(
-            Layer(
-                name("c"),
-                "convolution",
-                (conv.channels, size, size),
-                weights + conv.channels,
-                field,
-                jump,
-                offset,
-                weights * size**2,
-            )
-        )
+        output, parameters = (conv.channels, size, size), weights + conv.channels
+        layers.append(Layer(name("c"), "convolution", output, parameters, fields, weights * size**2))
         channels = conv.channels
         if conv.pool:
             if size < 2:
                 raise ConfigError(f"{arch.name}: {name('s')} has only a 1×1 map to pool: use less pooling")
-            field, jump = field + jump, jump * conv.pool
             size = (size - 2) // conv.pool + 1
-            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, field, jump, offset, 0))
-    inputs = channels * size**2
+            fields = _seen(fields, size, 2, conv.pool)
+            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0))
+    fields, inputs = (_union(fields),), channels * size**2
     for units in (*arch.hidden, CLASSES):
         weights = inputs * units
-        layers.append(
-            Layer(name("fc"), "fully connected", (units,), weights + units, IMAGE_SIZE, IMAGE_SIZE, 0, weights)
-        )
+        layers.append(Layer(name("fc"), "fully connected", (units,), weights + units, fields, weights))
         inputs = units
     return tuple(layers)
+
+
+def _seen(fields: tuple[Interval, ...], size: int, window: int, stride: int, padding: int = 0) -> tuple[Interval, ...]:
+    """What `size` cells see of the picture through a window over cells with these fields: cells in the padding see
+    nothing, and a pooling may leave the last cell out. (Araujo, Norris, Sim, "Computing Receptive Fields of
+    Convolutional Neural Networks", Distill 2019, whose closed form holds away from the border.)"""
+    starts = [cell * stride - padding for cell in range(size)]
+    return tuple(_union(fields[max(start, 0) : max(start + window, 0)]) for start in starts)
+
+
+def _union(fields: tuple[Interval, ...]) -> Interval:
+    """Of neighbouring intervals, which overlap or adjoin."""
+    filled = [each for each in fields if each[0] < each[1]]
+    return (min(start for start, _ in filled), max(stop for _, stop in filled)) if filled else (0, 0)
 
 
 @cache

@@ -125,8 +125,9 @@ class RunConfig:
     )
     weight_decay: float = setting(
         0.0,
-        "Weight decay",
-        "L2 penalty, added to the gradient as torch.optim.SGD and Adam do",
+        "Weight decay (L2)",
+        "L2 penalty: decay times the weights is added to the gradient, as torch.optim.SGD and Adam do; Adam rescales "
+        "it with the gradient, AdamW would not",
         high=10.0,
         step=0.0001,
         shared=False,

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("cnnviz", deadline=None, derandomize=True, database=None)  # the same examples every time
+settings.load_profile("cnnviz")
 
 REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

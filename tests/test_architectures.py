@@ -2,10 +2,12 @@ import json
 
 import pytest
 import torch
-from torch import nn
+from hypothesis import given, settings
+from torch import Tensor, nn
 
-from cnnviz.architectures import ARCHITECTURES, Architecture, Conv, architecture, build, initial_weights
+from cnnviz.architectures import ARCHITECTURES, Architecture, Conv, Interval, architecture, build, initial_weights
 from cnnviz.errors import ConfigError
+from tests.helpers.architectures import spelled
 
 PARAMETERS = {
     "lenet5x5": {"c1": 456, "c3": 2_416, "fc5": 48_120, "fc6": 10_164, "fc7": 850},
@@ -40,8 +42,7 @@ def test_lenet3x3_has_81302_parameters_and_576_inputs_to_fc5() -> None:
     assert architecture("lenet3x3").weight_shapes["fc5.weight"] == (120, 576)
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "c8k3p1-c8k3-s1-c4k5p2-s2-f30", "f50", "c5k32"])
-def test_layer_table_agrees_with_the_module(name: str) -> None:
+def check_layer_table(name: str) -> None:
     arch = architecture(name)
     module = build(arch, "tanh", arch.pooling)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -60,25 +61,66 @@ def test_layer_table_agrees_with_the_module(name: str) -> None:
     assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == arch.weight_shapes
 
 
-@pytest.mark.parametrize("name", ["lenet5x5", "conv5", "c8k3p1-s2-c8k3p1-s1-c4k5p2-s2-f30"])
-def test_receptive_fields_are_where_the_gradient_reaches(name: str) -> None:
-    """The pixels one cell depends on are those its gradient is not zero at; padding cuts them off at the border."""
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "c8k3p1-c8k3-s1-c4k5p2-s2-f30", "f50", "c5k32"])
+def test_layer_table_agrees_with_the_module(name: str) -> None:
+    check_layer_table(name)
+
+
+@given(spelled)
+@settings(max_examples=60)
+def test_any_layer_table_agrees_with_the_module(name: str) -> None:
+    check_layer_table(name)
+
+
+def seen_by(cell: Tensor, picture: Tensor) -> tuple[Interval, Interval]:
+    """Rows and columns of the picture at which the cell's gradient is not zero; (0, 0) if there are none."""
+    (grad,) = torch.autograd.grad(cell, picture, retain_graph=True)
+    touched = grad[0].abs().sum(0)
+    spans = [touched.sum(dim).nonzero().flatten().tolist() for dim in (1, 0)]
+    rows, columns = ((span[0], span[-1] + 1) if span else (0, 0) for span in spans)
+    return rows, columns
+
+
+def check_receptive_fields(name: str) -> None:
+    """Of the corners, the middle and a few cells more of every layer."""
     arch = architecture(name)
-    module = build(arch, "sigmoid", "avg")
-    maps = [layer for layer in arch.layers if len(layer.output) == 3]
-    picture = torch.rand(1, 3, 32, 32, requires_grad=True)
+    module = build(arch, "sigmoid", "avg").double()
+    for weight in module.parameters():  # positive, and small enough for no slope to vanish
+        nn.init.constant_(weight, 1 / weight[0].numel())
+    picture = torch.rand(1, 3, 32, 32, dtype=torch.double, requires_grad=True)
     x = picture
-    for child_name, child in module.named_children():
+    for step, child in module.named_children():
         x = child(x)
-        layer = next((each for each in maps if each.name == child_name), None)
+        layer = next((each for each in arch.layers if each.name == step), None)
         if layer is None:
             continue
-        row = layer.output[1] // 2
-        (grad,) = torch.autograd.grad(x[0, :, row, row].sum(), picture, retain_graph=True)
-        touched = grad.abs().sum((0, 1, 2)).nonzero().flatten()
-        first = layer.offset + row * layer.jump
-        assert int(touched[0]) == max(first, 0)
-        assert int(touched[-1]) == min(first + layer.receptive_field, 32) - 1
+        if x.ndim == 2:
+            assert seen_by(x[0, -1], picture) == layer.fields * 2, layer.name
+            continue
+        last = x.shape[2] - 1
+        sample = sorted({0, 1, last // 3, last // 2, last - 1, last} & set(range(last + 1)))
+        for row, column in [*zip(sample, sample, strict=True), (0, last), (last, last // 2)]:
+            found = seen_by(x[0, 0, row, column], picture)
+            expected = (layer.fields[row], layer.fields[column])
+            if (0, 0) in expected:  # padding alone, in one direction at least
+                expected = ((0, 0), (0, 0))
+            assert found == expected, (layer.name, row, column)
+
+
+@pytest.mark.parametrize("name", ["lenet5x5", "lenet3x3", "conv5", "c8k3p1-s2-c8k3p1-s1-c4k5p2-s2-f30", "c3k1p1-s2"])
+def test_receptive_fields_are_where_the_gradient_reaches(name: str) -> None:
+    check_receptive_fields(name)
+
+
+@given(spelled)
+@settings(max_examples=60)
+def test_receptive_fields_of_any_network_are_where_the_gradient_reaches(name: str) -> None:
+    check_receptive_fields(name)
+
+
+def test_pooling_may_leave_the_border_of_the_picture_out() -> None:
+    sizes = {layer.name: layer.receptive_field for layer in architecture("lenet3x3").layers}
+    assert sizes == {"c1": 3, "s2": 4, "c3": 8, "s4": 10, "fc5": 30, "fc6": 30, "fc7": 30}
 
 
 def test_an_architecture_survives_json() -> None:

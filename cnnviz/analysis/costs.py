@@ -135,7 +135,7 @@ def costs(runs: Sequence[Run], rates: pd.DataFrame | None = None, peak: Peak | N
     """What these runs cost, in the order given; runs that have not trained yet are left out.
 
     rates: reading.history of images_per_second, the rate of the steps alone; without it, a segment's pictures over its
-    seconds, evaluation and compilation included. peak: of one core of the machine that trained them (machine_peak), or
+    seconds, evaluation included. peak: of one core of the machine that trained them (machine_peak), or
     of its GPU.
     """
     return [_cost(run, rates, peak) for run in runs if run.epoch > 0 and run.seconds > 0]
@@ -179,6 +179,8 @@ def table(found: Sequence[Cost]) -> pd.DataFrame:
             "run_id": [cost.run.id for cost in found],
             "run": [cost.run.name for cost in found],
             "epochs": [cost.run.epoch for cost in found],
+            "waited (s)": [_noted(cost.run, [each.waited for each in cost.run.segments]) for cost in found],
+            "set-up (s)": [_noted(cost.run, [each.setup for each in cost.run.segments]) for cost in found],
             "wall time (s)": [cost.seconds for cost in found],
             "networks at once": [cost.stack for cost in found],
             "own share (s)": [cost.own_seconds for cost in found],
@@ -189,6 +191,11 @@ def table(found: Sequence[Cost]) -> pd.DataFrame:
             "weights moved (GB/s)": [cost.weight_traffic / 1e9 for cost in found],
         }
     )
+
+
+def _noted(run: Run, seconds: Sequence[float]) -> float:
+    """Of all segments; NaN for a run recorded before cnnviz noted it."""
+    return sum(seconds) if all(segment.method for segment in run.segments) else math.nan
 
 
 def explain(found: Sequence[Cost]) -> str:

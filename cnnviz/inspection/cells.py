@@ -1,5 +1,6 @@
 """One channel in detail: its receptive field, the arithmetic of a cell, and what activates it over many pictures."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from cnnviz import data
 from cnnviz.architectures import Layer, activation_module
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.network import BATCH, LayerMaps, Network, activations, layer_maps, layer_name
+from cnnviz.inspection.network import BATCH, Network, activations, each_step, layer_maps, layer_name
 
 TOP = 9  # pictures that activate a channel most
 BINS = 128  # of a histogram; a power of two, so that its range can double
@@ -20,12 +21,22 @@ _COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels of the picture, right and bottom excluded; below 0 or above 32 in the padding."""
+    """Pixels of the picture, right and bottom excluded."""
 
     left: int
     top: int
     right: int
     bottom: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.left >= self.right or self.top >= self.bottom
+
+    def __str__(self) -> str:
+        if self.is_empty:
+            return "no pixel: padding alone"
+        columns, rows = f"{self.left} to {self.right - 1}", f"{self.top} to {self.bottom - 1}"
+        return f"{self.right - self.left}×{self.bottom - self.top} pixels, columns {columns}, rows {rows}"
 
 
 @dataclass(frozen=True)
@@ -70,12 +81,14 @@ class Cell:
         if not self.activation:
             return text
         after = f"{self.activation}({_number(self.summed)}) = {_number(self.value)}"
-        return f"{text}\n{after}" if self.intact else f"{text}\nswitched off: {_number(self.value)}"
+        if self.intact:
+            return f"{text}\n{after}"
+        return f"{text}\nswitched off: 0" if self.value == 0 else f"{text}\nheld at {_number(self.value)}"
 
     @property
     def intact(self) -> bool:
-        """False if the channel was switched off after its activation."""
-        return not (self.value == 0 and self.activation and self.expected != 0)
+        """False if the channel was switched off, or held at a value, after its activation."""
+        return not math.isfinite(self.expected) or math.isclose(self.value, self.expected, rel_tol=1e-4, abs_tol=1e-6)
 
     @property
     def expected(self) -> float:
@@ -88,9 +101,9 @@ def _number(value: float) -> str:
 
 
 def receptive_field(layer: Layer, row: int = 0, column: int = 0) -> Box:
-    """The patch of the picture on which one cell of the layer depends."""
-    left, top = layer.offset + column * layer.jump, layer.offset + row * layer.jump
-    return Box(left, top, left + layer.receptive_field, top + layer.receptive_field)
+    """The patch of the picture on which one cell of the layer depends; of a unit, row and column are 0."""
+    (left, right), (top, bottom) = layer.fields[column], layer.fields[row]
+    return Box(left, top, right, bottom)
 
 
 def kernel(network: Network, layer: str, channel: int) -> Tensor:
@@ -175,9 +188,11 @@ class Scan:
 
     step: str
     pictures: int
-    top: Tensor  # int64 (channels, up to 9): the pictures with the highest activations, the highest first
-    peaks: Tensor  # (channels, up to 9): those activations
+    top: Tensor  # int64 (channels, up to 9): the pictures with the highest sum before the activation, highest first
+    peaks: Tensor  # (channels, up to 9): the value of the step in those cells
     places: Tensor  # int64 (channels, up to 9, 2): their row and column
+    tied: Tensor  # bool (channels,): another picture equals the last of these, so that the choice is arbitrary
+    means: Tensor  # (channels,): over all cells of all pictures; NaN if one is not finite
     counts: Tensor  # int64 (channels, BINS): histogram of all finite cells
     edges: Tensor  # (BINS + 1): of the histogram, the same for all channels
     low: Tensor  # (channels,): lowest finite activation
@@ -192,33 +207,40 @@ class Scan:
 def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[float], object] | None = None) -> Scan:
     """Top pictures and activation histograms of all channels of a step, over pictures, uint8 (N, 32, 32, 3).
 
-    It reads the first of them, up to SCAN_CELLS values. on_progress is called with the fraction that is done, 0…1.
-    Raises ConfigError for a step that does not exist.
+    It reads the first of them, up to SCAN_CELLS values. Pictures are ranked by the sum before the activation: saturated
+    units are equal after it. on_progress is called with the fraction that is done, 0…1. Raises ConfigError for a step
+    that does not exist.
     """
     cells = layer_maps(network, images[:1], step).values[0].numel()
     images = images[: max(BATCH, SCAN_CELLS // cells)]
     histogram, done = _Histogram(), 0
-    peaks = places = pictures = torch.empty(0)  # (up to TOP, channels) each
+    best: list[Tensor] = []  # (up to TOP + 1, channels) each: ranks, peaks, places, pictures
+    sums: list[Tensor] = []  # (channels,) each
     for batch in images.split(BATCH):
-        maps = layer_maps(network, batch, step)
-        values = _cells(maps)  # (N, channels, cells)
+        values, ranks = _values_and_ranks(network, batch, step)
+        width = values.shape[-1] if values.ndim == 4 else 1
+        values = values.flatten(2) if values.ndim == 4 else values[:, :, None]
         histogram.add(values)
-        peak, place = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).max(2)
-        index = torch.arange(done, done + len(batch), device=peak.device)[:, None].expand_as(peak)
-        if done:
-            peak, place, index = (torch.cat(pair) for pair in ((peaks, peak), (places, place), (pictures, index)))
-        peaks, order = peak.topk(min(TOP, len(peak)), 0)
-        places, pictures = place.gather(0, order), index.gather(0, order)
+        sums.append(values.double().sum((0, 2)))
+        rank, place = ranks.view_as(values).nan_to_num(-torch.inf, torch.inf, -torch.inf).max(2)
+        peak = values.gather(2, place[:, :, None])[:, :, 0]
+        picture = torch.arange(done, done + len(batch), device=peak.device)[:, None].expand_as(peak)
+        found = [rank, peak, place, picture]
+        best = [torch.cat(pair) for pair in zip(best, found, strict=True)] if best else found
+        _, order = best[0].topk(min(TOP + 1, len(best[0])), 0)
+        best = [each.gather(0, order) for each in best]
         done += len(batch)
         if on_progress:
             on_progress(done / len(images))
-    width = maps.values.shape[-1] if maps.values.ndim == 4 else 1
+    ranks, peaks, places, pictures = best
     return Scan(
         step,
         done,
-        top=pictures.T.cpu(),
-        peaks=peaks.T.cpu(),
-        places=torch.stack([places.T // width, places.T % width], 2).cpu(),
+        top=pictures[:TOP].T.cpu(),
+        peaks=peaks[:TOP].T.cpu(),
+        places=torch.stack([places[:TOP].T // width, places[:TOP].T % width], 2).cpu(),
+        tied=(ranks[-1] == ranks[-2]).cpu() if len(ranks) > TOP else torch.zeros(ranks.shape[1], dtype=torch.bool),
+        means=(torch.stack(sums).sum(0) / (done * values.shape[2])).float().cpu(),
         counts=histogram.counts.cpu(),
         edges=torch.linspace(-histogram.reach, histogram.reach, BINS + 1),
         low=histogram.low.cpu(),
@@ -226,8 +248,18 @@ def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[flo
     )
 
 
-def _cells(maps: LayerMaps) -> Tensor:
-    return maps.values.flatten(2) if maps.values.ndim == 4 else maps.values[:, :, None]
+def _values_and_ranks(network: Network, batch: Tensor, step: str) -> tuple[Tensor, Tensor]:
+    """The step's maps, and what its cells are ranked by: the sums before the activation, also behind max pooling."""
+    sums: Tensor | None = None
+    for maps in each_step(network, batch):
+        is_pooling = maps.layer.kind == "pooling"
+        if maps.name == maps.layer.name and not is_pooling:
+            sums = maps.values
+        elif is_pooling and sums is not None:
+            sums = network.module.get_submodule(maps.name)(sums) if network.pooling == "max" else maps.values
+        if maps.name == step:
+            break
+    return maps.values, maps.values if sums is None else sums
 
 
 class _Histogram:

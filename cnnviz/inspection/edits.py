@@ -1,9 +1,9 @@
-"""Changes to a trained network's channels: switched off, or replaced by those of another epoch or network."""
+"""Changes to a trained network's channels: switched off, held at their mean, or another epoch's or network's."""
 
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,8 +13,9 @@ from cnnviz.architectures import Layer
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import SUFFIX, Network
 
-OFF, OTHER = "off", "other"
-_CHANGE = re.compile(r"([a-z]+\d+)\.(\d+):(off|other|epoch-(\d+))")
+OFF, MEAN, OTHER = "off", "mean", "other"
+SILENT = (OFF, MEAN)
+_CHANGE = re.compile(r"([a-z]+\d+)\.(\d+):(off|mean|other|epoch-(\d+))")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Change:
 
     layer: str
     channel: int
-    source: str  # "off", "other" (the network beside it) or "epoch-4" (its own, at that epoch)
+    # "off" (zero), "mean" (its own over the test set), "other" (the network beside it) or "epoch-4" (its own, then)
+    source: str
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.channel}:{self.source}"
@@ -40,47 +42,65 @@ class Change:
         >>> Change("c3", 12, "epoch-4").words
         'c3 · 12 from epoch 4'
         """
-        what = OFF if self.source == OFF else "from the other network"
-        return f"{self.layer} · {self.channel} {what if self.epoch is None else f'from epoch {self.epoch}'}"
+        what = {OFF: "off (zero)", MEAN: "held at its mean", OTHER: "from the other network"}.get(self.source)
+        return f"{self.layer} · {self.channel} {what or f'from epoch {self.epoch}'}"
 
 
 def parse(text: str) -> Change:
     """Inverse of str(change). Raises ConfigError."""
     match = _CHANGE.fullmatch(text)
     if not match:
-        raise ConfigError(f"{text[:60]!r} is not a change: write c3.12:off, c3.12:other or c3.12:epoch-4")
+        raise ConfigError(f"{text[:60]!r} is not a change: write c3.12:off, :mean, :other or :epoch-4")
     return Change(match[1], int(match[2]), match[3])
 
 
-def changed(network: Network, changes: Iterable[Change], donor: Callable[[Change], Network]) -> Network:
-    """The network with the changes made: channels from donors first, then those that are switched off.
+def changed(
+    network: Network,
+    changes: Iterable[Change],
+    donor: Callable[[Change], Network],
+    means: Callable[[str], Tensor],
+) -> Network:
+    """The network with the changes made: channels from donors first, then those that are switched off or held.
 
-    donor: the network from which a change takes its channel. Raises ConfigError for a channel that does not exist or a
-    donor that does not fit.
+    donor: the network from which a change takes its channel; means: the mean of each channel of a layer, (channels,),
+    over the test set, after its activation. Raises ConfigError for a channel that does not exist or a donor that does
+    not fit.
     """
     every = list(changes)
     for change in every:
-        if change.source != OFF:
+        if change.source not in SILENT:
             network = transplanted(network, donor(change), change.layer, [change.channel])
-    for layer in dict.fromkeys(change.layer for change in every if change.source == OFF):
-        silent = [change.channel for change in every if (change.layer, change.source) == (layer, OFF)]
-        network = ablated(network, layer, silent)
+    for layer in dict.fromkeys(change.layer for change in every):
+        values = {change.channel: 0.0 for change in every if (change.layer, change.source) == (layer, OFF)}
+        held = [change.channel for change in every if (change.layer, change.source) == (layer, MEAN)]
+        _check_channels(network.arch.layer(layer), held)
+        if held:
+            values |= {channel: float(means(layer)[channel]) for channel in held}
+        if values:
+            network = held_at(network, layer, values)
     return network
 
 
 def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
-    """The network with these channels of the layer set to zero, after its activation or after the pooling.
+    """The network with these channels of the layer set to zero; see held_at."""
+    return held_at(network, layer, dict.fromkeys(channels, 0.0))
 
-    It shares its weights with the original. Raises ConfigError for a channel that does not exist, and for the logits,
-    which are outputs of the network and not channels.
+
+def held_at(network: Network, layer: str, values: Mapping[int, float]) -> Network:
+    """The network with channels of the layer (channel → value) held at one value in every cell, after its activation or
+    after the pooling.
+
+    Zero is the neutral value of tanh and ReLU. A sigmoid's channel is never near it: its mean takes away what the
+    channel says of one picture, and no more. The network shares its weights with the original. Raises ConfigError for a
+    channel that does not exist, and for the logits, which are outputs of the network and not channels.
     """
-    found, silent = network.arch.layer(layer), sorted(set(channels))
+    found = network.arch.layer(layer)
     steps = OrderedDict(network.module.named_children())
     name = layer if found.kind == "pooling" else layer + SUFFIX
     if name not in steps:
         raise ConfigError(f"{layer} holds the logits, which cannot be switched off: choose a layer before it")
-    _check_channels(found, silent)
-    steps[name] = nn.Sequential(steps[name], _Silence(silent))
+    _check_channels(found, values)
+    steps[name] = nn.Sequential(steps[name], _Held(values))
     return replace(network, module=nn.Sequential(steps).eval())
 
 
@@ -112,11 +132,13 @@ def _check_channels(layer: Layer, channels: Iterable[int]) -> None:
         raise ConfigError(f"{layer.name} has no channel {wrong[0]}: choose from 0 to {layer.output[0] - 1}")
 
 
-class _Silence(nn.Module):
-    def __init__(self, channels: list[int]) -> None:
+class _Held(nn.Module):
+    def __init__(self, values: Mapping[int, float]) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.values = list(values), list(values.values())
 
     def forward(self, x: Tensor) -> Tensor:
-        # Filled and not multiplied: NaN times zero is NaN.
-        return x.index_fill(1, torch.tensor(self.channels, dtype=torch.long, device=x.device), 0.0)
+        # Written over and not multiplied: NaN times zero is NaN.
+        x = x.clone()
+        x[:, self.channels] = x.new_tensor(self.values).view(-1, *[1] * (x.ndim - 2))
+        return x

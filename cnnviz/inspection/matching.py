@@ -1,6 +1,7 @@
 """Two networks compared: which channels correspond to each other, and how similar whole layers are."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,10 @@ from cnnviz.architectures import Architecture
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import Network, each_step, layer_maps, layer_name, step_names
 
-PICTURES = 300  # test pictures on which similarity is measured
+PICTURES = 300  # test pictures over which channels are correlated
+CKA_PICTURES = 1000  # test pictures on which layers are compared
+CKA_PRODUCTS = 10**11  # multiply-adds of their Gram matrices: a few seconds
+GROUPS = 10  # of pictures, each left out once
 ALIKE = 0.4  # absolute correlation below which two channels do not count as a match
 
 
@@ -94,25 +98,53 @@ def matched_channels(first: Network, second: Network, images: Tensor, steps: tup
     return match(correlation(*values))
 
 
+# -- similarity of layers ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Debiased linear CKA of each of one network's steps with each of another's."""
+
+    values: Tensor  # (steps, steps); NaN if one of the two does not vary
+    errors: Tensor  # (steps, steps): standard errors, of having shown these pictures and not others
+    pictures: int
+
+
 def linear_cka(first: Tensor, second: Tensor) -> float:
-    """Linear centred kernel alignment of two layers' activations, (N, …) each, on the same N pictures: 0…1.
+    """Debiased linear centred kernel alignment of two layers' activations, (N, …) each, on the same N pictures.
 
-    Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network Representations Revisited", ICML 2019, computed from
-    N×N Gram matrices, whose size does not depend on the layers'. NaN if a layer does not vary over the pictures.
+    1: equal up to rotation and size; about 0, on either side of it: unrelated. NaN for fewer than four pictures, or if
+    a layer does not vary over them. Kornblith, Norouzi, Lee, Hinton, "Similarity of Neural Network Representations
+    Revisited", ICML 2019, with the unbiased estimator of HSIC of Song et al. (2012), as Nguyen, Raghu, Kornblith, "Do
+    Wide and Deep Networks Learn the Same Things?", ICLR 2021, use it: the plain one calls two layers of noise with more
+    units than there are pictures alike.
     """
-    return _alignment(_gram(first), _gram(second))
+    return float(_alignment([_gram(first)], [_gram(second)]))
 
 
-def cka_table(first: Network, second: Network, images: Tensor, steps: tuple[Sequence[str], Sequence[str]]) -> Tensor:
-    """Linear CKA of each of the first network's steps with each of the second's: (steps, steps).
+def cka_table(
+    first: Network, second: Network, images: Tensor, steps: tuple[Sequence[str], Sequence[str]]
+) -> Similarity:
+    """Linear CKA of each of the first network's steps with each of the second's.
 
-    images: uint8 (N, 32, 32, 3).
+    images: uint8 (N, 32, 32, 3), of which the first CKA_PICTURES are shown, or fewer to large networks (CKA_PRODUCTS).
+    The errors are the jackknife's, over GROUPS groups of pictures.
     """
+    sides = list(zip((first, second), steps, strict=True))
+    cells = sum(math.prod(net.arch.layer(layer_name(name)).output) for net, names in sides for name in names)
+    images = images[: max(GROUPS * 2, min(CKA_PICTURES, math.isqrt(CKA_PRODUCTS // cells)))]
     grams = []
-    for net, names in zip((first, second), steps, strict=True):
+    for net, names in sides:
         found = {maps.name: _gram(maps.values) for maps in each_step(net, images) if maps.name in names}
         grams.append([found[name] for name in names])
-    return torch.tensor([[_alignment(mine, theirs) for theirs in grams[1]] for mine in grams[0]])
+    values = _alignment(*grams)
+    left_out = torch.arange(len(images)) % GROUPS
+    some = []
+    for group in range(GROUPS):
+        kept = (left_out != group).nonzero().flatten()
+        some.append(_alignment(*([gram[kept][:, kept] for gram in its] for its in grams)))
+    errors = (torch.stack(some).var(0, correction=0) * (GROUPS - 1)).sqrt()
+    return Similarity(values, errors, len(images))
 
 
 def _gram(values: Tensor) -> Tensor:
@@ -121,6 +153,20 @@ def _gram(values: Tensor) -> Tensor:
     return (rows @ rows.T).double()
 
 
-def _alignment(first: Tensor, second: Tensor) -> float:
-    length = first.norm() * second.norm()
-    return float((first * second).sum() / length) if length > 0 else float("nan")
+def _alignment(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """CKA of each Gram matrix, (N, N), of the first with each of the second: (first, second)."""
+    if len(first[0]) < 4:
+        return torch.full((len(first), len(second)), torch.nan)
+    mine, theirs = (torch.stack([_centred(gram).flatten() for gram in grams]) for grams in (first, second))
+    lengths = mine.norm(dim=1)[:, None] * theirs.norm(dim=1)
+    return torch.where(lengths > 0, mine @ theirs.T / lengths, torch.nan)
+
+
+def _centred(gram: Tensor) -> Tensor:
+    """Without its diagonal, and with rows and columns that add up to 0: two such matrices' inner product is the
+    unbiased estimator of HSIC, times N (N - 3) (Székely, Rizzo, "Partial distance correlation", 2014)."""
+    count = len(gram)
+    bare = gram - gram.diag().diag()
+    rows = bare.sum(0) / (count - 2)
+    centred = bare - rows - rows[:, None] + rows.sum() / (count - 1)
+    return centred - centred.diag().diag()

@@ -70,13 +70,19 @@ def ensure_worker() -> None:
     """
     with _starting:
         for device in DEVICES[1:]:
-            process = _started.get(device)
-            # One that was started loads its libraries for seconds before it takes the lock.
-            if (process and process.poll() is None) or is_locked(device) or not reading.queue(device):
+            last = next((each for each in workers() if each.device == device), None)
+            if _is_loading(device, last) or is_locked(device) or not reading.queue(device):
                 continue
-            if _free_bytes() >= LEAST_FREE and not any(each.device == device and _rests(each) for each in workers()):
+            if _free_bytes() >= LEAST_FREE and not (last and _rests(last)):
                 command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
                 _started[device] = processes.detached(command, job_file(device, "log"))
+
+
+def _is_loading(device: str, last: WorkerStatus | None) -> bool:
+    """Whether a worker was started here that has not taken its lock yet: it loads its libraries for seconds. One that
+    has reported and holds no lock is leaving, which takes it a second, and looks at the queue no more."""
+    process = _started.get(device)
+    return process is not None and process.poll() is None and not (last and last.pid == process.pid)
 
 
 def _rests(status: WorkerStatus) -> bool:

@@ -87,7 +87,7 @@ def _ready(batch: Sequence[Run]) -> tuple[list[Member], list[tuple[Run, str, str
 def _in_new_stacks(fresh: Sequence[Member], device: str) -> tuple[list[Member], list[Shard]]:
     """The members with new stack histories, and their shards (of indices among them)."""
     configs = [member.config for member in fresh]
-    planned = shards.plan(shards.stacks(configs, [member.start.epoch for member in fresh]), configs, device)
+    planned = shards.plan(shards.stacks(configs, [member.start for member in fresh]), configs, device)
     members = list(fresh)
     for shard in planned:
         short_ids = tuple(fresh[index].short_id for index in shard.members)
@@ -144,7 +144,7 @@ def _stack_at(epoch: int, group: Sequence[Member], behind: Member) -> list[Membe
         has_left = short_id not in others or run.epoch <= epoch
         # One that was still in the stack for the epoch that is repeated leaves it after that, as it did before.
         target = max(epoch + 1, min(run.config.epochs, furthest)) if has_left else epoch + 1
-        start = replace(fresh_start(run.config), epoch=epoch)
+        start = replace(fresh_start(run.config), epoch=epoch, method=behind.start.method)
         config = replace(run.config, epochs=target)
         stack.append(Member(short_id, run, config, start, is_placeholder=True, has_left=has_left))
     if mine:
@@ -181,7 +181,7 @@ def start_at(run: Run, epoch: int) -> Start:
     has_state = run.config.optimizer == "adam" or run.config.momentum
     if epoch > run.first_epoch and not slots and has_state:
         raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept: continue from a later one")
-    return Start(epoch, artifacts.load_checkpoint(run, epoch), slots)
+    return Start(epoch, artifacts.load_checkpoint(run, epoch), slots, run.segments[-1].method if run.segments else "")
 
 
 def mended_segments(run: Run) -> tuple[Segment, ...]:

@@ -25,7 +25,7 @@ from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
-from cnnviz.train.shards import Shard, ShardFailed, ShardProgress
+from cnnviz.train.shards import Shard, ShardFailed, ShardProgress, ShardStarted
 
 CHECK_SECONDS = 2.0  # between two checks of the store for stop requests
 PUBLISH_SECONDS = 0.5  # between two writes of the status
@@ -114,6 +114,7 @@ class _Training:
         self.trainees: list[_Trainee] = []  # by member, as the shards count them
         self.checked_at = self.published_at = -1e9  # stop requests, the status
         self.reported_at: dict[Shard, float] = {}  # when a shard reported last
+        self.started_at: dict[Shard, tuple[float, float]] = {}  # when its process was started: since 1970, monotonic
 
     def go(self) -> None:
         try:
@@ -172,6 +173,8 @@ class _Training:
                         trainee = self.trainees[event.member]
                         self.reported_at[trainee.shard] = time.monotonic()
                         self._record(trainee, event)
+                    case ShardStarted():
+                        self.started_at[event.shard] = time.time(), time.monotonic()
                     case ShardProgress():
                         self.reported_at[event.shard] = time.monotonic()
                         self._report(event)
@@ -239,12 +242,17 @@ class _Training:
     def _segments(self, trainee: _Trainee, result: EpochResult) -> list[Segment]:
         """The run's segments with this epoch's time in the last one."""
         segments, shard = trainee.segments, trainee.shard
+        started_at, began = self.started_at[shard]
         if not trainee.in_segment:
             trainee.in_segment = True
-            first = max(result.epoch - 1, 0)
-            segments.append(Segment(first, time.time(), 0.0, self.machine.name, shard.threads, len(shard.members)))
+            goes_on = bool(segments) and segments[-1].started_at >= trainee.run.queued_at
+            waited = 0.0 if goes_on else max(started_at - trainee.run.queued_at, 0.0)
+            first, together = max(result.epoch - 1, 0), len(shard.members)
+            begun = Segment(first, started_at, 0.0, self.machine.name, shard.threads, together, waited)
+            segments.append(replace(begun, method=result.method))
         seconds = segments[-1].seconds + result.metrics["epoch_seconds"]
-        segments[-1] = replace(segments[-1], seconds=seconds)
+        setup = max(time.monotonic() - began - seconds, 0.0)
+        segments[-1] = replace(segments[-1], seconds=seconds, setup=setup)
         return segments
 
     def _fail(self, failed: ShardFailed) -> None:

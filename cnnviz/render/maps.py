@@ -206,10 +206,11 @@ def heat(picture: Tensor, values: Tensor, scale: Scale, side: int = 224) -> Imag
 
 
 def boxed(picture: Tensor, box: Box, zoom: int = 7) -> Image.Image:
-    """The picture, uint8 (32, 32, 3), enlarged, with a frame around the pixels of the box."""
+    """The picture, uint8 (32, 32, 3), enlarged, with a frame around the pixels of the box; an empty one has none."""
     enlarged = Image.fromarray(picture.cpu().numpy()).resize((32 * zoom, 32 * zoom), Image.Resampling.NEAREST)
-    left, top = (max(0, side) * zoom for side in (box.left, box.top))
-    right, bottom = (min(32, side) * zoom - 1 for side in (box.right, box.bottom))
+    if box.is_empty:
+        return enlarged
+    left, top, right, bottom = box.left * zoom, box.top * zoom, box.right * zoom - 1, box.bottom * zoom - 1
     draw = ImageDraw.Draw(enlarged)
     draw.rectangle((left, top, right, bottom), outline=(0, 0, 0), width=4)
     draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=(255, 255, 255), width=2)

@@ -61,20 +61,31 @@ def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> An
 
 
 def similarity(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], titles: tuple[str, str]
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float]],
+    errors: Sequence[Sequence[float]],
+    titles: tuple[str, str],
 ) -> Any:
-    """A table of similarities from 0 to 1, values (rows, columns), as colours and numbers; NaN stays empty."""
+    """A table of similarities up to 1 and their standard errors, (rows, columns) each, as colours and numbers; what is
+    0 or less has the colour of 0, NaN stays empty."""
     cells = [
-        {"row": row, "column": column, "value": value, "text": f"{value:.2f}"}
-        for row, line in zip(rows, values, strict=True)
-        for column, value in zip(columns, line, strict=True)
+        {"row": row, "column": column, "value": value, "error": error, "text": f"{round(value, 2) + 0.0:.2f}"}
+        for row, line, deviations in zip(rows, values, errors, strict=True)
+        for column, value, error in zip(columns, line, deviations, strict=True)
         if math.isfinite(value)
     ]
-    frame = pd.DataFrame(cells, columns=["row", "column", "value", "text"])
+    frame = pd.DataFrame(cells, columns=["row", "column", "value", "error", "text"])
     x = alt.X("column:N", sort=list(columns), title=titles[1], axis=alt.Axis(labelAngle=0, orient="top"))
     y = alt.Y("row:N", sort=list(rows), title=titles[0])
-    hue = alt.Color("value:Q", title="CKA", scale=alt.Scale(domain=[0, 1], scheme="viridis"))
+    hue = alt.Color("value:Q", title="CKA", scale=alt.Scale(domain=[0, 1], scheme="viridis", clamp=True))
     ink = alt.condition("datum.value > 0.6", alt.value("#000"), alt.value("#fff"))
-    base = alt.Chart(frame).encode(x=x, y=y)
+    tips = [
+        alt.Tooltip("row:N", title=titles[0]),
+        alt.Tooltip("column:N", title=titles[1]),
+        alt.Tooltip("value:Q", title="CKA", format=".3f"),
+        alt.Tooltip("error:Q", title="standard error", format=".3f"),
+    ]
+    base = alt.Chart(frame).encode(x=x, y=y, tooltip=tips)
     made = alt.layer(base.mark_rect().encode(color=hue), base.mark_text().encode(text="text:N", color=ink))
     return made.properties(width=alt.Step(46), height=alt.Step(32))

@@ -15,14 +15,17 @@ SHORT_ID = 12  # letters of a run's id in a StackHistory
 
 @dataclass(frozen=True)
 class Segment:
-    """Training without a break."""
+    """Training without a break. From the click to its last result it took waited + setup + seconds."""
 
     start_epoch: int  # the epoch it set out from
-    started_at: float  # seconds since 1970
-    seconds: float  # of training, evaluation included; the time between segments is not in it
+    started_at: float  # seconds since 1970, when its process was started
+    seconds: float  # of training and evaluation
     device: str  # "cpu", "cuda: NVIDIA H200"
     threads: int  # of one network stack's process
     stack: int = 1  # networks trained together as one
+    waited: float = 0.0  # seconds in the queue before it; 0 if it goes on after an interruption
+    setup: float = 0.0  # seconds for the rest: loading, compiling, looking at the untrained network, recording
+    method: str = ""  # how steps were run, of train.loop.METHODS; a continued run repeats it; "": not recorded
 
 
 SEGMENT = tuple(each.name for each in fields(Segment))

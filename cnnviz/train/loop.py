@@ -33,6 +33,7 @@ REPLAYS_AHEAD = (
 )
 REPORT_SECONDS = 0.25  # between two reports of progress, and two checks of stop requests
 COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
+METHODS = ("eager", "kernel", "graph", *COMPILED)  # ways of running steps; their sums may be rounded differently
 STEPS_AT_ONCE = 20  # between two checks of the clock; and in one CUDA graph, so that its launch costs next to nothing
 
 
@@ -43,6 +44,7 @@ class Start:
     epoch: int  # the last complete one; -1: not even the untrained network was recorded
     weights: Mapping[str, Tensor]
     slots: Mapping[str, Tensor] = field(default_factory=dict)  # the optimizer's state
+    method: str = ""  # how steps were run so far, of METHODS; "": the fastest way is chosen
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class EpochResult:
     weights: dict[str, Tensor] = field(repr=False)
     slots: dict[str, Tensor] = field(repr=False)
     stack: tuple[int, ...] = ()  # the members that are trained together in the next epoch, in order
+    method: str = ""  # how steps were run, of METHODS
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,10 @@ def fresh_start(config: RunConfig) -> Start:
     return Start(-1, initial_weights(architecture(config.model), config.seed))
 
 
-def stack_key(config: RunConfig, start_epoch: int) -> tuple[object, ...]:
-    """Runs may share a stack where these are equal: the same network, the same batches, the same optimizer."""
-    return (*(getattr(config, name) for name, its in SETTINGS.items() if its.shared), start_epoch)
+def stack_key(config: RunConfig, start_epoch: int, method: str = "") -> tuple[object, ...]:
+    """Runs may share a stack if these are equal: the same network, the same batches, the same optimizer, and the way
+    their steps were run so far."""
+    return (*(getattr(config, name) for name, its in SETTINGS.items() if its.shared), start_epoch, method)
 
 
 def speed_key(configs: Sequence[RunConfig], method: str) -> str:
@@ -110,11 +114,11 @@ def train_stack(
     """Train runs that share one stack_key, each to its config.epochs.
 
     A member is a run's index among configs. stopped() names members to leave out from now on: the epoch they are in is
-    discarded. method: how steps are run, "eager", "kernel", "graph" or one of COMPILED; None takes the fastest. Raises
-    ConfigError for runs that cannot share a stack.
+    discarded. method: how steps are run, of METHODS; None goes on as the starts have it, or takes the fastest if they
+    have none or this machine cannot. Raises ConfigError for runs that cannot share a stack.
     """
     starts = starts or [fresh_start(config) for config in configs]
-    keys = {stack_key(config, start.epoch) for config, start in zip(configs, starts, strict=True)}
+    keys = {stack_key(config, start.epoch, start.method) for config, start in zip(configs, starts, strict=True)}
     if len(keys) != 1:
         raise ConfigError(
             f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
@@ -148,7 +152,7 @@ def _train_stack(
     on_progress: Callable[[Progress], None],
 ) -> Iterator[EpochResult]:
     dataset = dataset.limited(configs[0].limit_train).to(device)
-    method = method or fastest(configs, device)
+    method = method or _as_before(starts[0].method, configs, device) or fastest(configs, device)
     active = [
         member
         for member, (config, start) in enumerate(zip(configs, starts, strict=True))
@@ -174,7 +178,8 @@ def _train_stack(
         shrinks = bool(active) and len(active) <= (len(stack) - 1 if trainer.kernel else len(stack) // 2)
         stack = active if shrinks else stack
         for member, state in now.items():
-            yield EpochResult(member, epoch, figures[member], dict(state.weights), dict(state.slots), tuple(stack))
+            weights, slots = dict(state.weights), dict(state.slots)
+            yield EpochResult(member, epoch, figures[member], weights, slots, tuple(stack), trainer.method)
         if shrinks:
             trainer = Trainer(
                 [configs[each] for each in active], [now[each] for each in active], dataset, device, method
@@ -209,7 +214,9 @@ class Trainer:
             except CnnvizError as error:
                 print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
                 method = "compiled"
+        self.method = method
         self.is_cold, self.step = method in COMPILED, self.stack.step
+        self.compile_seconds = 0.0  # of this epoch
         if self.is_cold:
             self.step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=COMPILED[method])
         is_graph = method in ("graph", "compiled graph")
@@ -236,7 +243,7 @@ class Trainer:
         on_progress: Callable[[Progress], None],
     ) -> list[dict[str, float]] | None:
         """Train one epoch (0: only evaluate) and return each run's metrics; None if it was abandoned half way."""
-        began = time.perf_counter()
+        began, self.compile_seconds = time.perf_counter(), 0.0
         if epoch == 0:
             on_progress(self._progress("evaluating", 0, 0.0))
             metrics = self._probe()
@@ -259,7 +266,7 @@ class Trainer:
                 if epoch == 0:  # nothing has been trained: both are the same
                     run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
         for run in metrics:
-            run["epoch_seconds"] = time.perf_counter() - began if epoch else 0.0
+            run["epoch_seconds"] = time.perf_counter() - began - self.compile_seconds if epoch else 0.0
             run["images_per_second"] = self.rate
         return metrics
 
@@ -287,6 +294,7 @@ class Trainer:
             done += len(rows)
             now = time.perf_counter()
             if self.is_cold:  # the first of these steps took as long as the compiler
+                self.compile_seconds = now - began
                 self.is_cold, reported, began, uncounted = False, now, now, done
             if now - reported > REPORT_SECONDS:
                 reported = now
@@ -342,6 +350,16 @@ class _StepGraph:
         self.replays[-1].record()
         if len(self.replays) > REPLAYS_AHEAD:
             self.replays.popleft().synchronize()
+
+
+def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
+    """The method if this machine can run steps so, else ""."""
+    can = {
+        "eager": True,
+        "kernel": device == "cpu" and lenet.fits(configs),
+        "compiled": device != "cpu" or has_compiler(),
+    }
+    return method if can.get(method, device == "cuda") else ""
 
 
 def fastest(configs: Sequence[RunConfig], device: str) -> str:

@@ -64,7 +64,10 @@ def weight_gradient(x: Tensor, weight: Tensor, grad: Tensor, padding: int, group
 def input_gradient(weight: Tensor, grad: Tensor, padding: int, groups: int) -> Tensor:
     """The convolution of the gradient with the kernels turned by 180° and their in- and outputs exchanged."""
     turned = weight.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    return convolve(grad, turned, None, weight.shape[2] - 1 - padding, groups)
+    around = weight.shape[2] - 1 - padding
+    if around < 0:  # more padding than a kernel reaches over: the outermost cells saw padding alone
+        grad, around = F.pad(grad, [around] * 4), 0
+    return convolve(grad, turned, None, around, groups)
 
 
 def pool(x: Tensor, stride: int, kind: str) -> Tensor:

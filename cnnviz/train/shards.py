@@ -50,6 +50,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class ShardStarted:
+    """A process has been started for the shard; this side says so."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True)
 class ShardProgress:
     shard: Shard
     progress: Progress
@@ -103,11 +110,12 @@ def cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
-def stacks(configs: Sequence[RunConfig], epochs: Sequence[int] | None = None) -> list[list[int]]:
-    """The members that can share a stack, given the epochs they start from."""
+def stacks(configs: Sequence[RunConfig], starts: Sequence[Start] | None = None) -> list[list[int]]:
+    """The members that can share a stack, given what they start from; None: untrained."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for member, config in enumerate(configs):
-        groups.setdefault(stack_key(config, epochs[member] if epochs else -1), []).append(member)
+        key = stack_key(config, starts[member].epoch, starts[member].method) if starts else stack_key(config, -1)
+        groups.setdefault(key, []).append(member)
     return list(groups.values())
 
 
@@ -134,7 +142,7 @@ def train(
     device: str = "cpu",
     stopped: Callable[[], Collection[int]] = tuple,
     shards: Sequence[Shard] | None = None,
-) -> Generator[EpochResult | ShardProgress | ShardFailed | None]:
+) -> Generator[EpochResult | ShardStarted | ShardProgress | ShardFailed | None]:
     """Train the runs, each to its config.epochs. Yields what the shards report, and None at least twice a second.
 
     stopped() names members to leave out from now on. shards=None plans them. A script that calls this needs the usual
@@ -142,7 +150,7 @@ def train(
     """
     starts = starts or [fresh_start(config) for config in configs]
     if shards is None:
-        shards = plan(stacks(configs, [start.epoch for start in starts]), configs, device)
+        shards = plan(stacks(configs, starts), configs, device)
     waiting, working = deque(shards), dict[Connection, _ShardProcess]()
     at_once = cores() if device == "cpu" else 1
     try:
@@ -150,6 +158,7 @@ def train(
             while waiting and (not working or _threads(working.values()) + waiting[0].threads <= at_once):
                 started = _ShardProcess(waiting.popleft(), configs, starts, device)
                 working[started.pipe] = started
+                yield ShardStarted(started.shard)
             ready = wait(list(working), timeout=0.5)
             left_out = stopped()
             for pipe, process in list(working.items()):

@@ -299,8 +299,8 @@ class Stack:
     def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
         """Each run's mean loss, accuracy and, by activation, saturation/…: the share of units whose slope is flat.
 
-        A slope is flat under 5 % of the activation's steepest: the unit is saturated (sigmoid, tanh) or silent (ReLU).
-        Measured on the first 1,000 pictures; if max pooling comes first, on the units that it lets through.
+        A slope is flat under 5 % of the activation's steepest: the unit is saturated (sigmoid, tanh) or inactive (the
+        others). All units before pooling are counted, on the first 1,000 pictures.
         """
         sums = torch.zeros(2, self.size, device=self.device)
         flat = torch.zeros(len(self.arch.weight_layers) - 1, self.size, device=self.device)
@@ -323,7 +323,9 @@ class Stack:
 
     def _flat_share(self, kept: "Kept") -> Tensor:
         dim = 0 if kept.value.dim() == 3 else 1
-        shares = self._by_group(ops.is_flat, dim, kept.value, kept.output)
+        value = kept.unpooled
+        output = kept.output if value is kept.value else self._by_group(ops.activate, dim, value)
+        shares = self._by_group(ops.is_flat, dim, value, output)
         return shares.mean((1, 2)) if dim == 0 else shares.unflatten(1, (self.size, -1)).mean((0, 2, 3, 4))
 
 
@@ -335,6 +337,11 @@ class Kept(NamedTuple):
     output: Tensor  # behind it
     pool_input: Tensor
     pool_output: Tensor
+
+    @property
+    def unpooled(self) -> Tensor:
+        """Before the activation and any pooling."""
+        return self.pool_input if self.value is self.pool_output else self.value
 
 
 def _by_run(table: Mapping[str, Tensor]) -> list[dict[str, float]]:

@@ -117,6 +117,11 @@ def test_the_table_has_a_row_a_run() -> None:
     assert table["parameters"].tolist() == [62_006, ARCHITECTURES["conv5"].parameters]
     assert table["wall time (s)"].tolist() == [240, 900]
     assert table["own share (s)"].tolist() == [40, 900]
+    assert table[["waited (s)", "set-up (s)"]].isna().to_numpy().all(), "recorded before they were noted"
+    old = run(240.0)
+    segment = replace(old.segments[0], waited=3.0, setup=2.0, method="kernel")
+    table = costs.table(costs.costs([replace(old, segments=(segment, segment))]))
+    assert table[["waited (s)", "set-up (s)"]].iloc[0].tolist() == [6, 4]
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_an_address_shows_all_that_it_names() -> None:
     assert "sigmoid cross_entropy lr 0.01 synthetic, epoch 0" in text
     assert "c3, activation · channel 4** of lenet5x5 tanh" in text
     assert "c3[4] at row 2, column 3: " in opened.code[0].value
-    assert "With c1 · 2 off, c3 · 0 from epoch 0, fc5 · 7 from the other network: accuracy on 1,000" in text
+    assert "With c1 · 2 off (zero), c3 · 0 from epoch 0, fc5 · 7 from the other network: accuracy on 1,000" in text
     assert "Spread of c3, activation: " in text
     assert opened.query_params["change"] == ["c1.2:off", "c3.0:epoch-0", "fc5.7:other"]
     for name, value in {"run": run, "epoch": "1", "picture": "11", "layer": "c3_activation", "channel": "4"}.items():
@@ -58,15 +58,18 @@ def test_a_change_moves_the_maps_behind_it_and_can_be_taken_back() -> None:
     opened = page(run=recorded(), layer="c1_activation", channel=2)
     assert "accuracy on" not in plain(opened)
     opened.button(key="switch").click().run()
-    assert "With c1 · 2 off: accuracy on 1,000 test images" in plain(opened)
+    assert "With c1 · 2 off (zero): accuracy on 1,000 test images" in plain(opened)
     assert "Its map before it was switched off" in plain(opened)
     assert opened.query_params["change"] == "c1.2:off"
+    opened.selectbox(key="state of c1 2").set_value("mean").run()
+    assert "With c1 · 2 held at its mean: accuracy" in plain(opened)
+    assert opened.query_params["change"] == "c1.2:mean"
     opened.selectbox(key="state of c1 2").set_value("epoch-0").run()
     assert "With c1 · 2 from epoch 0: accuracy" in plain(opened)
     opened.button(key="switch").click().run()
     assert "accuracy on" not in plain(opened)
     opened.multiselect(key="change").set_value(["c3.1:off", "c3.5:off"]).run()
-    assert "With c3 · 1 off, c3 · 5 off: accuracy" in plain(opened)
+    assert "With c3 · 1 off (zero), c3 · 5 off (zero): accuracy" in plain(opened)
     opened.button(key="close_channel").click().run()
     assert "channel" not in opened.query_params
 

@@ -10,7 +10,7 @@ from cnnviz.architectures import architecture, initial_weights
 from cnnviz.errors import ConfigError
 from cnnviz.inspection import cells
 from cnnviz.inspection.cells import Box, explain, kernel, receptive_field, scan
-from cnnviz.inspection.edits import ablated
+from cnnviz.inspection.edits import ablated, held_at
 from cnnviz.inspection.network import Network, activations, load_network, step_names
 
 IMAGES = torch.randint(0, 256, (40, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -71,10 +71,13 @@ def test_a_pooled_cell_is_written_out() -> None:
     assert text.startswith("s2[0] at row 1, column 1 = max(")
 
 
-def test_a_channel_switched_off_says_so() -> None:
+def test_a_channel_switched_off_or_held_says_so() -> None:
     cell = explain(ablated(network(), "c1", [2]), IMAGES[0], "c1_activation", 2, 5, 7)
     assert not cell.intact
     assert cell.written_out().endswith("switched off: 0")
+    cell = explain(held_at(network(), "c1", {2: 0.25}), IMAGES[0], "c1_activation", 2, 5, 7)
+    assert not cell.intact
+    assert cell.written_out().endswith("held at 0.25")
     assert explain(network(), IMAGES[0], "c1_activation", 2, 5, 7).intact
 
 
@@ -85,7 +88,7 @@ def test_a_receptive_field_is_what_moves_the_cell_and_nothing_else(model: str) -
         row, column = layer.output[1] // 2, layer.output[2] - 1
         box = receptive_field(layer, row, column)
         pixels = torch.zeros(32, 32, dtype=torch.bool)
-        pixels[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right] = True
+        pixels[box.top : box.bottom, box.left : box.right] = True
         image = IMAGES[0].float().div(127.5).sub(1).permute(2, 0, 1)[None].requires_grad_()
         x = image
         for name, step in net.module.named_children():
@@ -96,9 +99,15 @@ def test_a_receptive_field_is_what_moves_the_cell_and_nothing_else(model: str) -
         assert torch.equal(gradient[0].abs().sum(0) > 0, pixels)
 
 
-def test_receptive_fields_reach_into_the_padding() -> None:
-    assert receptive_field(architecture("conv5").layer("c1"), 0, 0) == Box(-1, -1, 2, 2)
+def test_a_receptive_field_ends_at_the_border() -> None:
+    corner = receptive_field(architecture("conv5").layer("c1"), 0, 0)
+    assert corner == Box(0, 0, 2, 2)
+    assert str(corner) == "2×2 pixels, columns 0 to 1, rows 0 to 1"
     assert receptive_field(architecture("lenet5x5").layer("c3"), 0, 9) == Box(18, 0, 32, 14)
+    assert receptive_field(architecture("lenet3x3").layer("fc5")) == Box(0, 0, 30, 30)
+    alone = receptive_field(architecture("c3k1p1-s2").layer("c1"), 0, 5)
+    assert alone.is_empty
+    assert str(alone) == "no pixel: padding alone"
 
 
 def test_kernels_are_the_weights_and_pooling_has_none() -> None:
@@ -138,6 +147,27 @@ def test_a_scan_finds_the_top_pictures_and_counts_every_cell(step: str, monkeypa
         assert (counted.long().cumsum(0) - found.counts[channel].cumsum(0)).abs().max() <= 2
         assert found.counts[channel].sum() == flat[:, channel].numel()
     assert torch.equal(found.low, flat.amin((0, 2)))
+
+
+def test_saturated_units_are_ranked_by_their_sums() -> None:
+    net = network(activation="tanh", gain=60)
+    sums, values = (activations(net, IMAGES)[name].values for name in ("c3", "c3_activation"))
+    assert int((values.flatten(2).amax(2)[:, 3] == 1).sum()) > 9, "many pictures are equal after the activation"
+    found, pooled = scan(net, IMAGES, "c3_activation"), scan(net, IMAGES, "s4")
+    order = sums.flatten(2).amax(2).T.topk(9).indices
+    assert torch.equal(found.top, order)
+    assert torch.equal(pooled.top, order)
+    assert not found.tied.any()
+    cell = found.places[3, 0].tolist()
+    assert found.peaks[3, 0] == values[found.top[3, 0], 3, cell[0], cell[1]]
+
+
+def test_a_choice_among_equal_pictures_is_said_to_be_arbitrary() -> None:
+    net = network()
+    net.module.get_parameter("c1.weight")[4] = 0
+    found = scan(net, IMAGES, "c1_activation")
+    assert found.tied.tolist() == [False] * 4 + [True, False]
+    assert not scan(net, IMAGES[:9], "c1_activation").tied.any(), "all pictures are shown"
 
 
 def test_a_scan_of_few_pictures_of_a_dead_and_a_diverged_channel() -> None:

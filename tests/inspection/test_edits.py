@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.errors import ConfigError
+from cnnviz.inspection.cells import scan
 from cnnviz.inspection.edits import Change, ablated, changed, parse, transplanted
 from cnnviz.inspection.network import Network, activations, load_network, predict
 
@@ -23,7 +24,11 @@ def network(seed: int = 0, model: str = "lenet5x5") -> Network:
     return load_network(architecture(model), "tanh", "max", weights(seed, model))
 
 
-@pytest.mark.parametrize("text", ["c3.12:off", "fc5.0:other", "s2.1:off", "c1.0:epoch-4"])
+def no_means(layer: str) -> Tensor:
+    raise AssertionError(f"nobody holds a channel of {layer} at its mean")
+
+
+@pytest.mark.parametrize("text", ["c3.12:off", "c3.2:mean", "fc5.0:other", "s2.1:off", "c1.0:epoch-4"])
 def test_a_change_is_its_text(text: str) -> None:
     assert str(parse(text)) == text
 
@@ -37,7 +42,8 @@ def test_other_text_is_no_change(text: str) -> None:
 def test_a_change_in_words() -> None:
     assert parse("c3.12:epoch-4").words == "c3 · 12 from epoch 4"
     assert parse("c3.12:other").words == "c3 · 12 from the other network"
-    assert parse("c3.12:off").words == "c3 · 12 off"
+    assert parse("c3.12:off").words == "c3 · 12 off (zero)"
+    assert parse("c3.12:mean").words == "c3 · 12 held at its mean"
 
 
 @pytest.mark.parametrize("layer", ["c1", "c3", "fc5", "fc7"])
@@ -68,14 +74,14 @@ def test_changes_of_several_kinds_go_together() -> None:
         return network(1)
 
     changes = [parse(text) for text in ("fc5.7:off", "c1.2:epoch-4", "c1.4:off", "fc5.9:off")]
-    seen = changed(network(0), changes, donor)
+    seen = changed(network(0), changes, donor, no_means)
     torch.testing.assert_close(predict(seen, IMAGES).logits, expected, rtol=1e-5, atol=1e-5)
     assert [change.epoch for change in asked] == [4]
-    assert changed(network(0), [], donor).arch == network(0).arch
+    assert changed(network(0), [], donor, no_means).arch == network(0).arch
 
 
 def test_a_channel_both_replaced_and_off_is_off() -> None:
-    seen = changed(network(0), [parse("c1.2:off"), parse("c1.2:other")], lambda change: network(1))
+    seen = changed(network(0), [parse("c1.2:off"), parse("c1.2:other")], lambda change: network(1), no_means)
     assert (activations(seen, IMAGES)["c1_activation"].values[:, 2] == 0).all()
 
 
@@ -126,6 +132,30 @@ def test_ablations_add_up_and_pooled_maps_can_be_silenced_too() -> None:
     torch.testing.assert_close(predict(ablated(net, "c1", []), IMAGES).logits, predict(net, IMAGES).logits)
 
 
+@pytest.mark.parametrize("layer", ["c1", "c3", "s4", "fc5"])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_a_channel_held_at_its_mean_adds_what_it_adds_on_average(layer: str, activation: str) -> None:
+    """By hand: its outgoing weights are zero, and what they made of its mean is in the next biases."""
+    arch = ARCHITECTURES["lenet5x5"]
+    net = load_network(arch, activation, "max", larger("lenet5x5"))
+    step = layer if layer == "s4" else f"{layer}_activation"
+    means = scan(net, IMAGES, step).means
+    every = activations(net, IMAGES)[step].values
+    torch.testing.assert_close(means, every.mean((0, 2, 3) if every.ndim == 4 else 0), rtol=1e-5, atol=1e-6)
+    held = changed(
+        net, [parse(f"{layer}.2:mean")], lambda change: net, lambda name: means if name == layer else means * 0
+    )
+    following = {"c1": "c3", "c3": "fc5", "s4": "fc5", "fc5": "fc6"}[layer]
+    weights = larger("lenet5x5")
+    incoming = weights[f"{following}.weight"]
+    by_channel = incoming.view(incoming.shape[0], arch.layer(layer).output[0], -1)
+    weights[f"{following}.bias"] += means[2] * by_channel[:, 2].sum(1)
+    by_channel[:, 2] = 0
+    expected = predict(load_network(arch, activation, "max", weights), IMAGES).logits
+    torch.testing.assert_close(predict(held, IMAGES).logits, expected, rtol=1e-4, atol=1e-4)
+    assert (activations(held, IMAGES)[step].values[:, 2] == means[2]).all()
+
+
 def test_a_silenced_channel_hides_its_nan() -> None:
     weights = larger("lenet5x5")
     weights["c1.bias"][2] = math.nan
@@ -145,3 +175,8 @@ def test_a_silenced_channel_hides_its_nan() -> None:
 def test_what_cannot_be_silenced(layer: str, channels: list[int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ablated(network(), layer, channels)
+
+
+def test_a_channel_that_is_not_there_cannot_be_held_at_its_mean() -> None:
+    with pytest.raises(ConfigError, match="has no channel 6"):
+        changed(network(), [parse("c1.6:mean")], lambda change: network(), no_means)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.errors import ConfigError
+from cnnviz.inspection import matching
 from cnnviz.inspection.matching import cka_table, correlation, linear_cka, match, matched_channels, paired_steps
 from cnnviz.inspection.network import Network, activations, load_network
 
@@ -78,11 +79,19 @@ def test_maps_and_units_do_not_compare() -> None:
         matched_channels(network(), network(), IMAGES, ("c1", "fc5"))
 
 
-def test_linear_cka_is_the_paper_s_formula() -> None:
+def hsic(k: Tensor, m: Tensor) -> Tensor:
+    """The unbiased estimator as Song et al. (2012) write it."""
+    n, ones = len(k), torch.ones(len(k), dtype=torch.double)
+    k, m = k - k.diag().diag(), m - m.diag().diag()
+    whole = (k @ m).trace() + (ones @ k @ ones) * (ones @ m @ ones) / ((n - 1) * (n - 2))
+    return (whole - 2 / (n - 2) * (ones @ k @ m @ ones)) / (n * (n - 3))
+
+
+def test_linear_cka_is_the_papers_formula() -> None:
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(50, 7, generator=generator), torch.randn(50, 4, generator=generator)
-    a, b = (z.double() - z.double().mean(0) for z in (x, y))
-    expected = (b.T @ a).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
+    x, y = torch.randn(50, 7, generator=generator), torch.randn(50, 4, generator=generator) + 3
+    k, m = (z.double() @ z.double().T for z in (x, y))
+    expected = hsic(k, m) / (hsic(k, k) * hsic(m, m)).sqrt()
     assert linear_cka(x, y) == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -91,18 +100,53 @@ def test_linear_cka_sees_through_rotation_and_size_but_not_through_noise() -> No
     x = torch.randn(60, 5, generator=generator)
     rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator))[0]
     assert linear_cka(x, 3 * x @ rotation + 1) == pytest.approx(1, abs=1e-5)
-    assert linear_cka(x, torch.randn(60, 5, generator=generator)) < 0.3
     assert math.isnan(linear_cka(x, torch.ones(60, 2)))
+    assert math.isnan(linear_cka(x[:3], x[:3]))
+
+
+def test_wide_layers_of_noise_are_not_alike() -> None:
+    """The plain estimator says 0.6 or more of them."""
+    generator = torch.Generator().manual_seed(0)
+    found = [
+        linear_cka(torch.randn(300, 500, generator=generator), torch.randn(300, 500, generator=generator))
+        for _ in range(20)
+    ]
+    assert max(map(abs, found)) < 0.02
+    assert min(found) < 0 < max(found)
 
 
 def test_a_cka_table_compares_every_layer_with_every_other() -> None:
     first, second = network(seed=0), network("lenet3x3", seed=1)
     steps = (["c1", "s4", "fc7"], ["c1", "c3", "s4", "fc5"])
     table = cka_table(first, second, IMAGES, steps)
-    assert table.shape == (3, 4)
+    assert table.values.shape == table.errors.shape == (3, 4)
     expected = linear_cka(activations(first, IMAGES)["s4"].values, activations(second, IMAGES)["c3"].values)
-    assert table[1, 1].item() == pytest.approx(expected, rel=1e-4)
-    assert cka_table(first, first, IMAGES, (["c1"], ["c1"])).item() == pytest.approx(1, abs=1e-5)
+    assert table.values[1, 1].item() == pytest.approx(expected, rel=1e-4)
+    same = cka_table(first, first, IMAGES, (["c1"], ["c1"]))
+    assert (same.values.item(), same.errors.item()) == pytest.approx((1, 0), abs=1e-5)
+
+
+def test_the_error_of_a_cka_is_how_far_it_varies_over_pictures() -> None:
+    first, second = network(seed=0), network(seed=1)
+    generator = torch.Generator().manual_seed(2)
+    tables = [
+        cka_table(
+            first,
+            second,
+            torch.randint(0, 256, (60, 1, 1, 3), dtype=torch.uint8, generator=generator).expand(-1, 32, 32, -1),
+            (["s4"], ["s4"]),
+        )
+        for _ in range(40)
+    ]
+    spread = torch.stack([table.values for table in tables]).std()
+    claimed = torch.stack([table.errors for table in tables]).mean()
+    assert 0.5 < float(claimed / spread) < 2
+
+
+def test_a_cka_of_large_networks_is_of_fewer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = 2 * 6 * 28 * 28
+    monkeypatch.setattr(matching, "CKA_PRODUCTS", 25 * 25 * cells)
+    assert cka_table(network(), network(), IMAGES, (["c1"], ["c1"])).pictures == 25
 
 
 def test_steps_are_paired_from_both_ends() -> None:

@@ -53,6 +53,30 @@ def test_stopping_keeps_the_complete_epochs() -> None:
     assert reading.run(run_id).epoch == epoch + 1
 
 
+def test_the_time_from_the_click_to_the_result_is_recorded_in_parts_that_add_up() -> None:
+    """And a run goes on in the way in which its steps were run before."""
+    config = RunConfig(dataset="synthetic", limit_train=6000, epochs=1)  # 600 steps: too few for the kernel
+    clicked = time.time()
+    (run_id,) = control.submit([config], "cpu")
+    wait_for(lambda: not reading.run(run_id).active)
+    whole = time.time() - clicked
+    run = reading.run(run_id)
+    (segment,) = run.segments
+    assert segment.method == "eager"
+    assert segment.started_at - run.queued_at == pytest.approx(segment.waited, abs=1e-3)
+    assert segment.setup > 0.1, "a worker, its shard's process and the data"
+    recorded = segment.waited + segment.setup + segment.seconds
+    assert recorded <= whole < recorded + 2, "the rest: the run is ended, and this test looks twice a second"
+    control.continue_runs([run_id], 1)
+    wait_for(lambda: not reading.run(run_id).active)
+    again = reading.run(run_id)
+    before, after = again.segments
+    assert before == segment
+    assert after.method == "eager"  # by the number of its steps it would be the kernel
+    assert after.started_at > before.started_at + before.setup + before.seconds
+    assert after.waited == pytest.approx(after.started_at - again.queued_at, abs=1e-3)
+
+
 @pytest.mark.usefixtures("warm_server")
 def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = changes.schedule([replace(TINY, epochs=40)], "cpu")

@@ -30,5 +30,10 @@ def test_a_distribution_is_cut_to_its_filled_bins_and_adds_up_to_all() -> None:
 
 
 def test_a_similarity_that_is_not_finite_stays_empty() -> None:
-    spec = network_charts.similarity(["c1", "c3"], ["c1"], [[0.5], [float("nan")]], ("left", "right")).to_dict()
-    assert next(iter(spec["datasets"].values())) == [{"row": "c1", "column": "c1", "value": 0.5, "text": "0.50"}]
+    spec = network_charts.similarity(
+        ["c1", "c3", "s4"], ["c1"], [[0.5], [float("nan")], [-0.001]], [[0.1], [0.1], [0.2]], ("left", "right")
+    ).to_dict()
+    assert next(iter(spec["datasets"].values())) == [
+        {"row": "c1", "column": "c1", "value": 0.5, "error": 0.1, "text": "0.50"},
+        {"row": "s4", "column": "c1", "value": -0.001, "error": 0.2, "text": "0.00"},
+    ]

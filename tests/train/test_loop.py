@@ -85,6 +85,20 @@ def test_resumed_is_as_if_never_stopped(dataset: Dataset, optimizer: str, moment
         assert result.epoch in (3, 4)
 
 
+def test_a_continued_run_takes_its_steps_as_before(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which way is the fastest depends on how many steps are left: a run's ways are rounded differently."""
+    first = train([replace(TINY, epochs=1)], dataset)[-1]
+    assert first.method == "eager"
+    monkeypatch.setattr(loop, "fastest", lambda *_: "compiled")
+    start = Start(1, first.weights, first.slots, first.method)
+    assert [each.method for each in train([TINY], dataset, starts=[start])] == ["eager"]
+    for odd in ("graph", "kernel"):  # another machine's: TINY is not of the kernel's family, nor is this a GPU
+        monkeypatch.setattr(loop, "fastest", lambda *_: "eager")
+        assert [each.method for each in train([TINY], dataset, starts=[replace(start, method=odd)])] == ["eager"]
+    with pytest.raises(ConfigError, match="cannot share a stack"):
+        train([TINY, TINY], dataset, starts=[start, replace(start, method="compiled")])
+
+
 def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) -> None:
     configs = [replace(TINY, epochs=5, lr=lr) for lr in (0.01, 0.02, 0.03)] + [replace(TINY, epochs=2)]
     whole = {(each.member, each.epoch): each for each in train(configs, dataset)}

@@ -5,14 +5,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from cnnviz import data
 from cnnviz.architectures import ACTIVATIONS, POOLINGS, architecture, build, initial_weights
 from cnnviz.config import LOSSES, OPTIMIZERS, RunConfig
+from cnnviz.inspection.network import activations, channel_facts, load_network
 from cnnviz.train.stack import Stack
+from tests.helpers.architectures import spelled
 from tests.helpers.plain_torch import furthest, order, pictures, plain_loop
 
+# More padding than the next kernel reaches over, too.
+WIDELY_PADDED = "c4k3-s2-c4k3p3-s1-c3k1p2-s2-c4k3p4"
 SMALL = "c4k5p1-s2-c6k3-s1-c4k3-f12"  # every kind of layer, odd sizes, overlapping pooling, padding
 
 
@@ -56,7 +62,7 @@ def test_every_run_is_the_run_it_would_be_alone(pooling: str, optimizer: str) ->
         assert furthest(plain_loop(config, run, batches), stack.weights_of(run)) < 1e-7, config.name
 
 
-@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "f30", "c8k7-s2", "c8k3p1-s1-f64"])
+@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "f30", "c8k7-s2", "c8k3p1-s1-f64", WIDELY_PADDED])
 def test_in_single_precision_too(model: str) -> None:
     configs = [RunConfig(model=model, lr=0.01), RunConfig(model=model, lr=0.02, loss="mse")]
     stack, batches = stacked(configs, [3, 4]), order(100, 10)
@@ -65,6 +71,26 @@ def test_in_single_precision_too(model: str) -> None:
         stack.step(images, labels, rows)
     for run, config in enumerate(configs):
         assert furthest(plain_loop(config, 3 + run, batches), stack.weights_of(run)) < 2e-5
+
+
+@given(
+    spelled,
+    st.lists(st.tuples(st.sampled_from(ACTIVATIONS), st.sampled_from(LOSSES)), min_size=1, max_size=3),
+    st.sampled_from(POOLINGS),
+)
+@settings(max_examples=25)
+def test_any_network_takes_the_steps_of_the_plain_module(
+    model: str, kinds: list[tuple[str, str]], pooling: str
+) -> None:
+    configs = [
+        RunConfig(model=model, activation=activation, loss=loss, pooling=pooling, lr=0.01)
+        for activation, loss in sorted(kinds)
+    ]
+    stack, batches = stacked(configs, list(range(len(configs)))), order(2, 3)
+    for rows in batches:
+        stack.step(*pictures(), rows)
+    for run, config in enumerate(configs):
+        assert furthest(plain_loop(config, run, batches), stack.weights_of(run)) < 2e-5
 
 
 def test_conv5_alone() -> None:
@@ -170,11 +196,27 @@ def test_evaluation(activation: str, pooling: str) -> None:
     assert figures[0] == figures[1]
     assert figures[0]["loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
     assert figures[0]["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
-    # saturation: autograd's slope of fc6's activation, against the steepest found on a fine grid
-    value = module[: list(dict(module.named_children())).index("fc6") + 1](x).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(module.get_submodule("fc6_activation")(value).sum(), value)
+    # saturation: autograd's slope of all units before pooling, against the steepest found on a fine grid
     grid = torch.linspace(-6, 6, 10_001, requires_grad=True)
     (slopes,) = torch.autograd.grad(module.get_submodule("fc6_activation")(grid).sum(), grid)
-    expected = float((slope.abs() < 0.05 * slopes.abs().max()).double().mean())
-    assert figures[0]["saturation/fc6"] == pytest.approx(expected, abs=1e-3)
-    assert 0 <= figures[0]["saturation/c1"] <= 1
+    for name in ("c1", "c3", "fc5", "fc6"):
+        value = module[: list(dict(module.named_children())).index(name) + 1](x).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(module.get_submodule(f"{name}_activation")(value).sum(), value)
+        expected = float((slope.abs() < 0.05 * slopes.abs().max()).double().mean())
+        assert figures[0][f"saturation/{name}"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_saturation_is_the_same_beside_any_neighbour_and_on_the_page() -> None:
+    """Max pooling comes before a monotone activation, and behind it beside one that is not."""
+    config = RunConfig(activation="relu")
+    arch, (images, labels) = architecture(config.model), pictures()
+    weights = {name: 4 * weight for name, weight in initial_weights(arch, 0).items()}
+    alone = Stack(arch, [config], [weights])
+    beside = Stack(arch, [config, replace(config, activation="gelu")], [weights, weights])
+    assert (alone.pool_first, beside.pool_first) == (True, False)
+    figures = alone.evaluate(images, labels)[0]
+    assert beside.evaluate(images, labels)[0] == pytest.approx(figures, abs=1e-6)
+    maps = activations(load_network(arch, "relu", "max", weights), images)
+    for name in ("c1", "c3", "fc5", "fc6"):
+        shares = [fact.saturated for fact in channel_facts(maps[name], "relu")]
+        assert figures[f"saturation/{name}"] == pytest.approx(sum(shares) / len(shares), abs=1e-6)

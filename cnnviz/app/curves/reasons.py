@@ -139,7 +139,16 @@ def time_taken(chosen: Sequence[Run]) -> None:
     found = costs.costs(chosen, cache.history(chosen, ["images_per_second"]), peak)
     st.markdown(widgets.plain(costs.explain(found)))
     whole = st.column_config.NumberColumn(format="localized")
-    names = ("wall time (s)", "own share (s)", "images/s", "parameters", "multiply-adds", "arithmetic (%)")
+    names = (
+        "waited (s)",
+        "set-up (s)",
+        "wall time (s)",
+        "own share (s)",
+        "images/s",
+        "parameters",
+        "multiply-adds",
+        "arithmetic (%)",
+    )
     config: dict[str, Any] = dict.fromkeys(names, whole)
     config["weights moved (GB/s)"] = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
@@ -149,6 +158,7 @@ def time_taken(chosen: Sequence[Run]) -> None:
         alt="Time, size and speed of the chosen runs",
     )
     st.caption(
-        "Networks trained at once share a wall time; own share: that time divided by their number. Multiply-adds are "
+        "From the click to the last result: waited in the queue, set-up (loading, compiling, recording), wall time of "
+        "training and evaluation. Networks trained at once share that; own share: their part of it. Multiply-adds are "
         "for one picture forwards. Arithmetic: the share of a step it would take as fast as a wide convolution here."
     )

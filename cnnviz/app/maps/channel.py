@@ -69,10 +69,15 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
     if networks.OTHER.get() != networks.NONE:
         others.insert(0, edits.OTHER)
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
-    options = [AS_TRAINED, edits.OFF, *others]
+    options = [AS_TRAINED, edits.OFF, edits.MEAN, *others]
     chosen = Slot(f"state of {layer} {channel}", AS_TRAINED)
     chosen.set(now.source if now and now.source in options else AS_TRAINED)
-    words = {AS_TRAINED: AS_TRAINED, edits.OFF: "switched off", edits.OTHER: "from the network beside it"}
+    words = {
+        AS_TRAINED: AS_TRAINED,
+        edits.OFF: "switched off (zero)",
+        edits.MEAN: "held at its mean over the test set",
+        edits.OTHER: "from the network beside it",
+    }
 
     def change() -> None:
         source = chosen.get()
@@ -85,7 +90,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         format_func=lambda source: words.get(source, source.replace("epoch-", "that of epoch ")),
         key=chosen.name,
         on_change=change,
-        width=240,
+        width=300,
     )
 
     def toggle() -> None:
@@ -103,8 +108,10 @@ def _made_of(
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """Draw a cell's making; captions and pictures, and the arithmetic in words, come back."""
     parts: list[tuple[str, Image.Image]] = []
-    off = any((each.layer, each.channel, each.source) == (maps.layer.name, channel, edits.OFF) for each in one.changes)
-    # Nothing is to be seen of a channel that is switched off, so it is shown as it was.
+    off = any(
+        (each.layer, each.channel) == (maps.layer.name, channel) and each.source in edits.SILENT for each in one.changes
+    )
+    # Nothing is to be seen of a channel that is switched off or held, so it is shown as it was.
     network = one.trained if off else one.network
     values = layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
     row, column = _cell(values)
@@ -122,9 +129,9 @@ def _made_of(
                 on_pick=lambda row, column: CELL.set((row, column)),
             )
         box = cells.receptive_field(maps.layer, row, column)
-        patch.caption(f"What the cell sees: {maps.layer.receptive_field}×{maps.layer.receptive_field} pixels")
+        patch.caption(f"What the cell sees: {box}")
         framed = boxed(choice.pixels, box, 6)
-        patch.image(framed, alt=f"The picture, framed: {box}")
+        patch.image(framed, alt=f"The picture; framed: {box}")
         large_map = Image.fromarray(colour(values, scale)).resize((192, 192), Image.Resampling.NEAREST)
         parts += [(f"its map, {scale.low:.3g} to {scale.high:.3g}", large_map), ("what the cell sees", framed)]
     else:
@@ -203,7 +210,10 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, dataset: Data
     every = f"{found.pictures:,} test pictures"
     with top:
         saw = "; the frame is what its strongest cell saw" if maps.values.ndim == 4 else ""
-        st.caption(f"Its top {found.top.shape[1]} of {every}, as trained{saw}")
+        ranked = " by the sum before its activation" if maps.name != maps.layer.name else ""
+        st.caption(f"Its top {found.top.shape[1]} of {every}{ranked}, as trained{saw}")
+        if found.tied[channel]:
+            st.caption("More pictures equal the last of these: which are shown is arbitrary.")
         indices = found.top[channel].tolist()
         framed = [
             _framed(dataset.test_images[index], maps, place)

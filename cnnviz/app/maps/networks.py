@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
+from torch import Tensor
 
 from cnnviz.app import widgets
-from cnnviz.app.maps.looked import Looked
+from cnnviz.app.maps.looked import Looked, scan
+from cnnviz.app.maps.pictures import load_dataset
 from cnnviz.app.state import Slot, list_key, number_key, text_key
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.inspection import edits, recorded
 from cnnviz.inspection.edits import Change
-from cnnviz.inspection.network import Network
+from cnnviz.inspection.network import SUFFIX, Network
 from cnnviz.store import artifacts
 from cnnviz.store.runs import Run
 
@@ -166,4 +168,9 @@ def _changed(looked: list[Looked], changes: Sequence[Change]) -> Network:
             raise ConfigError("there is no second network to take the channel from: choose one beside the first")
         return looked[1].trained
 
-    return edits.changed(looked[0].trained, changes, donor)
+    def means(layer: str) -> Tensor:
+        one = looked[0]
+        step = layer if one.run.architecture.layer(layer).kind == "pooling" else layer + SUFFIX
+        return scan(one, load_dataset(one.run.config.dataset), step).means
+
+    return edits.changed(looked[0].trained, changes, donor, means)

@@ -114,20 +114,22 @@ def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     st.subheader("Similarity of the layers")
     names = [[name for name in column if name] for column in zip(*pairs, strict=True)]
     with st.spinner("Comparing the layers …"):
-        table = matching.cka_table(first.network, second.network, images, (names[0], names[1]))
+        table = matching.cka_table(first.network, second.network, dataset.test_images, (names[0], names[1]))
     words = [[name.replace("_activation", "") for name in column] for column in names]
-    each = ", ".join(f"{word} {table[index, index]:.2f}" for index, word in enumerate(words[0]))
+    pairs_of_figures = zip(words[0], table.values.diag().tolist(), table.errors.diag().tolist(), strict=True)
+    each = ", ".join(f"{word} {value:.2f} ± {error:.2f}" for word, value, error in pairs_of_figures)
     st.caption(
         widgets.plain(
-            f"Linear CKA (Kornblith et al., 2019) on {len(images)} test pictures; 1: the same up to rotation and size. "
-            f"Layer by layer: {each}."
+            f"Linear CKA, debiased (Kornblith et al., 2019; Nguyen et al., 2021), on {table.pictures:,} test pictures; "
+            f"1: the same up to rotation and size, about 0: unrelated. Layer by layer, ± standard error: {each}."
         )
     )
-    st.altair_chart(
-        network_charts.similarity(words[0], words[1], table.tolist(), ("left", "right")), width="content", key="cka"
+    drawn_table = network_charts.similarity(
+        words[0], words[1], table.values.tolist(), table.errors.tolist(), ("left", "right")
     )
+    st.altair_chart(drawn_table, width="content", key="cka")
     title = f"{choice.name}, {step.replace('_', ', ')}: matched channels (left / right)"
-    notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA, layer by layer: {each}"]
+    notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA (debiased), layer by layer: {each}"]
     save_as_png(
         "Save as PNG",
         partial(captioned, title, drawn, notes),
