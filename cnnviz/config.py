@@ -134,7 +134,14 @@ class RunConfig:
         named="decay {}",
     )
     batch_size: int = setting(
-        10, "Batch size", "images a step", low=1, high=10_000, offered="always", always_recorded=True, named="batch {}"
+        10,
+        "Batch size",
+        "images per step",
+        low=1,
+        high=10_000,
+        offered="always",
+        always_recorded=True,
+        named="batch {}",
     )
     seed: int = setting(
         0,

@@ -1,18 +1,25 @@
 """What README, ARCHITECTURE and their like say is so."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cnnviz import __main__ as command_line
 from cnnviz import paths
+from cnnviz.analysis import milestones
+from cnnviz.analysis.evidence import RunLines
 from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, connection
 from cnnviz.store.runs import Segment, StackHistory
+from tests.helpers.findings import drawn
 from tests.helpers.runs import seed
 
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -72,6 +79,71 @@ def test_readmes_notebook_runs(synthetic_root: Path) -> None:
     assert len(done.stdout.splitlines()) == 4, "two runs, epochs 0 and 1"
 
 
+def snippets(section: str) -> list[str]:
+    """The Python blocks of one section of CONTRIBUTING.md."""
+    text = read("CONTRIBUTING.md").split(f"## {section}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^   ```python\n(.*?)^   ```", text, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks]
+
+
+def test_contributings_finding_is_one() -> None:
+    (block,) = snippets("Add a finding")
+    there: dict[str, Any] = dict(vars(milestones))
+    exec(block, there)
+    lines = {0.995: "99.5 %", 0.98: None}
+    for last, words in lines.items():
+        run = RunLines(RunConfig(), drawn(test_accuracy=[0.1, 0.5, last]))
+        finding = there["nearly_perfect"](run)
+        assert words in finding.sentence if words else finding is None
+
+
+def test_contributings_page_opens(tmp_path: Path, synthetic_root: Path) -> None:
+    """In a copy of the project, its files made as the text has it."""
+    for name in ("cnnviz", "pages"):
+        shutil.copytree(paths.PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PROJECT / "app.py", tmp_path)
+    page, call, line = (block.replace("NAME", "statuses") for block in snippets("Add a page"))
+    folder = tmp_path / "cnnviz" / "app" / "statuses"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "page.py").write_text(page)
+    (tmp_path / "pages" / "statuses.py").write_text(call)
+    shell = tmp_path / "cnnviz" / "app" / "shell.py"
+    listed = '            st.Page("pages/curves.py"'
+    assert shell.read_text().count(listed) == 1
+    shell.write_text(shell.read_text().replace(listed, f"            {line.strip()},\n{listed}"))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", NEW_PAGE]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+NEW_PAGE = """
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+from cnnviz.app import cache
+from cnnviz.config import RunConfig
+from cnnviz.jobs import control
+from cnnviz.store import changes
+
+control.ensure_worker = lambda: None
+begin = PagesManager.__init__
+def warm(*args, **settings):
+    PagesManager.uses_pages_directory = False
+    begin(*args, **settings)
+PagesManager.__init__ = warm  # as the fixture warm_server does
+for runs, shown in ((0, []), (2, [("waiting", "2")])):
+    changes.schedule([RunConfig(model="f12")] * runs, "cpu")
+    cache.all_runs.clear()
+    opened = AppTest.from_file("app.py", default_timeout=60).run().switch_page("pages/statuses.py").run()
+    said = [each.value for each in (*opened.exception, *opened.error)]
+    assert not said, said
+    assert opened.title[0].value == "Statuses"
+    found = [(each.label, each.value) for each in opened.metric]
+    assert [(label.split()[-1], value) for label, value in found] == shown, found
+"""
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_a_document_names_is_there(name: str) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", read(name)) if "://" not in link]
@@ -86,15 +158,16 @@ def test_what_a_document_names_is_there(name: str) -> None:
 
 
 def test_the_map_has_every_package_and_module() -> None:
-    text = read("ARCHITECTURE.md")
-    for path in (paths.PROJECT / "cnnviz").rglob("*.py"):
+    (the_map, *_) = re.findall(r"^```\n(app .*?)^```", read("ARCHITECTURE.md"), re.DOTALL | re.MULTILINE)
+    for path in (paths.PROJECT / "cnnviz").glob("*/**/*.py"):
         module = path.parent.name if path.name == "__init__.py" else path.stem
         in_a_page = path.relative_to(paths.PROJECT / "cnnviz").parts[:2] in [
             ("app", "runs"),
             ("app", "curves"),
             ("app", "maps"),
         ]
-        assert in_a_page or re.search(rf"\b{module}\b", text), module
+        named = in_a_page or re.search(rf"\b{module}\b", the_map)
+        assert named, f"{path.relative_to(paths.PROJECT)} is not in the map: add {module} to ARCHITECTURE.md's"
 
 
 def test_the_list_of_tags_is_what_is_written() -> None:

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cnnviz.architectures import Architecture, Conv, architecture
-from cnnviz.config import RunConfig
+from cnnviz.config import DEFAULTS, RunConfig
 from cnnviz.train import native
 from cnnviz.train.stack import SATURATION_PICTURES, Stack
 
@@ -23,6 +23,13 @@ LANES = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8  # floa
 MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
 MOST_BATCH, MOST_UNITS = 64, 1024  # so that a network and its batch stay in the cache
 PICTURES_AT_ONCE = 1000
+# Fields of RunConfig that the kernel obeys, that fits() looks at, or that change no step.
+KNOWN: frozenset[str] = frozenset(
+    {
+        *("model", "activation", "loss", "lr", "pooling", "optimizer", "momentum", "weight_decay", "batch_size"),
+        *("seed", "limit_train", "dataset", "epochs"),
+    }
+)
 
 
 def fits(configs: Sequence[RunConfig]) -> bool:
@@ -41,6 +48,7 @@ def fits(configs: Sequence[RunConfig]) -> bool:
             and not config.momentum
             and not config.weight_decay
             and config.batch_size <= MOST_BATCH
+            and all(getattr(config, name) == default for name, default in DEFAULTS.items() if name not in KNOWN)
             for config in configs
         )
     )

@@ -98,7 +98,10 @@ def speed_key(configs: Sequence[RunConfig], method: str) -> str:
     optimizer = first.optimizer
     optimizer += " momentum" if any(config.momentum for config in configs) else ""
     optimizer += " decay" if any(config.weight_decay for config in configs) else ""
-    network = f"{first.model} {activations} {first.pooling}"
+    others = sorted(
+        {f" {name} {vars(config)[name]}" for config in configs for name in vars(config).keys() - lenet.KNOWN}
+    )
+    network = f"{first.model} {activations} {first.pooling}{''.join(others)}"
     return f"{network}, {optimizer}, batch {first.batch_size}, {method}, x {len(configs)}"
 
 

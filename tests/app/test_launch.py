@@ -81,7 +81,8 @@ from cnnviz.analysis import comparison
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control
 from cnnviz.store import connection, changes, reading
-from cnnviz.train.loop import stack_key
+from cnnviz.train import lenet
+from cnnviz.train.loop import speed_key, stack_key
 from cnnviz.__main__ import main
 
 assert Path(config.__file__).is_relative_to(Path.cwd()), config.__file__
@@ -92,6 +93,9 @@ assert main(["train", "--dropout", "1.5"]) == 2
 plain, dropped = RunConfig(model="f12", dataset="synthetic"), RunConfig(model="f12", dataset="synthetic", dropout=0.5)
 assert dropped.name == plain.name.replace(" synthetic", " synthetic dropout 0.5"), dropped.name
 assert stack_key(plain, -1) != stack_key(dropped, -1)
+assert speed_key([plain], "eager") != speed_key([dropped], "eager")
+if lenet.fits([RunConfig()]):  # its kernel does not know the field
+    assert not lenet.fits([RunConfig(dropout=0.5)])
 ids = changes.schedule([plain, dropped], "cpu")
 client = MlflowClient(connection.tracking_uri())
 assert [client.get_run(run_id).data.params.get("dropout") for run_id in ids] == [None, "0.5"]
@@ -126,7 +130,8 @@ assert forked.config.dropout == 0.25
 
 
 def test_a_field_added_to_run_config_turns_up_everywhere(tmp_path: Path) -> None:
-    """Command line, launch form, fork form, MLflow params, a run's name, the comparison table, what shares a stack."""
+    """Command line, launch form, fork form, MLflow params, a run's name, the comparison table, what shares a stack, and
+    what has a kernel or a speed of its own."""
     for name in ("cnnviz", "pages"):
         shutil.copytree(paths.PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(paths.PROJECT / "app.py", tmp_path)
