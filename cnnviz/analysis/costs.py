@@ -184,6 +184,7 @@ def table(found: Sequence[Cost]) -> pd.DataFrame:
             "wall time (s)": [cost.seconds for cost in found],
             "networks at once": [cost.stack for cost in found],
             "own share (s)": [cost.own_seconds for cost in found],
+            "steps run by": [_longest(cost.run)[0].method for cost in found],
             "images/s": [cost.images_per_second for cost in found],
             "parameters": [cost.parameters for cost in found],
             "multiply-adds": [cost.multiply_adds for cost in found],
