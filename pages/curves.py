@@ -1,4 +1,3 @@
 from cnnviz.app import shell
-from cnnviz.app.curves.page import page
 
-shell.show(page)
+shell.show("curves")

@@ -1,4 +1,3 @@
 from cnnviz.app import shell
-from cnnviz.app.maps.page import page
 
-shell.show(page)
+shell.show("maps")

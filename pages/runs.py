@@ -1,4 +1,3 @@
 from cnnviz.app import shell
-from cnnviz.app.runs.page import page
 
-shell.show(page)
+shell.show("runs")

@@ -10,8 +10,8 @@ import streamlit as st
 from cnnviz import data, paths
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, widgets
+from cnnviz.app.markdown import plain
 from cnnviz.app.shell import readable_errors
-from cnnviz.app.widgets import plain
 from cnnviz.config import DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate

@@ -1,19 +1,25 @@
-"""Around every page: navigation, the guard, readable errors."""
+"""Around every page: navigation, the guard, readable errors.
+
+It imports nothing that takes long: a server's first visitor sees the app before PyTorch and MLflow are loaded.
+"""
 
 import contextlib
+import importlib
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
 import streamlit as st
 
 from cnnviz import paths
-from cnnviz.app import widgets
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError
-from cnnviz.jobs import control, processes
+from cnnviz.jobs import processes
 
+_SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.app.launch": "cnnviz"}
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
 _WORKER_SEEN_TO = Slot("worker_seen_to", False)
 
@@ -25,7 +31,8 @@ def navigation() -> Any:
             st.Page("pages/runs.py", title="Runs", icon=":material/list:", default=True),
             st.Page("pages/curves.py", title="Curves", icon=":material/show_chart:"),
             st.Page("pages/feature_maps.py", title="Feature maps", icon=":material/grid_view:"),
-        ]
+        ],
+        position="top",
     )
 
 
@@ -33,11 +40,25 @@ def begin() -> Any:
     """What app.py does before a page: the page that is asked for."""
     _APP_RAN.set(True)
     page = navigation()
+    _load()
     if not _WORKER_SEEN_TO.get():
+        from cnnviz.jobs import control
+
         with readable_errors():
             control.ensure_worker()  # runs whose worker died go on
         _WORKER_SEEN_TO.set(True)
     return page
+
+
+def _load() -> None:
+    """Import what takes seconds, once a server, and say so meanwhile."""
+    if all(name in sys.modules for name in _SLOW):
+        return
+    place = st.empty()
+    for step, (name, title) in enumerate(_SLOW.items()):
+        place.progress(step / len(_SLOW), f"Starting: loading {title} …")
+        importlib.import_module(name)
+    place.empty()
 
 
 def guard() -> None:
@@ -54,7 +75,7 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except CnnvizError as error:
-        st.error(widgets.plain(str(error)), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
     except Exception as error:
         log = paths.home() / "app.log"
         with contextlib.suppress(OSError):
@@ -65,11 +86,11 @@ def readable_errors() -> Iterator[None]:
             logger.exception("unexpected")
             logger.removeHandler(handler)
             handler.close()
-        st.error(widgets.plain(f"Unexpected: {type(error).__name__}. Reload the page; the details are in {log}."))
+        st.error(plain(f"Unexpected: {type(error).__name__}. Reload the page; the details are in {log}."))
 
 
-def show(page: Callable[[], None]) -> None:
-    """Draw a page of the app; whatever goes wrong in it is reported in one line."""
+def show(folder: str) -> None:
+    """Draw the page of that folder, cnnviz.app.FOLDER.page; whatever goes wrong in it is reported in one line."""
     guard()
     with readable_errors():
-        page()
+        importlib.import_module(f"cnnviz.app.{folder}.page").page()

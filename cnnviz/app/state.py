@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from cnnviz.app.widgets import plain
+from cnnviz.app.markdown import plain
 
 T = TypeVar("T")
 

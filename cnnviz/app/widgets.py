@@ -1,6 +1,5 @@
 """Small things that several pages show."""
 
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from cnnviz import wording
 from cnnviz.app import cache
+from cnnviz.app.markdown import plain as plain
 from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Theme
 from cnnviz.render.exports import png
@@ -23,11 +23,6 @@ STATUS = {
     "FAILED": "✕ failed",
     "KILLED": "■ stopped",
 }
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~$:])", r"\\\1", text)
 
 
 def is_dark() -> bool:
