@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from tests.helpers.drawn_files import cmyk_profile, profile_segments, with_segments
+
 ORIENTATION = 0x0112
 
 
@@ -43,6 +45,19 @@ def scans(side: int, count: int) -> bytes:
     data = encode(smooth(side, side), "JPEG", progressive=True)
     last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
     return data[:end] + data[last:end] * count + data[end:]
+
+
+def grey_jpeg(width: int, height: int, at_once: bool = True) -> bytes:
+    """A small baseline JPEG of any size; not at once: in a scan for each component, all held until the last is read."""
+    start = encode(Image.new("RGB", (8, 8)), "JPEG", subsampling=0)
+    size = start.index(b"\xff\xc0") + 5
+    head = start[:size] + struct.pack(">HH", height, width) + start[size + 4 : start.index(b"\xff\xda")]
+    blocks = -(-width // 8) * -(-height // 8) * (3 if at_once else 1)
+    # A block is 00 1010: no change of its mean, and nothing else. Four are three bytes.
+    data = b"\x28\xa2\x8a" * (blocks // 4) + b"\x28\xa2\x8a"[: blocks % 4] + b"\x2f"
+    scans = [b"\3\1\0\2\0\3\0"] if at_once else [bytes([1, component, 0]) for component in (1, 2, 3)]
+    body = (b"\xff\xda" + struct.pack(">H", len(scan) + 5) + scan + b"\0\x3f\0" + data for scan in scans)
+    return head + b"".join(body) + b"\xff\xd9"
 
 
 def rle_bmp(width: int, height: int, code: bytes) -> bytes:
@@ -127,6 +142,11 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "zlib bomb in a text", png(1, 1, 8, 2, bytes(4), (b"zTXt", b"a\0\0" + zeros))
     yield "zlib bomb in a profile", png(1, 1, 8, 2, bytes(4), (b"iCCP", b"a\0\0" + zeros))
     yield "zlib bomb in the pixels", png(1, 1, 8, 2, bytes(10**8))
+    yield "iCCP of 4.1 MB", png(1, 1, 8, 2, bytes(4), (b"iCCP", b"a\0\0" + zlib.compress(bytes(4_100_000))))
+    yield "1,600,000 chunks", png(1, 1, 8, 2, bytes(4), *[(b"tEXt", b"")] * 1_600_000)
+    yield "4,900,000 segments", b"\xff\xd8" + b"\xff\xfe\0\2" * 4_900_000 + honest_files()["JPEG"][2:]
+    yield "a run of marker bytes", b"\xff\xd8" + b"\xff" * 19_900_000 + honest_files()["JPEG"][2:]
+    yield "199 megapixels in three scans", grey_jpeg(16_600, 12_000, at_once=False)
     yield "10,000 chunks", png(1, 1, 8, 2, bytes(4), *[(b"tEXt", b"a\0b")] * 10_000)
     yield "1,000 scans", scans(2000, 1000)
     yield "50 scans", scans(1000, 50)
@@ -163,6 +183,19 @@ def heavy() -> Iterator[tuple[str, bytes]]:
         "progressive",
         encode(Image.new("RGB", (side, side), "red"), "JPEG", progressive=True, subsampling=0, exif=turned),
     )
+    yield (
+        "progressive, 33 megapixels",
+        encode(Image.new("RGB", (6600, 5000), "red"), "JPEG", progressive=True, subsampling=0),
+    )
+    yield "progressive, inks", encode(Image.new("CMYK", (5000, 4000)), "JPEG", progressive=True, exif=turned)
+    yield "40 megapixels in three scans", grey_jpeg(8000, 5000, at_once=False)
+    yield "200 megapixels", grey_jpeg(16_320, 12_240)
+    profiled = encode(Image.new("CMYK", (side, side)), "JPEG", exif=turned)
+    yield "inks with a profile", with_segments(profiled, *profile_segments(cmyk_profile()))
+    yield (
+        "RGB of 16 bits",
+        png(side, side, 16, 2, (b"\0" + bytes(6 * side)) * side, (b"tRNS", bytes(6)), (b"gAMA", b"\0\1\x86\xa0")),
+    )
     yield "48 megapixels", encode(Image.new("RGB", (8000, 6000), "red"), "JPEG", exif=turned)
     yield "WebP", encode(Image.new("RGBA", (3460, 3460), (9, 9, 3, 40)), "WEBP", lossless=True, method=0, exif=turned)
 
@@ -177,7 +210,8 @@ def corpus() -> Iterator[tuple[str, bytes]]:
 
 def sample() -> dict[str, bytes]:
     """One of each sort that is refused, by its suffix."""
-    wanted = {"pickle": "jpg", "SVG": "png", "HTML": "gif", "1,000 scans": "jpg", "zlib bomb in a text": "png"}
+    wanted = {"pickle": "jpg", "SVG": "png", "HTML": "gif", "1,000 scans": "jpg"}
     files = {name: content for name, content in [*others(), *bombs()] if name in wanted}
     files["half"] = honest_files()["JPEG"][:500]
+    files["no rows"] = png(32, 32, 8, 2, b"")
     return {f"{name.replace(' ', '-')}.{wanted.get(name, 'jpg')}": content for name, content in files.items()}
