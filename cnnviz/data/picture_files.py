@@ -1,12 +1,15 @@
 """What of a picture file concerns its pixels. Nothing else in it decides anything, however odd, damaged or large it is.
 
 JPEG: ITU-T T.81, annex B. PNG: Portable Network Graphics (Third Edition), W3C 2025. EXIF: CIPA DC-008, section 4.6.
+BMP: Microsoft, "Bitmap Header Types".
 """
 
 import re
 import struct
 import zlib
 from dataclasses import dataclass
+
+import numpy as np
 
 from cnnviz.data.srgb import BT2020, DISPLAY_P3, Colours
 
@@ -23,6 +26,8 @@ _READ_BEFORE_PIXELS = (b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"a
 _GREY, _RGB, _PALETTE = 0, 2, 3  # a PNG's colour types
 _CODED_PRIMARIES = {1: None, 9: BT2020, 12: DISPLAY_P3}  # ITU-T H.273, table 2
 _UNSPECIFIED, _SRGB_CURVE = 2, 13  # tables 2 and 3
+_BMP_4, _BMP_5 = 108, 124  # sizes of the headers of versions 4 and 5
+_BMP_MASKS = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)  # where red, green, blue and opacity are in a number of 32 bits
 _ORIENTATION, _SHORT = 0x0112, 3  # an EXIF tag and its type
 
 
@@ -50,7 +55,7 @@ def read(content: bytes) -> Contents:
         return _jpeg(content)
     if content.startswith(_PNG):
         return _png(content)
-    return Contents(_bmp(content) if content.startswith(b"BM") else content)
+    return _bmp(content) if content.startswith(b"BM") else Contents(content)
 
 
 def orientation(exif: bytes) -> int:
@@ -151,7 +156,7 @@ def _png(content: bytes) -> Contents:
     view = memoryview(content)
     kept = [view[:8]]
     header, exif, said = b"", b"", dict[bytes, bytes]()
-    at, pixels, parts = 8, False, 0
+    at, parts, palette, pixels = 8, 0, False, False
     while at + 8 <= len(content):
         parts = _counted(parts)
         name, stop = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4])
@@ -159,14 +164,14 @@ def _png(content: bytes) -> Contents:
         if name in _PIXEL_CHUNKS:
             kept.append(chunk)
             header = header or bytes(chunk[8:-4])  # the first chunk
-            pixels = pixels or name == b"IDAT"
+            palette, pixels = palette or name == b"PLTE", pixels or name == b"IDAT"
             if name == b"IEND":
                 break
         elif name == b"eXIf" and not exif and _sound(chunk):
             exif = bytes(chunk[8:-4])
         elif name in _READ_BEFORE_PIXELS and not pixels and name not in said and _sound(chunk):
             said[name] = bytes(chunk[8:-4])
-            if name == b"tRNS" and header[9:10] == bytes([_PALETTE]):
+            if name == b"tRNS" and palette and header[9:10] == bytes([_PALETTE]):
                 kept.append(chunk)
         at = stop
     if len(header) != 13:
@@ -232,12 +237,36 @@ def _inflated(chunk: bytes) -> bytes:
 # -- BMP ---------------------------------------------------------------------------------------------
 
 
-def _bmp(content: bytes) -> bytes:
-    """The file; its fourth bytes a pixel, which versions 4 and 5 of the header call alpha, are named as such."""
-    header_size, bits, compression = 0, 0, 0
-    if len(content) >= 70:
-        header_size, bits, compression = struct.unpack_from("<I10xHI", content, 14)
-    if header_size not in (108, 124) or (bits, compression) != (32, 0):
-        return content
-    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    return content[:30] + struct.pack("<I", 3) + content[34:54] + masks + content[70:]
+def _bmp(content: bytes) -> Contents:
+    """A BMP whose bits are in any order, or that has opacity, as one of the few kinds of those that Pillow reads."""
+    if len(content) < 70:
+        return Contents(content)
+    start, header, width, height, bits, compression = struct.unpack_from("<IIii2xHI", content, 10)
+    colours = Colours()
+    if header == _BMP_5 and content[70:74] == b"DEBM" and len(content) >= 138:  # "MBED"
+        at, size = struct.unpack_from("<II", content, 126)
+        colours = Colours(content[14 + at : 14 + at + size])
+    if (bits, compression) == (16, 0):
+        masks = (0x7C00, 0x3E0, 0x1F, 0)
+    elif (bits, compression) == (32, 0) and header in (_BMP_4, _BMP_5):
+        masks = (*_BMP_MASKS[:3], *struct.unpack_from("<I", content, 66))
+    elif bits in (16, 32) and compression == 3 and header in (40, 52, 56, _BMP_4, _BMP_5):
+        masks = struct.unpack_from("<4I", content, 54)
+        masks = masks if header > 52 else (*masks[:3], 0)
+    else:
+        return Contents(content, colours=colours)
+    row = -(-width * bits // 32) * 4
+    rows = np.frombuffer(content, np.uint8, max(0, row) * abs(height), start).reshape(abs(height), -1)
+    numbers = rows.view(f"<u{bits // 8}")[:, :width]
+    pixels = np.full((*numbers.shape, 4), 255, np.uint8)
+    for place, mask in zip((2, 1, 0, 3), masks, strict=True):  # blue is first
+        if mask:
+            shift = (mask & -mask).bit_length() - 1
+            part = ((numbers & mask) >> shift) * np.float32(255 / (mask >> shift))
+            pixels[..., place] = np.rint(part, out=part)
+        elif place != 3:
+            pixels[..., place] = 0
+    info = struct.pack("<IiiHHIIiiII", _BMP_4, width, height, 1, 32, 3, pixels.size, 0, 0, 0, 0)
+    info += struct.pack("<4I", *_BMP_MASKS)
+    head = struct.pack("<2sIHHI", b"BM", 14 + _BMP_4 + pixels.size, 0, 0, 14 + _BMP_4)
+    return Contents(head + info.ljust(_BMP_4, b"\0") + pixels.tobytes(), colours=colours)

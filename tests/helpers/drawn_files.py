@@ -149,13 +149,20 @@ def profile_segments(data: bytes, size: int = 65_000) -> list[bytes]:
     ]
 
 
-def bmp(pixels: np.ndarray, header_size: int, compression: int = 0, extra: bytes = b"") -> bytes:
-    """A BMP of 32 bits a pixel, from (height, width, 4) red, green, blue and alpha."""
-    height, width = pixels.shape[:2]
-    header = struct.pack("<IiiHHIIiiII", header_size, width, height, 1, 32, compression, 4 * width * height, 0, 0, 0, 0)
-    if header_size > 40:
-        header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + extra
-        header = header.ljust(header_size, b"\0")
-    rows = pixels[::-1, :, [2, 1, 0, 3]].astype(np.uint8).tobytes()
-    start = 14 + len(header)
-    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + rows
+def bmp(
+    numbers: np.ndarray, bits: int, masks: Sequence[int], header: int, compression: int = 3, profile: bytes = b""
+) -> bytes:
+    """A BMP of these numbers, (height, width), of 16 or 32 bits, with a header of so many bytes.
+
+    masks: which bits are red, green, blue and, of headers of 56 bytes and more, opacity; used by compression 3.
+    """
+    height, width = numbers.shape
+    rows = b"".join(row.tobytes() + bytes(-row.nbytes % 4) for row in numbers[::-1].astype(f"<u{bits // 8}"))
+    info = struct.pack("<IiiHHIIiiII", header, width, height, 1, bits, compression, len(rows), 0, 0, 0, 0)
+    info += struct.pack(f"<{len(masks)}I", *masks)
+    if profile:
+        info = info.ljust(112, b"\0") + struct.pack("<II", header + len(rows), len(profile))
+        info = info[:56] + b"DEBM" + info[60:]
+    start = 14 + max(header + 12 * (header == 40 and compression == 3), len(info) if header > 40 else 0)
+    start_of_file = b"BM" + struct.pack("<IHHI", start + len(rows) + len(profile), 0, 0, start)
+    return (start_of_file + info).ljust(start, b"\0")[:start] + rows + profile

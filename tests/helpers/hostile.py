@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from tests.helpers.drawn_files import cmyk_profile, profile_segments, with_segments
+from tests.helpers.drawn_files import bmp, cmyk_profile, profile_segments, with_segments
 
 ORIENTATION = 0x0112
 
@@ -196,6 +196,7 @@ def heavy() -> Iterator[tuple[str, bytes]]:
         "RGB of 16 bits",
         png(side, side, 16, 2, (b"\0" + bytes(6 * side)) * side, (b"tRNS", bytes(6)), (b"gAMA", b"\0\1\x86\xa0")),
     )
+    yield "BMP of 16 bits", bmp(np.zeros((2500, 3990), int), 16, (0xF00, 0xF0, 0xF, 0xF000), 108)
     yield "48 megapixels", encode(Image.new("RGB", (8000, 6000), "red"), "JPEG", exif=turned)
     yield "WebP", encode(Image.new("RGBA", (3460, 3460), (9, 9, 3, 40)), "WEBP", lossless=True, method=0, exif=turned)
 

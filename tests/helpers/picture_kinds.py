@@ -198,8 +198,26 @@ def _others() -> Iterator[tuple[str, Kind]]:
     yield "BMP with data behind it", Kind(encode(rgb, "BMP") + bytes(99))
     yield "BMP, palette", Kind(encode(palette, "BMP"))
     yield "BMP, 1 bit", Kind(encode(rgb.convert("1"), "BMP"))
+    four_bytes = np.random.default_rng(1).integers(0, 2**32, (18, 23))
+    blue_first, red_first = (0xFF0000, 0xFF00, 0xFF), (0xFF, 0xFF00, 0xFF0000)
     for header in (40, 56, 108, 124):
-        for compression in (0, 3) if header > 40 else (0,):
-            for name, pixels in [("opacity", samples(8, 4)), ("nothing opaque", samples(8, 4) * [1, 1, 1, 0])]:
-                data = drawn.bmp(pixels, header, compression)
-                yield f"BMP of {header} bytes' header, compression {compression}, {name}", Kind(data, OPACITY)
+        for compression, masks in [(0, blue_first), (3, blue_first), (3, red_first)]:
+            for opacity in (0xFF000000, 0) if header > 40 else (0,):
+                data = drawn.bmp(four_bytes, 32, [*masks, opacity][: 3 + (header > 40)], header, compression)
+                name = f"BMP, 32 bits, compression {compression}, header {header}, masks {masks[0]:x} {opacity:x}"
+                yield name, Kind(data, OPACITY)
+    clear = drawn.bmp(four_bytes & 0xFFFFFF, 32, [*blue_first, 0xFF000000], 108)
+    yield "BMP, nothing opaque", Kind(clear)
+    for name, sixteen in {
+        "565": (0xF800, 0x7E0, 0x1F, 0),
+        "555": (0x7C00, 0x3E0, 0x1F, 0),
+        "1555": (0x7C00, 0x3E0, 0x1F, 0x8000),
+        "4444": (0xF00, 0xF0, 0xF, 0xF000),
+        "0": (0, 0, 0, 0),
+    }.items():
+        yield f"BMP, 16 bits, {name}", Kind(drawn.bmp(four_bytes >> 16, 16, sixteen, 108), OPACITY)
+    yield "BMP, 16 bits", Kind(drawn.bmp(four_bytes >> 16, 16, (), 40, 0))
+    ten_each = (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000)
+    yield "BMP, 2 and thrice 10 bits", Kind(drawn.bmp(four_bytes, 32, ten_each, 108), OPACITY)
+    profile = drawn.rgb_profile()
+    yield "BMP, profile", Kind(drawn.bmp(four_bytes, 32, [*blue_first, 0], 124, profile=profile), CONVERTED)
