@@ -147,7 +147,10 @@ def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | 
 
 @cache
 def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    """sRGB as a profile of version 2: for one of version 4, Little CMS would make the darkest ink black."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[8] = 2
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile))
 
 
 def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
