@@ -2,11 +2,12 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,8 +18,11 @@ from cnnviz.wording import duration
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cnnviz.architectures import Architecture
     from cnnviz.jobs.status import RunProgress, WorkerStatus
     from cnnviz.store.runs import Run
+
+MAX_PICTURES = 100  # on one sheet
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
 
@@ -54,10 +58,20 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("run_ids", nargs="+", metavar="RUN_ID")
     features = command("features", _features, "Pictures, predictions and feature maps on one sheet.")
     features.add_argument("run_id", metavar="RUN_ID")
-    features.add_argument("--images", nargs="+", default=["test:0-9"], help="test:0-9, test:3,8 or files")
-    features.add_argument("--layer", help="c1, s2, c3_activation, …; default: the last convolution's activation")
+    features.add_argument(
+        "--images",
+        nargs="+",
+        default=["test:0-9"],
+        help=f"test:0-9, test:3,8 and files, at most {MAX_PICTURES} together",
+    )
+    features.add_argument(
+        "--layer",
+        help="c1, s2, c3_activation, …; default: the last convolution's activation, or else the last hidden layer's",
+    )
     features.add_argument("--epoch", type=int, help="default: the last one kept")
-    features.add_argument("--out", type=Path, default=Path("sheet.png"), help="the PNG to write")
+    features.add_argument(
+        "--out", type=Path, default=Path("sheet.png"), help="the file to write: .png, .jpg or .webp; default: sheet.png"
+    )
     dataset = command("data", _data, "Where CIFAR-10 is and whether it is whole.")
     either = dataset.add_mutually_exclusive_group()
     either.add_argument("--fetch", action="store_true", help="download what is missing")
@@ -286,54 +300,66 @@ def _print_table(found: Sequence["Run"]) -> None:
 
 def _features(options: argparse.Namespace) -> None:
     from cnnviz.inspection.network import load_network, predict
-    from cnnviz.render.exports import png
+    from cnnviz.render.exports import format_of, picture_file
     from cnnviz.render.maps import caption, sheet
     from cnnviz.store import artifacts, reading
 
+    format_of(options.out)
     run = reading.run(options.run_id)
     kept = artifacts.epochs_to_open(run)
     weights = artifacts.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
     network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
-    layer = options.layer or f"{run.architecture.conv_layers[-1].name}_activation"
+    layer = options.layer or _default_layer(run.architecture)
     images, labels, classes = _pictures(options.images, run)
     picture = sheet(network, images, labels, layer, classes)
+    content = picture_file(picture, options.out)
     try:
-        options.out.write_bytes(png(picture))
+        options.out.write_bytes(content)
     except OSError as error:
         raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
     prediction = predict(network, images)
-    for index in range(len(images)):
-        label = None if labels is None else int(labels[index])
+    for index, label in enumerate(labels):
         print(f"{index}: {caption(prediction, index, label, classes)}")
     print(f"{layer} of {run.name}, {picture.width}×{picture.height} pixels: {options.out}")
 
 
-def _pictures(wanted: Sequence[str], run: "Run") -> tuple["Tensor", "Tensor | None", Sequence[str]]:
-    """uint8 (N, 32, 32, 3), the true classes where they are known, and the classes' names."""
+def _default_layer(arch: "Architecture") -> str:
+    shown = arch.conv_layers or arch.layers[:-1]
+    return f"{shown[-1].name}_activation" if shown else arch.layers[-1].name
+
+
+def _pictures(wanted: Sequence[str], run: "Run") -> tuple["Tensor", list[int | None], Sequence[str]]:
+    """uint8 (N, 32, 32, 3), the true class of each, None if it is not known, and the classes' names."""
     import torch
 
     from cnnviz import data
     from cnnviz.data.pictures import open_picture, prepare
 
     dataset = data.load(run.config.dataset)
-    if all(each.startswith("test:") for each in wanted):
-        indices = [index for each in wanted for index in _indices(each[5:], len(dataset.test_labels))]
-        return dataset.test_images[indices], dataset.test_labels[indices], dataset.classes
-    pixels = [prepare(open_picture(Path(each), Path(each).name)).pixels for each in wanted]
-    return torch.stack(pixels), None, dataset.classes
+    named: list[int | Path] = []
+    for each in wanted:
+        found = _indices(each[5:], len(dataset.test_labels)) if each.startswith("test:") else [Path(each)]
+        named += itertools.islice(found, MAX_PICTURES + 1)
+        if len(named) > MAX_PICTURES:
+            raise CnnvizError(f"--images names more than the {MAX_PICTURES} pictures a sheet shows: name fewer")
+    pixels = [
+        prepare(open_picture(each, each.name)).pixels if isinstance(each, Path) else dataset.test_images[each]
+        for each in named
+    ]
+    labels = [None if isinstance(each, Path) else int(dataset.test_labels[each]) for each in named]
+    return torch.stack(pixels), labels, dataset.classes
 
 
-def _indices(text: str, size: int) -> list[int]:
-    found: list[int] = []
+def _indices(text: str, size: int) -> Iterator[int]:
+    """The numbers that "3,8" or "0-9" name, each less than size."""
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last < size:
             raise CnnvizError(
                 f"images test:{text} are not in the test set: write test:0-9 or test:3,8, up to {size - 1}"
             )
-        found += range(first, last + 1)
-    return found
+        yield from range(first, last + 1)
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cnnviz import __main__ as command_line
-from cnnviz import paths
+from cnnviz import data, paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, reading
@@ -27,8 +27,8 @@ def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return status, said.out, said.err
 
 
-def trained(dataset: str = "synthetic") -> str:
-    config = RunConfig(dataset=dataset, epochs=1)
+def trained(model: str = "lenet5x5") -> str:
+    config = RunConfig(model=model, dataset="synthetic", epochs=1)
     (run_id,) = changes.schedule([config], "cpu")
     artifacts.save_checkpoint(run_id, 1, initial_weights(architecture(config.model), 0), {})
     for epoch, accuracy in enumerate((0.1, 0.25)):
@@ -135,24 +135,69 @@ def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic
     assert main(capsys, "features", run_id, "--images", str(picture), "--out", str(out))[0] == 0
 
 
+def test_test_pictures_and_files_on_one_sheet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path
+) -> None:
+    """In the order in which they are named; of a file, nobody knows the class."""
+    Image.new("RGB", (50, 40), "red").save(tmp_path / "mine.png")
+    images = ["test:7,3", str(tmp_path / "mine.png"), "test:0-1"]
+    status, said, _ = main(capsys, "features", trained(), "--images", *images, "--out", str(tmp_path / "sheet.png"))
+    assert status == 0
+    labels = data.load("synthetic").test_labels
+    truths = [re.findall(r", true (\d)", line) for line in said.splitlines()[:-1]]
+    assert truths == [[str(int(labels[7]))], [str(int(labels[3]))], [], [str(int(labels[0]))], [str(int(labels[1]))]]
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.webp", "WEBP")]
+)
+def test_a_sheet_is_of_the_format_that_its_name_ends_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path, name: str, kind: str
+) -> None:
+    assert main(capsys, "features", trained(), "--images", "test:0", "--out", str(tmp_path / name))[0] == 0
+    with Image.open(tmp_path / name) as drawn:
+        assert drawn.format == kind
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"), [("f84", "fc1_activation"), ("f20-f12", "fc2_activation"), ("c4k5", "c1_activation")]
+)
+def test_every_network_has_a_sheet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path, model: str, layer: str
+) -> None:
+    run_id, out = trained(model), str(tmp_path / "sheet.png")
+    status, said, _ = main(capsys, "features", run_id, "--images", "test:0-2", "--out", out)
+    assert status == 0
+    assert said.splitlines()[-1].startswith(f"{layer} of {model} ")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
     [
-        ["--images", "test:9-3"],
-        ["--images", "test:0-10000"],
-        ["--images", "not-there.png"],
-        ["--images", __file__],
-        ["--layer", "c9"],
-        ["--epoch", "7"],
-        ["--out", "/nowhere/at/all.png"],
+        (["--images", "test:9-3"], "write test:0-9"),
+        (["--images", "test:0-10000"], "write test:0-9"),
+        (["--images", "test:" + 5000 * "9"], "write test:0-9"),
+        (["--images", "test:"], "write test:0-9"),
+        (["--images", "test:0-100"], "more than the 100 pictures a sheet shows: name fewer"),
+        (["--images", "test:0-9999," + 9 * "0-9999," + "0"], "more than the 100 pictures a sheet shows: name fewer"),
+        (["--images", "test:0-98", "test:1,2"], "more than the 100 pictures a sheet shows: name fewer"),
+        (["--images", *101 * ["not-there.png"]], "more than the 100 pictures a sheet shows: name fewer"),
+        (["--images", "not-there.png"], "cannot be read"),
+        (["--images", __file__], "is not a JPEG"),
+        (["--layer", "c9"], "choose one of"),
+        (["--epoch", "7"], ""),
+        (["--out", "/nowhere/at/all.png"], "choose another --out"),
+        (["--out", "sheet.tiff"], "choose one of .png, .jpg, .jpeg, .webp"),
+        (["--out", "sheet"], "choose one of .png, .jpg, .jpeg, .webp"),
     ],
 )
 def test_what_a_sheet_cannot_be_made_of(
-    capsys: pytest.CaptureFixture[str], synthetic_root: Path, words: list[str]
+    capsys: pytest.CaptureFixture[str], synthetic_root: Path, words: list[str], why: str
 ) -> None:
     status, _, err = main(capsys, "features", trained(), *words)
     assert status == 2
     assert err.count("\n") == 1
+    assert why in err
 
 
 def test_data(capsys: pytest.CaptureFixture[str], cifar10_root: Path) -> None:

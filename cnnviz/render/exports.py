@@ -5,16 +5,27 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import altair as alt
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import LayerMaps, Network
 from cnnviz.render.colours import LIGHT, Scale, Theme
 from cnnviz.render.curve_charts import Panel
 from cnnviz.render.maps import SHEET_WIDTH, font_of, header, picture_row, stacked, tile, title_of
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels a side, as Pillow's encoders allow
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
 
 LINE = 130  # characters of a line of text
 _WRITABLE = str.maketrans({"×": "x", "−": "-", "–": "-", "↔": "/", "·": ",", "→": ">", "…": "..."})  # for the font
@@ -95,6 +106,27 @@ def png(image: Image.Image, fast: bool = False) -> bytes:
     """The picture as the bytes of a PNG file; fast: several times faster, for a slightly larger file."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1 if fast else 6)
+    return file.getvalue()
+
+
+def format_of(path: Path) -> str:
+    """The format that the file's ending names: "PNG", "JPEG" or "WEBP". Raises ConfigError for another ending."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"{path} does not end like a picture: choose one of {', '.join(_FORMATS)}")
+    return _FORMATS[path.suffix.lower()]
+
+
+def picture_file(image: Image.Image, path: Path) -> bytes:
+    """The picture as the bytes of a file of the format that the path's ending names.
+
+    Raises ConfigError for another ending than format_of() knows, and for a picture larger than the format allows.
+    """
+    kind, file = format_of(path), io.BytesIO()
+    longest = _LONGEST.get(kind)
+    if longest and max(image.size) > longest:
+        size = f"{image.width}×{image.height}"
+        raise ConfigError(f"{size} pixels are more than a {kind} can have ({longest} a side): write a .png")
+    image.save(file, kind, **_SETTINGS[kind])
     return file.getvalue()
 
 

@@ -23,6 +23,7 @@ ATLAS_COLUMNS = 32  # few enough for the widest atlas to stay within what a brow
 MAP_SIDE = 56  # pixels a side a map is enlarged to, about
 UNIT_SIDE = 14  # pixels a side of a fully connected layer's unit
 SHEET_WIDTH = 1200  # pixels the maps of one picture may take
+MAX_SHEET_PIXELS = 60_000_000  # of all rows together, drawn and copied at four bytes each
 PICTURE_ZOOM = 3  # the picture is then as tall as its caption and a line of maps
 LEGEND_WIDTH = 240
 FEW = 20  # units that are drawn large, each with its number
@@ -110,7 +111,7 @@ def caption(prediction: Prediction, index: int, label: int | None, classes: Sequ
 def sheet(
     network: Network,
     images: Tensor,
-    labels: Tensor | None,
+    labels: Tensor | Sequence[int | None] | None,
     name: str,
     classes: Sequence[str] = data.CLASSES,
     theme: Theme = LIGHT,
@@ -118,21 +119,23 @@ def sheet(
 ) -> Image.Image:
     """The pictures below one another, each with its prediction and its maps of one layer, all on one colour scale.
 
-    images: uint8 (N, 32, 32, 3); labels: (N,) true classes, None if they are not known; name: which maps, such as "c3"
-    before its activation or "c3_activation" after it; scale: by default that of these maps.
+    images: uint8 (N, 32, 32, 3); labels: N true classes, None for one that is not known, or for all; name: which maps,
+    such as "c3" before its activation or "c3_activation" after it; scale: by default that of these maps.
 
-    Raises ConfigError for a layer or a step that does not exist.
+    Raises ConfigError for a layer or a step that does not exist, and for more pictures than fit on a sheet.
     """
-    network.arch.layer(name.removesuffix("_activation"))
+    one = tile(torch.zeros(network.arch.layer(name.removesuffix("_activation")).output), Scale(0.0, 1.0, False))
+    fit = max(1, MAX_SHEET_PIXELS // (one.width * one.height))
+    if len(images) > fit:
+        raise ConfigError(f"{len(images)} pictures with their maps of {name} are too large a sheet: name at most {fit}")
     every = activations(network, images)
     if name not in every:
         raise ConfigError(f"{name} is not a step of {network.arch.name}: choose one of {', '.join(every)}")
     maps, prediction = every[name], Prediction(list(every.values())[-1].values)
     scale = scale or Scale.of([maps])
+    truth = [None if label is None else int(label) for label in (len(images) * [None] if labels is None else labels)]
     rows = [
-        picture_row(
-            image, caption(prediction, index, None if labels is None else int(labels[index]), classes), grid, theme
-        )
+        picture_row(image, caption(prediction, index, truth[index], classes), grid, theme)
         for index, image in enumerate(images)
         for grid in [tile(maps.values[index], scale, theme=theme)]
     ]

@@ -1,6 +1,7 @@
 """Files to download: everything in them, in its place."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 from PIL import Image
 
 from cnnviz.data import CLASSES
+from cnnviz.errors import ConfigError
 from cnnviz.inspection.network import activations, predict
 from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Scale, Theme, by_channel, colour
 from cnnviz.render.curve_charts import View
-from cnnviz.render.exports import NetworkPanel, as_file, captioned, png, together, view
+from cnnviz.render.exports import NetworkPanel, as_file, captioned, picture_file, png, together, view
 from cnnviz.render.maps import caption, tile
 from tests.helpers.drawn import IMAGES, has, network
 from tests.helpers.runs import lines
@@ -82,3 +84,17 @@ def test_exports(kind: str, start: bytes) -> None:
 def test_a_fast_png_holds_the_same_pixels() -> None:
     drawn = tile(torch.randn(6, 9, 9), Scale(-2, 2, True))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(drawn, fast=True)))), np.asarray(drawn))
+
+
+def test_a_picture_larger_than_its_format_allows_is_refused_in_a_line() -> None:
+    tall = Image.new("1", (1, 70_000))
+    for name in ("a.jpg", "a.webp"):
+        with pytest.raises(ConfigError, match=r"^1×70000 pixels are more than a \w+ can have .*: write a \.png$"):
+            picture_file(tall, Path(name))
+    assert Image.open(io.BytesIO(picture_file(tall, Path("a.png")))).size == tall.size
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
+def test_the_largest_picture_of_each_format_is_written(name: str) -> None:
+    tall = Image.new("RGB", (1, {"a.jpg": 65_500, "a.webp": 16_383}[name]))
+    assert Image.open(io.BytesIO(picture_file(tall, Path(name)))).size == tall.size

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
-from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, initial_weights
+from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, architecture, initial_weights
 from cnnviz.data import CLASSES
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.cells import Box
@@ -120,6 +120,17 @@ def test_a_diverged_network_has_a_sheet(texts: list[str]) -> None:
 def test_a_layer_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         sheet(network(), IMAGES, None, name)
+
+
+def test_a_sheet_has_a_bound_that_depends_on_the_layer() -> None:
+    arch = architecture("c512k3p1-s2-f10")
+    wide = load_network(arch, "tanh", "max", initial_weights(arch, seed=0))
+    many = IMAGES[:1].expand(100, -1, -1, -1)
+    with pytest.raises(
+        ConfigError, match=r"^100 pictures with their maps of c1 are too large a sheet: name at most \d+$"
+    ):
+        sheet(wide, many, None, "c1")
+    assert sheet(wide, many, None, "fc3").height > 100
 
 
 @pytest.mark.parametrize("count", [1, 6, 32, 70])

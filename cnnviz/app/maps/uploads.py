@@ -12,7 +12,7 @@ from cnnviz.app.components import tiles
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.state import Slot
 from cnnviz.app.widgets import enlarge, thumbnails
-from cnnviz.data.pictures import FRAMINGS, Prepared, open_picture, prepare
+from cnnviz.data.pictures import FRAMINGS, RESAMPLING, Prepared, open_picture, prepare
 from cnnviz.errors import ImageError
 
 ORIGINAL = (220, 160)  # pixels, at most, of the original that is shown
@@ -91,7 +91,7 @@ def _opened(digest: str, name: str, _content: bytes) -> Upload | str:
     except ImageError as error:
         return str(error)
     original = picture.image.copy()
-    original.thumbnail(ORIGINAL)
+    original.thumbnail(ORIGINAL, RESAMPLING, reducing_gap=None)
     return Upload(picture.name, original, {how: prepare(picture, how) for how in FRAMINGS})
 
 
@@ -99,7 +99,7 @@ def _strip(upload: Upload, prepared: Prepared) -> None:
     """What became of an upload."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.image(upload.original, caption="original")
-    row.image(prepared.square.resize((160, 160)), caption="square")
+    row.image(prepared.square.resize((160, 160), RESAMPLING), caption="square")
     row.image(prepared.pixels.numpy(), caption="32×32")
     row.image(enlarge(prepared.pixels, 5), caption="the same, as the network gets it")
     st.caption(widgets.plain(prepared.note))
