@@ -244,6 +244,18 @@ def architecture(name: str) -> Architecture:
     return Architecture(name, tuple(convs), tuple(hidden))
 
 
+def wider(name: str) -> str:
+    """The name of the architecture with twice the maps and units of each layer but the logits.
+
+    "lenet5x5" → "c12k5-s2-c32k5-s2-f240-f168". Raises ConfigError as architecture() does.
+    """
+    arch, parts = architecture(name), []
+    for conv in arch.convs:
+        parts.append(f"c{2 * conv.channels}k{conv.kernel}" + (f"p{conv.padding}" if conv.padding else ""))
+        parts += [f"s{conv.pool}"] if conv.pool else []
+    return architecture("-".join([*parts, *(f"f{2 * units}" for units in arch.hidden)])).name
+
+
 _ACTIVATIONS = {  # name → class in torch.nn
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
@@ -256,6 +268,12 @@ _POOLINGS = {"max": "MaxPool2d", "avg": "AvgPool2d"}
 
 ACTIVATIONS = tuple(_ACTIVATIONS)
 POOLINGS = tuple(_POOLINGS)
+SATURATING = ("sigmoid", "tanh")  # flat at both ends; the others are flat where they let nothing through
+
+
+def flat_word(activation: str) -> str:
+    """What a unit is whose activation is flat there: "saturated", or of ReLU and its kin "inactive"."""
+    return "saturated" if activation in SATURATING else "inactive"
 
 
 def activation_module(name: str) -> "nn.Module":

@@ -5,7 +5,18 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 
-from cnnviz.architectures import ARCHITECTURES, Architecture, Conv, Interval, architecture, build, initial_weights
+from cnnviz.architectures import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    Architecture,
+    Conv,
+    Interval,
+    architecture,
+    build,
+    flat_word,
+    initial_weights,
+    wider,
+)
 from cnnviz.errors import ConfigError
 from tests.helpers.architectures import spelled
 
@@ -171,3 +182,19 @@ def test_layer_by_name() -> None:
     with pytest.raises(ConfigError, match="c1, s2, c3"):
         architecture("lenet5x5").layer("c9")
     assert Conv(6, 5).padding == 0
+
+
+def test_a_wider_network_has_twice_the_maps_and_units_of_all_but_the_logits() -> None:
+    assert wider("lenet5x5") == "c12k5-s2-c32k5-s2-f240-f168"
+    for name in (*ARCHITECTURES, "c3k3p1-c4k5-s2-f9", "f20", "c2k3"):
+        narrow, wide = architecture(name), architecture(wider(name))
+        assert [layer.output[0] for layer in wide.layers[:-1]] == [2 * layer.output[0] for layer in narrow.layers[:-1]]
+        assert [layer.output[1:] for layer in wide.layers] == [layer.output[1:] for layer in narrow.layers]
+        assert wide.layers[-1].output == (10,)
+    with pytest.raises(ConfigError, match="1 to 1024 channels"):
+        wider("c600k3-f10")
+
+
+def test_flat_units_are_saturated_only_between_two_ends() -> None:
+    assert {name for name in ACTIVATIONS if flat_word(name) == "saturated"} == {"sigmoid", "tanh"}
+    assert {flat_word(name) for name in ACTIVATIONS} == {"saturated", "inactive"}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz import data
-from cnnviz.architectures import IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, activation_module, build
+from cnnviz.architectures import IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, activation_module, build, flat_word
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.train.ops import FLAT
 
@@ -105,6 +105,7 @@ class ChannelFacts:
     constant: bool  # varied by less than one colour step on its layer's scale
     saturated: float  # share of cells where the activation's slope is under 5 % of its steepest
     diverged: bool  # holds NaN or infinite values
+    activation: str  # which of them it is decides what a flat cell is called
 
     @property
     def badges(self) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ class ChannelFacts:
             f"not finite on {seen}": self.diverged,
             f"zero on {seen}": self.dead,
             f"one value all over {seen}": self.constant and not self.dead,
-            f"{self.saturated:.0%} saturated on {seen}": self.saturated >= 0.5 and not self.dead,
+            f"{self.saturated:.0%} {flat_word(self.activation)} on {seen}": self.saturated >= 0.5 and not self.dead,
         }
         return tuple(badge for badge, holds in noted.items() if holds)
 
@@ -196,7 +197,8 @@ def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
     """The facts about each channel of a layer, from its maps *before* its activation ("c1").
 
     Constant: the channel's range is below ONE_COLOUR of the layer's (never said of a single cell). Dead: its largest
-    value is below NOTHING of the layer's. Saturated: slopes below FLAT of the activation's maximum.
+    value is below NOTHING of the layer's. Saturated, or of ReLU and its kin inactive: slopes below FLAT of the
+    activation's maximum.
 
     Raises ConfigError for maps that no activation follows.
     """
@@ -223,6 +225,7 @@ def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
                 constant=len(output) > 1 and bool(high - low <= max(ONE_COLOUR * layer_range, NOTHING * largest)),
                 saturated=float((slope.abs() < flat).double().mean()),
                 diverged=not bool(output.isfinite().all()),
+                activation=activation,
             )
         )
     return tuple(facts)

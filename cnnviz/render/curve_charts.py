@@ -264,7 +264,7 @@ def _selections() -> tuple[Any, Any]:
 FLOWS = {  # metric's prefix → (title, what it measures, format, log scale)
     "grad_norm": ("gradient", "mean L2 norm of a step's gradient", ".2g", True),
     "update_ratio": ("update / weight", "mean L2 norm of a step's update over the weights'", ".2g", True),
-    "saturation": ("saturated units", "share of units where the activation is flat", ".0%", False),
+    "saturation": ("saturated or inactive", "share of units where the activation is flat", ".0%", False),
 }
 
 

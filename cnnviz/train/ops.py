@@ -11,7 +11,7 @@ from torch import Tensor
 
 aten = torch.ops.aten
 
-FLAT = 0.05  # a unit is saturated if its slope is under this share of the activation's steepest
+FLAT = 0.05  # a unit is saturated or inactive if its slope is under this share of the activation's steepest
 
 _ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,

@@ -22,6 +22,7 @@ from cnnviz.inspection.network import (
     predict,
     step_names,
 )
+from tests.helpers.drawn import maps_of
 
 FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + (-x).exp()),
@@ -195,6 +196,16 @@ def test_saturation_is_the_share_of_flat_cells(activation: str, layer: str) -> N
     outputs = FUNCTIONS[activation](values).transpose(0, 1).flatten(1)
     assert [fact.mean for fact in facts] == pytest.approx(outputs.mean(1).tolist(), abs=1e-5)
     assert [fact.high for fact in facts] == pytest.approx(outputs.amax(1).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_flat_cells_are_saturated_or_inactive_by_their_activation(activation: str) -> None:
+    values = torch.full((1, 1, 2, 2), -9.0)
+    values[0, 0, 0, 0] = 9.0  # in part, so that it is neither dead nor constant
+    (fact,) = channel_facts(maps_of(values), activation)
+    word = "saturated" if activation in ("sigmoid", "tanh") else "inactive"
+    share = "100%" if activation in ("sigmoid", "tanh") else "75%"
+    assert fact.badges == (f"{share} {word} on this picture",)
 
 
 def test_one_unit_on_one_picture_is_not_called_constant() -> None:
