@@ -15,7 +15,7 @@ import pandas as pd
 
 from cnnviz.analysis import trends
 from cnnviz.architectures import CLASSES, architecture
-from cnnviz.config import RunConfig
+from cnnviz.config import SETTINGS, RunConfig
 
 TEST_PICTURES = 10_000  # of CIFAR-10, and of the synthetic set
 CHANCE = 1 / CLASSES
@@ -25,18 +25,24 @@ CHANCE_LOSS = {  # of a network that gives every class the same probability: the
     "mse": CHANCE * (1 - CHANCE),
 }
 SIGMAS = 3.0  # times its noise that a deviation must exceed to count: by chance once in several hundred
+ABOVE_CHANCE, BELOW_CHANCE = CHANCE + SIGMAS * CHANCE_NOISE, CHANCE - SIGMAS * CHANCE_NOISE
 ENOUGH = 3  # epochs, the fewest whose median passes over a spike
 
 LARGE_UPDATE = 0.01  # of a layer's weights per step: ten times the usual 0.001
 STALLED = 0.02  # of the train loss: a loss that fell by less over the last third has stalled
 STALLED_FROM = 6  # epochs: ENOUGH to fall in, and ENOUGH after them
 FITTED = 0.95  # train accuracy: a loss that stalls above it has converged
-BOUNCE = 0.05  # of the train loss, a rise within an epoch: a mean over the whole training set has less noise
+BOUNCE = 0.12  # of the train loss, a rise within an epoch: noise of 5 % gives one in twenty such, and 5 % is much
+BOUNCE_FROM = 0.01  # of the loss of guessing: less is nothing, though it be a multiple of a loss near 0
 BOUNCES = 0.2  # share of epochs with such a rise, and at least ENOUGH of them: one or two spikes do not count
+SATURATED = 0.5  # of a layer's units where the activation is flat: most of the layer hardly learns
+SILENT, DEAD = 0.90, 0.99  # of a ReLU layer's outputs are 0; about half is usual
 VANISHED = 100.0  # times smaller at the first layer than at the last: the last learns while the first stands still
 
 PER_LAYER = ("grad_norm", "update_ratio", "saturation")
+LOSSES = ("train_loss", "test_loss")
 OTHER_ACTIVATION = {"sigmoid": "tanh", "tanh": "relu"}  # one with a steeper slope, or that does not saturate
+EARLY = 5_000  # updates, as in an epoch of batches of 10: after fewer, being at chance level means little
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class Trial:
     label: str  # for a button: "Try lr 0.001"
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields of RunConfig → value
     epochs: int = 0  # more epochs of the same run; 0: a new run from the start
+
+    @property
+    def what(self) -> str:
+        """What is changed, for the sentence that says what the trial would refute: "lr 0.001", "20 more epochs"."""
+        return self.label.removeprefix("Try ").removeprefix("Train ")
 
     def config(self, base: RunConfig) -> RunConfig:
         """The new run to train."""
@@ -60,7 +71,7 @@ class Finding:
     severity: Literal["alarm", "note"]
     title: str  # "Overfitting since epoch 12"
     sentence: str  # in plain words, with figures, epochs and thresholds
-    refutes: str  # what would show it to be wrong
+    refutes: str  # what would show it to be wrong; names what `test` changes
     epoch: int | None = None  # to be marked on the chart; None: no epoch in particular
     evidence: Mapping[str, float] = field(default_factory=dict)  # figure → value
     test: Trial | None = None
@@ -69,7 +80,8 @@ class Finding:
 class RunLines:
     """A run's lines by metric, and the quantities that several findings use.
 
-    history: columns metric, epoch and value of one run; of an epoch recorded twice the later row counts.
+    history: columns metric, epoch and value of one run; of an epoch recorded twice the later row counts. Its smallest
+    epoch is where the run began: 0, or the epoch at which a fork left its parent, whose figures these are.
     """
 
     def __init__(self, config: RunConfig, history: pd.DataFrame) -> None:
@@ -78,20 +90,31 @@ class RunLines:
         self.guessing_loss = CHANCE_LOSS[config.loss]
         latest = history.drop_duplicates(["metric", "epoch"], keep="last").sort_values("epoch")
         epochs, values = latest.epoch.to_numpy(dtype=int), latest.value.to_numpy(dtype=float)
+        self.start, self.end = (int(epochs[0]), int(epochs[-1])) if len(epochs) else (0, 0)
         self._recorded = {
             name: pd.Series(values[rows], index=epochs[rows]) for name, rows in latest.groupby("metric").indices.items()
         }
         self._finite: dict[str, pd.Series] = {}
 
+    @property
+    def epochs(self) -> int:
+        """Epochs that this run trained."""
+        return self.end - self.start
+
+    @property
+    def updates(self) -> int:
+        """Steps that this run took."""
+        return self.epochs * self.config.steps_per_epoch
+
     def recorded(self, metric: str) -> pd.Series:
-        """All values by epoch, with epoch 0 and those that are not finite."""
+        """All values by epoch, with those of its start and those that are not finite."""
         return self._recorded.get(metric, pd.Series(dtype=float))
 
     def line(self, metric: str) -> pd.Series:
-        """The finite values by epoch, from epoch 1 on."""
+        """The finite values by epoch, from the first that it trained on."""
         if metric not in self._finite:
             line = finite(self.recorded(metric))
-            self._finite[metric] = line[line.index > 0]
+            self._finite[metric] = line[line.index > self.start]
         return self._finite[metric]
 
     def levels(self, kind: str) -> dict[str, float]:
@@ -100,7 +123,7 @@ class RunLines:
         return {layer: trends.level(line) for layer, line in lines.items() if len(line)}
 
     @cached_property
-    def updates(self) -> dict[str, float]:
+    def steps(self) -> dict[str, float]:
         """Layer → its median change per step, as a share of its weights, over the second half of the run."""
         lines = {layer: self.line(f"update_ratio/{layer}") for layer in self.layers}
         return {
@@ -110,8 +133,8 @@ class RunLines:
     @property
     def largest_update(self) -> tuple[str, float]:
         """The layer that changes most per step, and by what share of its weights; ("", 0): not recorded."""
-        updates = self.updates
-        return max(updates.items(), key=lambda each: each[1]) if updates else ("", 0.0)
+        steps = self.steps
+        return max(steps.items(), key=lambda each: each[1]) if steps else ("", 0.0)
 
     @cached_property
     def fold(self) -> float:
@@ -121,14 +144,25 @@ class RunLines:
 
     @cached_property
     def guessing(self) -> pd.Series:
-        """By epoch, whether the test accuracy is within the noise of guessing."""
-        return trends.smooth(self.line("test_accuracy"), trends.WINDOW) <= CHANCE + SIGMAS * CHANCE_NOISE
+        """By epoch, whether the test accuracy is no better than the noise of guessing."""
+        return trends.smooth(self.line("test_accuracy"), trends.WINDOW) <= ABOVE_CHANCE
 
     @cached_property
     def at_chance(self) -> bool:
-        """Whether it still guesses: in most of the last epochs, and in the last."""
+        """Whether it does no better than guessing: in most of the last epochs, and in the last."""
         line = self.line("test_accuracy")
-        return len(line) > 0 and max(trends.level(line), line.iloc[-1]) <= CHANCE + SIGMAS * CHANCE_NOISE
+        return len(line) > 0 and max(trends.level(line), line.iloc[-1]) <= ABOVE_CHANCE
+
+    @cached_property
+    def below_chance(self) -> bool:
+        """Whether it does worse than guessing: in most of the last epochs, and in the last."""
+        line = self.line("test_accuracy")
+        return len(line) > 0 and max(trends.level(line), line.iloc[-1]) < BELOW_CHANCE
+
+    @property
+    def is_early(self) -> bool:
+        """Whether too little was trained to expect that it has left chance level."""
+        return len(self.line("test_accuracy")) < ENOUGH or self.updates < EARLY
 
     @cached_property
     def descent(self) -> float:
@@ -136,10 +170,17 @@ class RunLines:
         line = self.line("test_loss")
         return self.guessing_loss - trends.level(line) if len(line) else 0.0
 
-    @property
+    @cached_property
+    def test_falls(self) -> bool:
+        """Whether the test loss still falls. No finding that says it rises or stands still may say so then."""
+        return trends.falls(self.line("test_loss"))
+
+    @cached_property
     def rises(self) -> pd.Series:
         """By epoch, whether the train loss rose by more than BOUNCE."""
-        return self.line("train_loss").pct_change(fill_method=None).iloc[1:] > BOUNCE
+        line = self.line("train_loss")
+        rise = line.diff().iloc[1:]
+        return (rise > BOUNCE * line.shift().iloc[1:]) & (rise > BOUNCE_FROM * self.guessing_loss)
 
     @property
     def bouncing(self) -> bool:
@@ -148,28 +189,75 @@ class RunLines:
         return int(rises.sum()) >= max(ENOUGH, BOUNCES * len(rises))
 
     @cached_property
+    def fitted(self) -> bool:
+        """Whether nearly all of the training pictures are right, so that there is little left to learn."""
+        correct, line = self.line("train_accuracy"), self.line("train_loss")
+        if len(correct):
+            return trends.level(correct) > FITTED
+        return len(line) > 0 and trends.level(line) < (1 - FITTED) * self.guessing_loss
+
+    @cached_property
     def overstepping(self) -> bool:
-        """Whether the train loss has stalled without having fitted the pictures, while the steps are large."""
-        line, accuracy = self.line("train_loss"), self.line("train_accuracy")
-        if len(line) < STALLED_FROM or (len(accuracy) and trends.level(accuracy) > FITTED):
+        """Whether the train loss has stalled without having fitted the pictures, while the steps are large.
+
+        Stalled: what its noise could hide, by the standard error of a slope, is little as well.
+        """
+        line = self.line("train_loss")
+        if len(line) < STALLED_FROM or self.fitted or self.largest_update[1] < LARGE_UPDATE:
             return False
-        return self.largest_update[1] >= LARGE_UPDATE and -trends.moved(line) < STALLED * trends.level(line)
+        hidden = trends.noise(line) * math.sqrt(12 / len(trends.last_third(line)))
+        return max(-trends.moved(line), hidden) < STALLED * trends.level(line)
+
+    @cached_property
+    def has_long_steps(self) -> bool:
+        """Whether anything speaks for steps that are too long: then no finding advises longer ones."""
+        flat = max(self.levels("saturation").values(), default=0.0)
+        limit = {"sigmoid": SATURATED, "tanh": SATURATED, "relu": SILENT}.get(self.config.activation, math.inf)
+        return (self.bouncing or self.overstepping or flat >= limit or self.largest_update[1] >= LARGE_UPDATE) or any(
+            self.gaps(metric) for metric in LOSSES
+        )
+
+    def gaps(self, metric: str) -> list[int]:
+        """The epochs at which the metric is not finite, of a run that is finite now."""
+        line = self.recorded(metric)
+        good = np.isfinite(line.to_numpy())
+        return [int(epoch) for epoch in line.index[~good]] if len(line) and good[-1] else []
 
     def try_rate(self, factor: float) -> Trial | None:
-        """The same run at its learning rate times the factor; None outside of 1e-7 to 1."""
+        """The same run at its learning rate times the factor; None outside of 1e-7 to 1, or for still longer steps."""
         lr = float(f"{self.config.lr * factor:.6g}")
-        return Trial(f"Try lr {lr:g}", {"lr": lr}) if 1e-7 <= lr <= 1 else None
+        if not 1e-7 <= lr <= 1 or (factor > 1 and self.has_long_steps):
+            return None
+        return Trial(f"Try lr {lr:g}", {"lr": lr})
 
     def try_activation(self) -> Trial | None:
         """The same run with an activation whose gradient vanishes less; None if there is none."""
         other = OTHER_ACTIVATION.get(self.config.activation)
         return Trial(f"Try {other}", {"activation": other}) if other else None
 
+    def try_seed(self) -> Trial:
+        """The same run from other initial weights, with its batches in another order."""
+        seed = self.config.seed + 1 if self.config.seed < SETTINGS["seed"].high else 0
+        return Trial(f"Try seed {seed}", {"seed": seed})
 
-def try_more(line: pd.Series) -> Trial:
-    """As many epochs again, enough to show a trend."""
-    epochs = int(line.index[-1])
-    return Trial(f"Train {epochs} more epochs" if epochs > 1 else "Train 1 more epoch", epochs=epochs)
+    def try_more(self) -> Trial | None:
+        """As many epochs again as this run trained, enough to show a trend; None if it has all that a run may have."""
+        epochs = min(self.epochs, int(SETTINGS["epochs"].high) - self.end)
+        if epochs < 1:
+            return None
+        return Trial(f"Train {epochs} more epochs" if epochs > 1 else "Train 1 more epoch", epochs=epochs)
+
+
+def a_run(trial: Trial | None, otherwise: str) -> str:
+    """The subject of a sentence on what the trial would refute; otherwise: what it would be if it were possible."""
+    if trial is None:
+        return f"A run with {otherwise}"
+    return f"A run {'at' if 'lr' in trial.changes else 'with'} {trial.what}"
+
+
+def more_epochs(trial: Trial | None) -> str:
+    """The same for a trial that goes on with the run."""
+    return trial.what if trial else "More epochs"
 
 
 def finite(line: pd.Series) -> pd.Series:

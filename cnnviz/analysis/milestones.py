@@ -1,76 +1,43 @@
-"""Findings on a run's progress: a slow start, a low learning rate, still improving, converged. All are notes."""
+"""Findings on how far a run has come: still improving, a low learning rate, converged, or settled too early."""
 
 import pandas as pd
 
 from cnnviz.analysis import trends
 from cnnviz.analysis.evidence import (
-    CHANCE,
     ENOUGH,
-    SIGMAS,
-    VANISHED,
     Finding,
     RunLines,
+    Trial,
+    a_run,
     accuracy,
     figure,
-    first_epoch,
     holds_since,
+    more_epochs,
     of_weights,
     percent,
-    try_more,
 )
+from cnnviz.architectures import MAX_PARAMETERS, architecture, wider
+from cnnviz.errors import ConfigError
 
-SLOW_START = 2  # epochs at chance level before it learned: any small learning rate takes one
 IMPROVING = 0.02  # of its whole descent, gained in the last third: worth as many epochs again
-TREND = 2.0  # standard errors of a slope: a note may be wrong more often than an alarm
 FAINT_UPDATE = 1e-4  # of a layer's weights per step: a tenth of what is usual
 SETTLED = 0.01  # of its whole descent: a loss that changed less over the last third has settled
+UNSEEN = 0.1  # of its whole descent: noise that could hide a larger change leaves open whether it has settled
 SETTLED_FROM = 9  # epochs, so that a third of them is ENOUGH
-
-
-def slow_start(run: RunLines) -> Finding | None:
-    guessing = run.guessing
-    if run.at_chance or guessing.all():
-        return None
-    began = first_epoch(~guessing)
-    if (guessing.index < began).sum() < SLOW_START:
-        return None
-    words = [
-        f"Test accuracy stayed within {SIGMAS:.0f} times the noise of guessing ({percent(CHANCE)}) up to epoch "
-        f"{began - 1}; then it learned."
-    ]
-    evidence = {"epoch": float(began)}
-    first, last = (run.recorded(f"grad_norm/{layer}") for layer in (run.layers[0], run.layers[-1]))
-    folds = (last / first).dropna().loc[: began - 1]
-    if len(folds) and folds.iloc[0] >= VANISHED:
-        evidence["fold"] = float(folds.iloc[0])
-        words.append(
-            f"Until then little gradient reached {run.layers[0]}: 1/{folds.iloc[0]:,.0f} of {run.layers[-1]}'s at "
-            f"epoch {folds.index[0]}, 1/{folds.iloc[-1]:,.0f} at epoch {folds.index[-1]}. By epoch {first.index[-1]} "
-            f"it had grown {first.iloc[-1] / first.loc[: began - 1].min():,.0f}-fold."
-        )
-    return Finding(
-        "slow_start",
-        "note",
-        f"At chance level until epoch {began - 1}",
-        " ".join(words),
-        f"A run with another activation that starts as late: then {run.config.activation}'s slope is not the cause.",
-        began,
-        evidence,
-        run.try_activation() or run.try_rate(10),
-    )
+UNDERFITTING = 0.7  # train accuracy: a LeNet that goes on learning gets beyond it in 20 epochs
+HUMP = 0.05  # of the lowest test loss before it: a rise that was more than that is worth telling of
+WIDEST = MAX_PARAMETERS // 10  # parameters of a network that is offered without being asked for
 
 
 def still_improving(run: RunLines) -> Finding | None:
     """Still improving; and whether a low learning rate is why it takes so long."""
     tested, trained = run.line("test_loss"), run.line("train_loss")
-    if len(tested) < ENOUGH or run.at_chance or run.descent <= 0:
+    if len(tested) < ENOUGH or run.at_chance or run.descent <= 0 or not run.test_falls:
         return None
-    third = trends.last_third(tested)
-    change, error = trends.slope(third)
     gained = -trends.moved(tested) / run.descent
-    if gained < IMPROVING or -change < TREND * error or (len(trained) and trends.moved(trained) >= 0):
+    if gained < IMPROVING or (len(trained) and trends.moved(trained) >= 0):
         return None
-    since = int(third.index[0])
+    since = int(trends.last_third(tested).index[0])
     layer, update = run.largest_update
     words = [
         f"The test loss is still falling: {percent(gained)} of its descent from the loss of guessing was made since "
@@ -79,13 +46,13 @@ def still_improving(run: RunLines) -> Finding | None:
     correct = run.line("test_accuracy")
     if since in correct.index:
         words.append(f"Test accuracy went from {accuracy(correct[since])} to {accuracy(correct.iloc[-1])}.")
+    words += _second_descent(tested)
     evidence = {"gained": gained, "update_ratio": update}
     faster = run.try_rate(10)
     if not 0 < update < FAINT_UPDATE or faster is None:
-        refutes = "More epochs that gain nothing: then it had converged."
-        return Finding(
-            "still_improving", "note", "Still improving", " ".join(words), refutes, since, evidence, try_more(tested)
-        )
+        more = run.try_more()
+        refutes = f"{more_epochs(more)} that gain nothing: then it had converged."
+        return Finding("still_improving", "note", "Still improving", " ".join(words), refutes, since, evidence, more)
     words.append(
         f"No layer changes by more than {of_weights(update)} of its weights per step ({layer}); less than "
         f"{percent(FAINT_UPDATE)} is little, about 0.1 % is usual."
@@ -95,35 +62,103 @@ def still_improving(run: RunLines) -> Finding | None:
         "note",
         f"Learning rate {run.config.lr:g} is low",
         " ".join(words),
-        f"A run at {faster.label.removeprefix('Try ')} whose losses are no lower after as many epochs.",
+        f"A run at {faster.what} whose losses are no lower after as many epochs.",
         since,
         evidence,
         faster,
     )
 
 
+def _second_descent(tested: pd.Series) -> list[str]:
+    """A test loss that rose before it fell again (Nakkiran et al., "Deep Double Descent", 2020)."""
+    smooth = trends.smooth(tested)
+    lowest = smooth.cummin()
+    rise = smooth / lowest - 1
+    peak = int(rise.idxmax())
+    if rise[peak] <= max(HUMP, 4 * trends.noise(tested) / lowest[peak]) or trends.level(tested) > smooth[peak]:
+        return []
+    return [
+        f"It had risen before, from {figure(lowest[peak])} to {figure(smooth[peak])} at epoch {peak}: this is a second "
+        "descent."
+    ]
+
+
+def _unseen(line: pd.Series) -> float:
+    """How much the line may have changed from the second third of the run to the last, with 95 % confidence."""
+    change, error = trends.latest(line)
+    return abs(change) + 2 * error
+
+
 def _moves(line: pd.Series, descent: float) -> bool:
     """Whether the line still changes over its last third, by more than its noise explains."""
-    change, error = trends.slope(trends.last_third(line))
-    return abs(trends.moved(line)) > SETTLED * descent and abs(change) > TREND * error
+    return abs(trends.moved(line)) > SETTLED * descent and (trends.falls(line) or trends.falls(-line))
+
+
+def _has_converged(run: RunLines) -> bool:
+    tested, trained = run.line("test_loss"), run.line("train_loss")
+    if min(len(tested), len(trained)) < SETTLED_FROM or run.at_chance or run.descent <= 0:
+        return False
+    return not any(_moves(line, run.descent) or _unseen(line) > UNSEEN * run.descent for line in (tested, trained))
 
 
 def converged(run: RunLines) -> Finding | None:
+    if not _has_converged(run):
+        return None
     tested, trained = run.line("test_loss"), run.line("train_loss")
-    if min(len(tested), len(trained)) < SETTLED_FROM or run.at_chance or run.descent <= 0:
-        return None
-    if run.bouncing or run.overstepping or _moves(tested, run.descent) or _moves(trained, run.descent):
-        return None
     now = trends.level(trained)
     epoch = holds_since((trends.smooth(trained) - now).abs() <= SETTLED * run.descent)
+    slower = run.try_rate(0.1)
     return Finding(
         "converged",
         "note",
         f"Converged at epoch {epoch}",
         f"Over the last third neither loss changed by more than {percent(SETTLED)} of its descent from the loss of "
-        f"guessing: train loss {figure(now)}, test loss {figure(trends.level(tested))}.",
-        "A tenth of the learning rate, or more epochs, after which either loss is lower.",
+        f"guessing, or than noise: train loss {figure(now)}, test loss {figure(trends.level(tested))}.",
+        f"{a_run(slower, 'a lower rate')} in which either loss gets lower.",
         epoch,
         {"train_loss": now, "test_loss": trends.level(tested)},
-        run.try_rate(0.1),
+        slower,
     )
+
+
+def underfitting(run: RunLines) -> Finding | None:
+    """Settled, and too few of the *training* pictures right (Goodfellow, Bengio, Courville, "Deep Learning", 5.2)."""
+    correct, exact, tested = (run.line(name) for name in ("train_accuracy", "train_accuracy_exact", "test_accuracy"))
+    if correct.empty or trends.level(correct) >= UNDERFITTING or not _has_converged(run):
+        return None
+    share = float(exact.iloc[-1]) if len(exact) and exact.index[-1] == run.end else trends.level(correct)
+    words = [
+        f"Both losses have settled, train loss {figure(trends.level(run.line('train_loss')))} and test loss "
+        f"{figure(trends.level(run.line('test_loss')))}, and only {accuracy(share)} of the training pictures are right "
+        f"(under {percent(UNDERFITTING)} it counts)."
+    ]
+    if len(tested):
+        words.append(f"Of the test pictures it is {accuracy(trends.level(tested))}.")
+    words.append(
+        "It does not even fit the pictures that it learns from, and the last third of the epochs gained nothing."
+    )
+    trial = _stronger(run)
+    return Finding(
+        "underfitting",
+        "alarm",
+        f"Underfitting: {accuracy(share)} of the training pictures right",
+        " ".join(words),
+        f"{a_run(trial, 'a larger network')} that gets no more of the training pictures right: then it lacks "
+        "something else.",
+        None,
+        {"train_accuracy": share, "test_accuracy": trends.level(tested) if len(tested) else 0.0},
+        trial,
+    )
+
+
+def _stronger(run: RunLines) -> Trial | None:
+    """Without what holds the weights back, else a wider network, unless it would be too large to train on a whim."""
+    if run.config.weight_decay:
+        return Trial("Try no weight decay", {"weight_decay": 0.0})
+    try:
+        model = wider(run.config.model)
+        if architecture(model).parameters > WIDEST:
+            return None
+    except ConfigError:  # more maps or units than a layer may have
+        return None
+    return Trial("Try twice the maps and units", {"model": model})

@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cnnviz.analysis.findings import KINDS, Finding, diagnose
+from cnnviz.analysis.findings import EXCLUSIVE, KINDS, Finding, diagnose
 from cnnviz.config import RunConfig
 
 FOLDER = Path(__file__).parents[1] / "analysis" / "histories"
@@ -16,6 +17,9 @@ HISTORIES = sorted((FOLDER).glob("*.json"))
 BASE = RunConfig(lr=0.01)
 LOG10 = math.log(10)
 Line = Sequence[float] | np.ndarray
+LEVER = re.compile(
+    r"\blr \d|learning rate|lower rate|higher rate|more epoch|weight decay|seed \d|training pictures\.|twice"
+)
 
 
 def frame(lines: Mapping[str, Mapping[int, float]]) -> pd.DataFrame:
@@ -43,12 +47,14 @@ def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
     assert len(by_kind) == len(findings)
     severities = [finding.severity for finding in findings]
     assert severities == sorted(severities)  # "alarm" before "note"
+    agree(config, findings)
     for finding in findings:
         assert finding.kind in KINDS
         assert finding.title
         assert finding.refutes.endswith(".")
         assert any(letter.isdigit() for letter in finding.sentence)
-        assert not {"nan", "inf"} & set(finding.sentence.replace("(", " ").split())
+        assert not {"nan", "inf"} & set(re.findall(r"\w+", finding.sentence + finding.refutes + finding.title))
+        assert all(math.isfinite(value) for value in finding.evidence.values())
         if finding.epoch is not None:
             assert history.epoch.min() <= finding.epoch <= history.epoch.max()
         if finding.test is not None:
@@ -56,6 +62,22 @@ def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
             changed = finding.test.config(config)
             assert (changed == config) == bool(finding.test.epochs)
     return by_kind
+
+
+def agree(config: RunConfig, findings: Sequence[Finding]) -> None:
+    """No two findings contradict each other, and none its button."""
+    kinds = [finding.kind for finding in findings]
+    assert kinds == ["diverged"] or "diverged" not in kinds
+    for group in EXCLUSIVE:
+        assert len(set(kinds) & set(group)) <= 1, kinds
+    trials = [finding.test for finding in findings if finding.test is not None]
+    rates = {trial.changes["lr"] > config.lr for trial in trials if "lr" in trial.changes}
+    assert len(rates) <= 1, f"longer steps and shorter ones: {kinds}"
+    for finding in findings:
+        if finding.test is not None:
+            what = finding.test.what
+            assert what in finding.refutes
+            assert not LEVER.search(finding.refutes.replace(what, "")), finding.refutes
 
 
 def alarms(config: RunConfig, history: pd.DataFrame) -> set[str]:
@@ -73,3 +95,15 @@ def noise(epochs: int, deviation: float, seed: int = 0) -> np.ndarray:
 
 def accuracy_of(loss: np.ndarray) -> np.ndarray:
     return np.clip(1 - 0.9 * loss / LOG10, 0.1, 1)
+
+
+def overfit(epochs: int, onset: int, rise: float = 0.3, deviation: float = 0.01) -> pd.DataFrame:
+    test = falling(epochs, end=1.1, speed=onset / 4) + noise(epochs, deviation)
+    test += rise * np.clip((np.arange(epochs + 1) - onset) / (epochs - onset), 0, 1)
+    train = np.linspace(LOG10, 0.4, epochs + 1)
+    return drawn(train_loss=train, test_loss=test, test_accuracy=accuracy_of(np.minimum(test, 1.1)))
+
+
+def forked(history: pd.DataFrame, epoch: int) -> pd.DataFrame:
+    """The same lines in a run that begins at that epoch."""
+    return history.assign(epoch=history.epoch + epoch)
