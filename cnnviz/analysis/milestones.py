@@ -5,6 +5,7 @@ import pandas as pd
 from cnnviz.analysis import trends
 from cnnviz.analysis.evidence import (
     ENOUGH,
+    LOSSES,
     Finding,
     RunLines,
     Trial,
@@ -83,10 +84,10 @@ def _second_descent(tested: pd.Series) -> list[str]:
     ]
 
 
-def _unseen(line: pd.Series) -> float:
-    """How much the line may have changed from the second third of the run to the last, with 95 % confidence."""
-    change, error = trends.latest(line)
-    return abs(change) + 2 * error
+def _unseen(run: RunLines) -> float:
+    """What noise could hide: how much of its descent a loss may have changed by since the second third (95 %)."""
+    changes = [trends.latest(run.line(name)) for name in LOSSES]
+    return max(abs(change) + 2 * error for change, error in changes) / run.descent
 
 
 def _moves(line: pd.Series, descent: float) -> bool:
@@ -98,7 +99,7 @@ def _has_converged(run: RunLines) -> bool:
     tested, trained = run.line("test_loss"), run.line("train_loss")
     if min(len(tested), len(trained)) < SETTLED_FROM or run.at_chance or run.descent <= 0:
         return False
-    return not any(_moves(line, run.descent) or _unseen(line) > UNSEEN * run.descent for line in (tested, trained))
+    return not any(_moves(line, run.descent) for line in (tested, trained)) and _unseen(run) <= UNSEEN
 
 
 def converged(run: RunLines) -> Finding | None:
@@ -113,7 +114,8 @@ def converged(run: RunLines) -> Finding | None:
         "note",
         f"Converged at epoch {epoch}",
         f"Over the last third neither loss changed by more than {percent(SETTLED)} of its descent from the loss of "
-        f"guessing, or than noise: train loss {figure(now)}, test loss {figure(trends.level(tested))}.",
+        f"guessing, or by more than noise, which could hide {percent(float(f'{_unseen(run):.1g}'))}: train loss "
+        f"{figure(now)}, test loss {figure(trends.level(tested))}.",
         f"{a_run(slower, 'a lower rate')} in which either loss gets lower.",
         epoch,
         {"train_loss": now, "test_loss": trends.level(tested)},

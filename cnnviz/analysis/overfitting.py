@@ -112,8 +112,8 @@ def _undecided(run: RunLines, found: _Rise) -> Finding:
         f"Overfitting since epoch {found.onset}? Undecided",
         f"Since epoch {found.onset} the test loss went from {figure(found.lowest)} to {figure(found.now)} "
         f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise explains that in fewer than {100 - LIKELY} of "
-        f"100 runs, but not in fewer than {100 - PROVEN}, from which it counts. With this noise, {len(tested)} epochs "
-        f"are sure to show a rise of {provable} an epoch, but not a slower one.",
+        f"100 runs, but not in fewer than {100 - PROVEN}, from which it counts. With this noise, a rise of about "
+        f"{provable} an epoch would show in nine of ten runs of {len(tested)} epochs, a slower one in fewer.",
         f"{more_epochs(more)} in which the test loss falls below {figure(found.lowest)} again.",
         found.onset,
         _evidence(found),

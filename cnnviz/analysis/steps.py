@@ -93,7 +93,7 @@ def bounces(run: RunLines) -> str:
 
 def lr_too_high(run: RunLines) -> Finding | None:
     line, rises, bouncing = run.line("train_loss"), run.rises, run.bouncing
-    if len(line) < STALLED_FROM or run.fitted or not (bouncing or run.overstepping):
+    if len(line) < STALLED_FROM or not (bouncing or run.overstepping):
         return None
     now = trends.level(line)
     layer, update = run.largest_update

@@ -154,8 +154,12 @@ def turn(line: pd.Series, sign: int = 1, hinges: Sequence[float] = HINGES, judge
 
 
 def provable(line: pd.Series) -> float:
-    """The rise per epoch that would be proven in nine of ten lines of this length and noise."""
-    return noise(line) * _critical(PROVABLE, len(line))
+    """The rise per epoch that would be proven in nine of ten lines of this length and white noise."""
+    if len(line) < NOISE_FROM:
+        return math.inf
+    # noise(line) would do, but hardly feels a spike at the price of half the epochs; here spikes are out.
+    deviation = float(np.sqrt((_aside(without_spikes(line)) ** 2).mean() / 1.5))
+    return deviation * _critical(PROVABLE, len(line))
 
 
 def falls(line: pd.Series) -> bool:

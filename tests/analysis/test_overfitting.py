@@ -92,9 +92,10 @@ def test_few_training_pictures_are_the_first_suspects() -> None:
 
 
 def test_a_line_without_noise_is_certain_in_words_too() -> None:
-    finding = found(BASE, overfit(20, 10, deviation=0))["overfitting"]
+    test = np.r_[2.25 - 0.125 * np.arange(11), 1 + 0.0625 * np.arange(1, 11)]
+    finding = found(BASE, drawn(train_loss=np.linspace(LOG10, 0.4, 21), test_loss=test))["overfitting"]
     assert "inf" not in finding.sentence
-    assert finding.epoch in (9, 10)
+    assert finding.epoch in (9, 10, 11)
 
 
 @pytest.mark.parametrize("fall", [12, 20, 30])
@@ -131,19 +132,12 @@ def test_a_rise_that_noise_could_be_is_left_undecided() -> None:
             assert finding.title.endswith("? Undecided")
             assert finding.test is not None
             assert finding.test.epochs == 15
+            (rise,) = re.findall(
+                r"a rise of about ([\d.]+) % an epoch would show in nine of ten runs of 15", finding.sentence
+            )
+            assert 0.8 < float(rise) < 10  # white noise of 1.5 %: 2.7
     assert told["maybe_overfitting"] >= 6
     assert told["overfitting"] + told["maybe_overfitting"] >= 15
-
-
-def test_what_a_longer_run_would_show_is_told() -> None:
-    for seed in range(60):
-        test = 1.1 + 1.1 * 0.012 * np.clip(np.arange(16) - 5, 0, None) + noise(15, 0.0165, seed)
-        findings = found(BASE, drawn(train_loss=np.linspace(LOG10, 0.5, 16), test_loss=test))
-        if "maybe_overfitting" in findings:
-            words = findings["maybe_overfitting"].sentence
-            (rise,) = re.findall(r"15 epochs are sure to show a rise of ([\d.]+) % an epoch", words)
-            assert 1.2 < float(rise) < 10
-            break
 
 
 def test_weight_decay_is_felt_over_the_whole_run_that_is_launched() -> None:
