@@ -23,3 +23,7 @@ class CheckpointError(CnnvizError):
 
 class StoreError(CnnvizError):
     """A run or a store that is not there, or is not cnnviz's."""
+
+
+class UnreachableError(StoreError):
+    """A server that does not answer now: the same may succeed later."""

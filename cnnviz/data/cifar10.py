@@ -17,7 +17,7 @@ from cnnviz.errors import DataError
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-ARCHIVE, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
+ARCHIVE, FOLDER = paths.CIFAR10_ARCHIVE, paths.CIFAR10_FOLDER
 FILES = (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch", "batches.meta")
 TIMEOUT = 30  # seconds without a byte after which a download is given up
 REMEDY = f"choose the synthetic set, or put {FOLDER} or {ARCHIVE} there, or set CNNVIZ_DATA to the folder that holds it"

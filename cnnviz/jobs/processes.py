@@ -10,19 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from cnnviz import paths
+from cnnviz.store import addresses
 
 LOG_BYTES = 1_000_000  # a longer log is emptied
 
 
-def detached(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one and inherits none of its pipes; its output is appended to log."""
+def detached(command: Sequence[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and inherits none of its pipes; its output is appended to log.
+
+    It works in the project's folder, so what the settings name relative to this process's is made absolute for it.
+    """
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     bound(log)
+    environment = os.environ | paths.settled() | addresses.settled() | settings
     with log.open("ab") as output:  # appending: after the file was emptied, writing goes on at its start
         process = subprocess.Popen(  # noqa: S603
-            list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=paths.PROJECT, **apart
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=paths.PROJECT,
+            env=environment,
+            **apart,
         )
     threading.Thread(target=process.wait, daemon=True).start()  # no zombie is left when it ends
     return process

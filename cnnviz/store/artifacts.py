@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnviz import paths
 from cnnviz.errors import CheckpointError
-from cnnviz.store import checkpoints, connection, downloads
+from cnnviz.store import addresses, checkpoints, connection, downloads
 from cnnviz.store.runs import Run
 
 
@@ -34,7 +34,7 @@ def epochs_to_open(tracked: Run) -> list[int]:
         return kept
     if tracked.epoch < 0 and tracked.active:
         raise CheckpointError(f"{tracked.name} has no checkpoint yet: wait for its first epoch")
-    places = [str(paths.home()), *([] if connection.is_embedded() else [connection.tracking_uri()])]
+    places = [str(paths.home()), *([] if connection.is_embedded() else [addresses.shown()])]
     raise CheckpointError(
         f"{tracked.name} has no checkpoint in {' or on '.join(places)}: train it again, or move its files there"
     )

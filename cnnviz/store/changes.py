@@ -1,6 +1,7 @@
 """What changes runs: the user schedules, forks, stops and deletes them, the worker starts, records and ends them."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,13 +13,16 @@ from cnnviz.architectures import architecture
 from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
 from cnnviz.store import artifacts, connection
+from cnnviz.store.failures import readable_errors
 from cnnviz.store.reading import forget, history, metric_names, run
+from cnnviz.store.records import status_of
 from cnnviz.store.runs import ACTIVE, Run, Segment, StackHistory
 
 FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
 
 
-_OF_THE_WEIGHTS = ("train_loss", "train_accuracy", "test_", "saturation/")  # what a fork and its parent share
+# What a fork and its parent share.
+_OF_THE_WEIGHTS = re.compile(r"(train|test)_(loss|accuracy)(_exact)?|saturation/.+")
 
 
 _LONGEST_TAG = 8000  # characters, MLflow's limit
@@ -26,7 +30,7 @@ _LONGEST_TAG = 8000  # characters, MLflow's limit
 
 def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
     """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
-    with connection.readable_errors():
+    with readable_errors():
         return [_release(_create(config, device), config) for config in configs]
 
 
@@ -49,10 +53,22 @@ def _create(config: RunConfig, device: str, origin: str = "") -> str:
 
 
 def _release(run_id: str, config: RunConfig) -> str:
-    connection.client().update_run(run_id, status="SCHEDULED")
-    # Last, as runs without it are passed over: neither a worker nor a page must find half a run.
-    connection.client().set_tag(run_id, "cnnviz.target_epochs", str(config.epochs))
+    # Last, as runs without a target are passed over: neither a worker nor a page must find half a run.
+    _mark(run_id, "SCHEDULED", target_epochs=config.epochs)
     return run_id
+
+
+def _mark(run_id: str, status: str, **tags: object) -> None:
+    """Give a run its status, and these tags of cnnviz in the same transaction.
+
+    The tag counts; MLflow's own status, for its UI, is set before. So whoever is killed in between has changed nothing,
+    and it is done again.
+    """
+    if status in ACTIVE:
+        connection.client().update_run(run_id, status=status)
+    else:
+        connection.client().set_terminated(run_id, status)
+    connection.tag(run_id, {"status": status} | tags)
 
 
 def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, device: str) -> str:
@@ -61,7 +77,7 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
     It starts from the parent's weights and with a fresh optimizer; its first point is the parent's at that epoch. The
     loss is not copied where the fork measures another one. Raises StoreError or ConfigError for what cannot be forked.
     """
-    with connection.readable_errors():
+    with readable_errors():
         parent = run(run_id)
         if unfit := sorted(set(changes) - set(FORK_CHANGES)):
             raise StoreError(f"a fork keeps its parent's {unfit[0]}: change one of {', '.join(FORK_CHANGES)}")
@@ -77,7 +93,7 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
         figures = {
             name: value
             for name, value in zip(left_at.metric, left_at.value, strict=True)
-            if name.startswith(_OF_THE_WEIGHTS) and (same_loss or "_loss" not in name)
+            if _OF_THE_WEIGHTS.fullmatch(name) and (same_loss or "_loss" not in name)
         }
         forked = _create(config, device, f" (fork of {parent.id[:6]} at {epoch})")
         connection.tag(forked, {"parent": parent.id, "fork_epoch": epoch})
@@ -91,12 +107,12 @@ def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
 
     Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
     """
-    with connection.readable_errors():
+    with readable_errors():
         for each in [run(run_id) for run_id in run_ids]:
             with connection.exclusive(each.id) as found:
-                if found.info.status == "SCHEDULED":
-                    connection.client().set_terminated(each.id, "KILLED")
-                elif found.info.status == "RUNNING":
+                if status_of(found) == "SCHEDULED":
+                    _mark(each.id, "KILLED")
+                elif status_of(found) == "RUNNING":
                     connection.client().set_tag(each.id, "cnnviz.stop", "true")
                 elif not ended_ok:
                     raise StoreError(f"{each.name} is not training: there is nothing to stop")
@@ -106,17 +122,16 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
     """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
     if not 1 <= epochs <= 10_000:
         raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
-    with connection.readable_errors():
+    with readable_errors():
         chosen = [run(run_id) for run_id in run_ids]
         for each in chosen:
             _must_be_idle(each, each.status)
         for each in chosen:
             with connection.exclusive(each.id) as found:
-                _must_be_idle(each, found.info.status)
+                _must_be_idle(each, status_of(found))
                 target = max(each.epoch, 0) + epochs
                 fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
-                connection.tag(each.id, {"target_epochs": target} | fresh)
-                connection.client().update_run(each.id, status="SCHEDULED")
+                _mark(each.id, "SCHEDULED", target_epochs=target, **fresh)
     return [each.id for each in chosen]
 
 
@@ -128,15 +143,15 @@ def _must_be_idle(each: Run, status: str) -> None:
 def delete(run_ids: Sequence[str]) -> None:
     """Hide runs from every list; restore() brings them back, `mlflow gc` frees the disk. Raises StoreError for one that
     is training; one that somebody has deleted already is no error."""
-    with connection.readable_errors():
+    with readable_errors():
         chosen = [run(run_id) for run_id in run_ids if not _is_deleted(run_id)]
         for each in chosen:
             _must_not_train(each, each.status)
         for each in chosen:
             with connection.exclusive(each.id) as found:
-                _must_not_train(each, found.info.status)
-                if found.info.status == "SCHEDULED":
-                    connection.client().set_terminated(each.id, "KILLED")
+                _must_not_train(each, status_of(found))
+                if status_of(found) == "SCHEDULED":
+                    _mark(each.id, "KILLED")
                 if not _is_deleted(each.id):
                     connection.client().delete_run(each.id)
 
@@ -164,24 +179,23 @@ def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> 
     False, and nothing is marked, if somebody stopped or deleted it since it was read from the queue.
     """
     with connection.exclusive(run_id) as found:
-        if found.info.lifecycle_stage != "active" or found.info.status not in ACTIVE:
+        if found.info.lifecycle_stage != "active" or status_of(found) not in ACTIVE:
             return False
         recovered = {"message": message} if message else {}  # else an earlier message stays
-        connection.tag(run_id, recovered | {"stack": _stack_tag(stack)})
-        connection.client().update_run(run_id, status="RUNNING")
+        _mark(run_id, "RUNNING", stack=_stack_tag(stack), **recovered)
     return True
 
 
 def is_wanted(run_id: str) -> bool:
     """Whether the run is still there to be trained: it may have been deleted elsewhere."""
-    with connection.readable_errors():
-        info = connection.client().get_run(run_id).info
-    return info.lifecycle_stage == "active" and info.status in ACTIVE
+    with readable_errors():
+        found = connection.client().get_run(run_id)
+    return found.info.lifecycle_stage == "active" and status_of(found) in ACTIVE
 
 
 def record_stack(run_id: str, stack: StackHistory) -> None:
     """The stack has changed. To be called before the epoch is recorded after which it changes."""
-    with connection.readable_errors():
+    with readable_errors():
         connection.tag(run_id, {"stack": _stack_tag(stack)})
 
 
@@ -197,11 +211,14 @@ def _stack_tag(stack: StackHistory | None) -> str:
 def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> None:
     """Write one epoch: all of its metrics in one transaction, at step = epoch.
 
-    The segments go before, in one of their own: killed in between, they are mended from the epochs that are there.
+    The segments go before, in one of their own: killed in between, they are mended from the epochs that are there. The
+    last notes the epoch as well: steps beyond it are another program's.
     """
     now = int(time.time() * 1000)
-    with connection.readable_errors():
-        connection.tag(run_id, {"segments": json.dumps([asdict(segment) for segment in segments])})
+    noted = [asdict(segment) for segment in segments]
+    noted[-1:] = [each | {"epoch": epoch} for each in noted[-1:]]
+    with readable_errors():
+        connection.tag(run_id, {"segments": json.dumps(noted)})
         connection.client().log_batch(
             run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()]
         )
@@ -213,11 +230,5 @@ def finish(run_id: str, status: str, message: str | None = None) -> None:
     with connection.exclusive(run_id) as found:
         if found.info.lifecycle_stage == "deleted":
             return
-        # In this order: killed in between, a failure keeps its reason and a stop is not forgotten.
-        if message is not None:
-            connection.tag(run_id, {"message": message})
-        if status == "SCHEDULED":
-            connection.client().update_run(run_id, status=status)
-        else:
-            connection.client().set_terminated(run_id, status)
-        connection.tag(run_id, {"stop": ""})
+        said = {} if message is None else {"message": message}
+        _mark(run_id, status, stop="", **said)

@@ -1,4 +1,4 @@
-"""The connection to MLflow: where the store is, how it is made, what its failures are called."""
+"""The connection to MLflow: how the store is made and opened, and how long is waited for a server."""
 
 import contextlib
 import logging
@@ -7,75 +7,34 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported: nothing leaves this machine
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, RunTag
+from mlflow.entities import Experiment, Metric, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from cnnviz import paths
-from cnnviz.errors import CnnvizError, StoreError
+from cnnviz.errors import StoreError, UnreachableError
+from cnnviz.store import addresses, failures
+from cnnviz.store.addresses import is_embedded, tracking_uri
+from cnnviz.store.failures import readable_errors
 
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs with a traceback is raised, too
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-EXPERIMENT = "cnnviz"
+EXPERIMENT = "cnnviz"  # as it is called at first: it may be renamed
+_OURS = "cnnviz.experiment"  # the tag by which it is found again
 _ALL = 10**9  # rows
 
 T = TypeVar("T")
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI if it is set, else the embedded SQLite file in paths.home()."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(paths.home() / 'mlflow.db').as_posix()}"
-
-
-def is_embedded() -> bool:
-    return not os.environ.get("MLFLOW_TRACKING_URI")
-
-
-_REMEDIES = {
-    "disk is full": "free some space",
-    "no space left": "free some space",
-    "disk i/o error": "free some space, or check the disk",
-    "readonly": "allow writing there, or set CNNVIZ_HOME to another folder",
-    "permission denied": "allow writing there, or set CNNVIZ_HOME to another folder",
-    "locked": "another program holds it; try again",
-    "can't locate revision": "a newer MLflow made it; install that one, or set CNNVIZ_HOME to another folder",
-}
-
-
-@contextlib.contextmanager
-def readable_errors() -> Iterator[None]:
-    """MLflow's, SQLite's and the file system's exceptions as one line with its remedy."""
-    try:
-        yield
-    except CnnvizError:
-        raise
-    except Exception as error:
-        known = ("mlflow", "sqlalchemy", "sqlite3", "alembic", "requests", "urllib3")
-        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in known:
-            raise
-        reason = _first_line(error)
-        remedy = next((each for sign, each in _REMEDIES.items() if sign in reason.lower()), "")
-        raise StoreError(
-            f"the store at {tracking_uri()} cannot be used: {reason}" + f": {remedy}" * bool(remedy)
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -94,81 +53,160 @@ def exclusive(run_id: str) -> Iterator[Run]:
             raise StoreError(f"another process holds {path} for long: end it, then try again") from error
 
 
-@cache
-def _connect(uri: str, folder: Path) -> tuple[MlflowClient, str]:
-    with readable_errors():
+# -- waiting for a server ----------------------------------------------------------------------------
+
+_wait: ContextVar[Callable[[UnreachableError], None] | None] = ContextVar("wait", default=None)
+
+
+@contextlib.contextmanager
+def patient(wait: Callable[[UnreachableError], None] | None) -> Iterator[None]:
+    """Within it, what a server did not answer is asked again whenever wait(error) returns. None: not at all."""
+    before = _wait.set(wait)
+    try:
+        yield
+    finally:
+        _wait.reset(before)
+
+
+def _persistently(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """The call's result. Tried again if the store's one writer was another for too long, and as patient() says.
+
+    SQLite lets whoever asks at the right instant write: eight sessions launching at once can keep one waiting for
+    longer than MLflow's 20 s. A write that was refused has changed nothing; what a server may have carried out without
+    saying so, it takes a second time without a difference.
+    """
+    refusals = 0
+    while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the store's folder {folder}: {error.strerror}; set CNNVIZ_HOME") from error
-        # Several processes migrating one fresh SQLite file at once break it for good: one at a time. The marker
-        # outlives a process killed half way, whose database is then begun again.
-        with FileLock(folder / "mlflow.db.lock"):
-            database, marker = folder / "mlflow.db", folder / "mlflow.db.unfinished"
-            fresh = uri.startswith("sqlite:///") and is_embedded() and (marker.exists() or not database.exists())
-            if fresh:
-                marker.touch()
-                for leftover in folder.glob("mlflow.db*"):
-                    if leftover.name not in (marker.name, "mlflow.db.lock"):
-                        leftover.unlink()
-                with contextlib.closing(sqlite3.connect(database)) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
-            client = _Client(uri)
-            experiment = client.get_experiment_by_name(EXPERIMENT)
-            if experiment is None:
-                location = (folder / "artifacts").as_uri() if is_embedded() else None
-                number = client.create_experiment(EXPERIMENT, artifact_location=location)
-            elif experiment.lifecycle_stage == "deleted":
-                raise StoreError(f"the experiment {EXPERIMENT!r} was deleted in MLflow: restore it there first")
+            return call(*arguments, **options)
+        except Exception as error:
+            wait = _wait.get()
+            if isinstance(error, MlflowException) and "database is locked" in str(error) and refusals < 3:
+                refusals += 1
+                time.sleep(random.uniform(0.1, 1.0))  # noqa: S311, no secret
+            elif wait and failures.is_unreachable(error):
+                wait(failures.unreachable(error))
             else:
-                number = experiment.experiment_id
-                if is_embedded():
-                    _mend_artifact_addresses(
-                        database, experiment.artifact_location, (folder / "artifacts").as_uri(), number
-                    )
-            if fresh:
-                marker.unlink()
-    return client, number
+                raise
 
 
 class _Client(MlflowClient):
-    """MLflow's client, whose writes are tried again if SQLite's one writer was another for too long.
+    """MLflow's client, whose calls are tried again where that helps."""
 
-    SQLite lets whoever asks at the right instant write: eight sessions launching at once can keep one waiting for
-    longer than MLflow's 20 s. A write that was refused has changed nothing.
+    PERSISTENT = frozenset(
+        {
+            *("create_run", "log_batch", "set_tag", "update_run", "set_terminated", "delete_run", "restore_run"),
+            *("get_run", "search_runs", "get_metric_history"),
+            *("list_artifacts", "download_artifacts", "log_artifact"),
+        }
+    )
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(_persistently, found) if name in _Client.PERSISTENT else found
+
+
+# -- opening the store -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Connection:
+    client: MlflowClient
+    experiment: str
+    uri: str  # as it was opened
+
+
+def _connection() -> _Connection:
+    with readable_errors():
+        while True:
+            try:
+                failures.must_answer(tracking_uri())
+                return _connect(tracking_uri(), paths.home(), _read_only())
+            except UnreachableError as error:
+                wait = _wait.get()
+                if not wait:
+                    raise
+                wait(error)
+
+
+def _read_only() -> str:
+    """The address to open the embedded store with if nothing can be written to it; empty if it can, or is to be made.
+
+    SQLite makes files beside one in WAL mode even to read it. Where it cannot, the file is opened as one that does not
+    change; the time of its last change makes it another address whenever that was not so.
     """
-
-    def create_run(self, *arguments: Any, **options: Any) -> Run:
-        return _again_if_locked(super().create_run, *arguments, **options)
-
-    def log_batch(self, *arguments: Any, **options: Any) -> Any:
-        return _again_if_locked(super().log_batch, *arguments, **options)
-
-    def set_tag(self, *arguments: Any, **options: Any) -> Any:
-        return _again_if_locked(super().set_tag, *arguments, **options)
-
-    def update_run(self, *arguments: Any, **options: Any) -> None:
-        _again_if_locked(super().update_run, *arguments, **options)
-
-    def set_terminated(self, *arguments: Any, **options: Any) -> None:
-        _again_if_locked(super().set_terminated, *arguments, **options)
-
-    def delete_run(self, *arguments: Any, **options: Any) -> None:
-        _again_if_locked(super().delete_run, *arguments, **options)
-
-    def restore_run(self, *arguments: Any, **options: Any) -> None:
-        _again_if_locked(super().restore_run, *arguments, **options)
+    database = addresses.database()
+    if (
+        not is_embedded()
+        or not database.exists()
+        or (os.access(database, os.W_OK) and os.access(database.parent, os.W_OK))
+    ):
+        return ""
+    uri = addresses.opened_read_only(database, mode="ro")
+    with contextlib.suppress(sqlite3.OperationalError):
+        with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master")
+        return uri
+    log = database.with_name("mlflow.db-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(f"the store in {database.parent} cannot be read without writing there: allow it, or copy it")
+    return addresses.opened_read_only(database, immutable="1", changed=str(database.stat().st_mtime_ns))
 
 
-def _again_if_locked(write: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    for _ in range(3):
-        try:
-            return write(*arguments, **options)
-        except MlflowException as error:
-            if "database is locked" not in str(error):
-                raise
-            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311, no secret
-    return write(*arguments, **options)
+@cache
+def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
+    if read_only:
+        client = _Client(read_only)
+        found = _found_experiment(client)
+        if found is None:
+            raise StoreError(f"the store in {folder} has no runs of cnnviz, and nothing can be written there")
+        return _Connection(client, found.experiment_id, read_only)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the store's folder {folder}: {error.strerror}; set CNNVIZ_HOME") from error
+    # Several processes migrating one fresh SQLite file at once break it for good: one at a time. The marker
+    # outlives a process killed half way, whose database is then begun again.
+    with FileLock(folder / "mlflow.db.lock"):
+        database, marker = folder / "mlflow.db", folder / "mlflow.db.unfinished"
+        fresh = is_embedded() and (marker.exists() or not database.exists())
+        if fresh:
+            marker.touch()
+            for leftover in folder.glob("mlflow.db*"):
+                if leftover.name not in (marker.name, "mlflow.db.lock"):
+                    leftover.unlink()
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
+        location = (folder / "artifacts").as_uri()
+        if is_embedded():
+            _sql_store(uri, location)  # before the client, which would put MLflow's own experiment in this folder
+        client = _Client(uri)
+        found = _found_experiment(client, location)
+        if found is None:
+            number = client.create_experiment(EXPERIMENT, location if is_embedded() else None, {_OURS: "true"})
+        elif found.lifecycle_stage == "deleted":
+            raise StoreError(f"the experiment {found.name!r} was deleted in MLflow: restore it there first")
+        else:
+            number = found.experiment_id
+            if _OURS not in found.tags:
+                with contextlib.suppress(MlflowException):  # a server may allow reading alone
+                    client.set_experiment_tag(number, _OURS, "true")
+            if is_embedded():
+                _mend_artifact_addresses(database, found.artifact_location, location, number)
+        if fresh:
+            marker.unlink()
+    return _Connection(client, number, uri)
+
+
+def _found_experiment(client: MlflowClient, location: str = "") -> Experiment | None:
+    """cnnviz's experiment, by its tag, as it may have been renamed; those of earlier versions have a name, and a place
+    for their artifacts, alone. A deleted one only if there is no other."""
+    tagged = client.search_experiments(ViewType.ALL, filter_string=f"tags.`{_OURS}` = 'true'")
+    named = client.get_experiment_by_name(EXPERIMENT)
+    candidates = [*sorted(tagged, key=lambda each: each.name != EXPERIMENT), *([named] if named else [])]
+    if not candidates and location:
+        candidates = [each for each in client.search_experiments() if each.artifact_location == location]
+    return min(candidates, key=lambda each: each.lifecycle_stage == "deleted", default=None)
 
 
 def _mend_artifact_addresses(database: Path, noted: str, actual: str, experiment: str) -> None:
@@ -193,25 +231,29 @@ def _sql_store(uri: str, artifacts: str) -> SqlAlchemyStore:
     return SqlAlchemyStore(uri, artifacts)
 
 
+# -- what the others use -----------------------------------------------------------------------------
+
+
 def metric_histories(run_ids: Sequence[str], metric: str) -> list[tuple[str, Metric]]:
     """All that was logged of a metric, each with its run's id: in one query if the store is a database."""
     if not run_ids:
         return []
-    uri = tracking_uri()
+    uri = _connection().uri  # the first to connect makes the database
     if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
         return [(run_id, each) for run_id in run_ids for each in client().get_metric_history(run_id, metric)]
-    client()  # the first to connect makes the database
     store = _sql_store(uri, (paths.home() / "artifacts").as_uri())
-    return [(each.run_id, each) for each in store.get_metric_history_bulk(list(run_ids), metric, _ALL)]
+    found = _persistently(store.get_metric_history_bulk, list(run_ids), metric, _ALL)
+    return [(each.run_id, each) for each in found]
 
 
 def client() -> MlflowClient:
-    return _connect(tracking_uri(), paths.home())[0]
+    return _connection().client
 
 
 def experiment() -> str:
-    return _connect(tracking_uri(), paths.home())[1]
+    return _connection().experiment
 
 
 def tag(run_id: str, tags: Mapping[str, object]) -> None:
+    """Write these tags of cnnviz in one transaction."""
     client().log_batch(run_id, tags=[RunTag(f"cnnviz.{name}", str(value)) for name, value in tags.items()])

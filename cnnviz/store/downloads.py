@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cnnviz import paths
 from cnnviz.errors import CheckpointError
-from cnnviz.store import checkpoints, connection
+from cnnviz.store import addresses, checkpoints, connection
+from cnnviz.store.failures import readable_errors
 
 MOST_BYTES = 1_000_000_000  # of the cache
 LIST_AGAIN_SECONDS = 10.0  # a page that is drawn again asks the server no sooner
@@ -31,7 +32,7 @@ def epochs(run_id: str, folder: str, *, now: bool = False) -> frozenset[int]:
     key = (connection.tracking_uri(), run_id, folder)
     asked_at, known = _listed.get(key, (-LIST_AGAIN_SECONDS, frozenset()))
     if now or time.monotonic() - asked_at >= LIST_AGAIN_SECONDS:
-        with connection.readable_errors():
+        with readable_errors():
             names = [Path(each.path) for each in connection.client().list_artifacts(run_id, folder)]
         known = frozenset(epoch for name in names if (epoch := checkpoints.epoch_of(name)) is not None)
         _listed[key] = time.monotonic(), known
@@ -52,7 +53,7 @@ def load(run_id: str, folder: str, epoch: int) -> dict[str, Tensor] | None:
             return tensors
     if epoch not in epochs(run_id, folder) and epoch not in epochs(run_id, folder, now=True):
         return None
-    with connection.readable_errors():
+    with readable_errors():
         _cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_cache()) as unchecked:
             tensors, file = _download(run_id, f"{folder}/{path.name}", unchecked)
@@ -69,7 +70,7 @@ def _download(run_id: str, name: str, to: str) -> tuple[dict[str, Tensor], Path]
             return checkpoints.load(file), file
         except CheckpointError as error:
             if attempt == 2:
-                whose = f"{name} of run {run_id[:8]} is damaged on {connection.tracking_uri()}"
+                whose = f"{name} of run {run_id[:8]} is damaged on {addresses.shown()}"
                 raise CheckpointError(f"{whose}: {checkpoints.REMEDY}") from error
     raise AssertionError  # the second attempt returns or raises
 
@@ -90,14 +91,14 @@ def _evict(newest: Path) -> None:
 def upload(run_id: str, path: Path, folder: str | None = None) -> None:
     """Copy a file to the server, if there is one. Raises StoreError."""
     if not connection.is_embedded():
-        with connection.readable_errors():
+        with readable_errors():
             connection.client().log_artifact(run_id, str(path), folder)
 
 
 def drop_before(run_id: str, folder: str, epoch: int) -> None:
     """Delete the folder's files of epochs before that one on the server. One that does not allow it keeps them."""
     if stale := [each for each in epochs(run_id, folder, now=True) if each < epoch]:
-        with connection.readable_errors():
+        with readable_errors():
             uri = connection.client().get_run(run_id).info.artifact_uri
             repository = get_artifact_repository(uri, tracking_uri=connection.tracking_uri())
             for each in stale:

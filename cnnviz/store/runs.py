@@ -1,13 +1,14 @@
 """A run as the store knows it. Plain data: needs no MLflow."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cnnviz.architectures import Architecture, architecture
 from cnnviz.config import RunConfig
 
 ACTIVE = ("SCHEDULED", "RUNNING")
+STATUSES = (*ACTIVE, "FINISHED", "FAILED", "KILLED")
 
 
 SHORT_ID = 12  # letters of a run's id in a StackHistory
@@ -26,9 +27,6 @@ class Segment:
     waited: float = 0.0  # seconds in the queue before it; 0 if it goes on after an interruption
     setup: float = 0.0  # seconds for the rest: loading, compiling, looking at the untrained network, recording
     method: str = ""  # how steps were run, of train.loop.METHODS; a continued run repeats it; "": not recorded
-
-
-SEGMENT = tuple(each.name for each in fields(Segment))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
+from cnnviz import paths
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file
-from tests.helpers.workers import wait_for
+from tests.helpers.workers import TINY, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -20,3 +24,46 @@ def test_a_log_is_begun_again_where_it_grew_too_long() -> None:
 def test_no_zombie_is_left() -> None:
     process = processes.detached([sys.executable, "-c", ""], job_file("cpu", "log"))
     wait_for(lambda: not psutil.pid_exists(process.pid), 20)
+
+
+def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
+    """Launch a run from that folder and let a detached worker train it: what is printed, and the run's status."""
+    program = (
+        "import time\n"
+        "from cnnviz.config import RunConfig\n"
+        "from cnnviz.jobs import control\n"
+        "from cnnviz.store import reading\n"
+        f"(run_id,) = control.submit([RunConfig(**{vars(TINY) | {'epochs': 1, 'limit_train': 300}!r})], 'cpu')\n"
+        "end = time.monotonic() + 90\n"
+        "while reading.run(run_id).active and time.monotonic() < end:\n"
+        "    time.sleep(0.2)\n"
+        "print(reading.run(run_id).status, reading.run(run_id).message)\n"
+    )
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("CNNVIZ_", "MLFLOW_"))}
+    settings |= {"CNNVIZ_OFFLINE": "1", "PYTHONPATH": str(paths.PROJECT)} | environment
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=folder, env=settings, capture_output=True, text=True
+    )
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"CNNVIZ_HOME": "home", "CNNVIZ_DATA": "data"},
+        {"CNNVIZ_HOME": "../here/home 100%?", "CNNVIZ_DATA": "./data"},
+        {"CNNVIZ_HOME": "home", "CNNVIZ_DATA": "data", "MLFLOW_TRACKING_URI": "sqlite:///mine.db"},
+    ],
+)
+def test_a_worker_finds_what_is_named_relative_to_where_one_works(
+    settings: dict[str, str], tmp_path: Path, synthetic_root: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "data").symlink_to(synthetic_root)
+    before = {path.name for path in paths.PROJECT.iterdir()}
+    assert worker_of(here, settings) == ("FINISHED", "")
+    assert {path.name for path in paths.PROJECT.iterdir()} - before <= {".mypy_cache", ".pytest_cache", "__pycache__"}
+    home = Path(settings["CNNVIZ_HOME"]).name
+    own = {"mine.db", "mlruns"} if "MLFLOW_TRACKING_URI" in settings else set()
+    assert {path.name for path in here.iterdir()} == {"data", home} | own

@@ -137,7 +137,7 @@ def test_a_launch_cut_short_leaves_no_half_a_run(monkeypatch: pytest.MonkeyPatch
     def no_room(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for step in ("log_batch", "update_run", "set_tag"):
+    for step in ("create_run", "log_batch", "update_run"):
         with monkeypatch.context() as patch:
             patch.setattr(MlflowClient, step, no_room)
             with pytest.raises(StoreError, match="free some space"):

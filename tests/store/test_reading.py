@@ -6,7 +6,6 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
 from cnnviz.store import changes, connection, reading
@@ -68,7 +67,8 @@ def test_a_step_written_twice_counts_once() -> None:
     (run_id,) = changes.schedule([CONFIG], "cpu")
     for accuracy in (0.1, 0.2):
         record(run_id, 0, accuracy)
-    assert reading.run(run_id).accuracy == (0.2,)
+    assert reading.run(run_id).accuracy == (0.1,), "what was announced stays"
+    assert len(reading.history([run_id], ["test_accuracy", "test_loss"])) == 2
 
 
 def test_the_queue_is_first_come_first_served_and_by_device() -> None:
@@ -84,7 +84,7 @@ def test_the_queue_is_first_come_first_served_and_by_device() -> None:
 
 def test_other_programs_runs_are_passed_over() -> None:
     (ours,) = changes.schedule([CONFIG], "cpu")
-    client, experiment = connection._connect(connection.tracking_uri(), paths.home())
+    client, experiment = connection.client(), connection.experiment()
     client.create_run(experiment, run_name="theirs")
     client.create_run(experiment, tags={"cnnviz.target_epochs": "many"})
     assert [run.id for run in reading.runs()] == [ours]
@@ -96,13 +96,6 @@ def test_an_unknown_run_is_said_in_one_line(wanted: str) -> None:
     with pytest.raises(StoreError, match="no run") as caught:
         reading.run(wanted)
     assert "\n" not in str(caught.value)
-
-
-def test_what_a_newer_cnnviz_noted_besides_does_not_hide_a_run() -> None:
-    (run_id,) = changes.schedule([CONFIG], "cpu")
-    segment = {"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "colour": "blue"}
-    connection.client().set_tag(run_id, "cnnviz.segments", json.dumps([segment]))
-    assert reading.run(run_id).segments == (Segment(0, 1.0, 2.0, "cpu", 1),)
 
 
 def test_only_runs_that_have_changed_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +115,8 @@ def test_only_runs_that_have_changed_are_read_again(monkeypatch: pytest.MonkeyPa
     assert [reading.runs(), reading.runs()][0] == reading.runs()
     assert asked[1:] == [[], [], []], "nothing has changed, and NaN is no change"
     another = MlflowClient(connection.tracking_uri())  # as a worker's process
+    segments = [{"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "epoch": 1}]
+    another.set_tag(second, "cnnviz.segments", json.dumps(segments))
     another.log_batch(second, metrics=[Metric("test_accuracy", 0.7, 1, 1)])
     assert {run.id: run.accuracy for run in reading.runs()}[second] == (0.1, 0.7)
     another.set_tag(first, "mlflow.runName", "renamed")
