@@ -248,8 +248,7 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from cnnviz import paths
-    from cnnviz.store import reading
+    from cnnviz.store import addresses, reading
 
     found = reading.runs()
     if options.json:
@@ -257,7 +256,7 @@ def _runs(options: argparse.Namespace) -> None:
     elif found:
         _print_table(found)
     else:
-        print(f"no runs yet in {paths.home()}: `python -m cnnviz train` trains one")
+        print(f"no runs yet in {addresses.shown()}: `python -m cnnviz train` trains one")
 
 
 def _row(run: "Run") -> dict[str, Any]:

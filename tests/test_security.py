@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import os
 import pickle
 import re
 import struct
@@ -58,6 +59,22 @@ def test_mlflows_ui_answers_no_rebound_name(trained: str) -> None:
         assert connection.getresponse().status == answer, host
         connection.close()
     control._started.clear()
+
+
+def test_mlflow_reports_nothing_whatever_is_imported_first() -> None:
+    """In a fresh process that MLflow does not take for a test's, for which it keeps silent by itself."""
+    program = (
+        "import importlib, sys\n"
+        "importlib.import_module(sys.argv[1])\n"
+        "from mlflow.telemetry import get_telemetry_client\n"
+        "assert get_telemetry_client() is None\n"
+    )
+    tested = ("PYTEST_CURRENT_TEST", "CI", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    environment = {name: value for name, value in os.environ.items() if name not in tested}
+    for module in ("cnnviz.store.changes", "cnnviz.store.addresses", "cnnviz.jobs.worker"):
+        command = [sys.executable, "-W", "ignore", "-c", program, module]
+        done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 # -- pickles ----------------------------------------------------------------------------------------

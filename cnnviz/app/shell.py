@@ -5,19 +5,15 @@ It imports nothing that takes long: a server's first visitor sees the app before
 
 import contextlib
 import importlib
-import logging
 import sys
 from collections.abc import Iterator
-from logging.handlers import RotatingFileHandler
 from typing import Any
 
 import streamlit as st
 
-from cnnviz import paths
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError
-from cnnviz.jobs import processes
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.app.launch": "cnnviz"}
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
@@ -77,15 +73,9 @@ def readable_errors() -> Iterator[None]:
     except CnnvizError as error:
         st.error(plain(str(error)), icon=":material/error:")
     except Exception as error:
-        log = paths.home() / "app.log"
-        with contextlib.suppress(OSError):
-            log.parent.mkdir(parents=True, exist_ok=True)
-            handler = RotatingFileHandler(log, maxBytes=processes.LOG_BYTES, backupCount=1, encoding="utf-8")
-            logger = logging.getLogger("cnnviz.app")
-            logger.addHandler(handler)
-            logger.exception("unexpected")
-            logger.removeHandler(handler)
-            handler.close()
+        from cnnviz.app import error_log
+
+        log = error_log.write(error)
         st.error(plain(f"Unexpected: {type(error).__name__}. Reload the page; the details are in {log}."))
 
 

@@ -13,24 +13,27 @@ from filelock import FileLock
 from cnnviz.errors import StoreError
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file, write_atomically
-from cnnviz.store import connection
+from cnnviz.store import addresses
+
+_STORE = "MLFLOW_BACKEND_STORE_URI"  # in the environment: everybody may read a command line, and the password in it
 
 
 def start(port: int = 5000) -> str:
-    """Start MLflow's own UI on this store, on 127.0.0.1 alone, unless it runs already; its address.
+    """Start MLflow's own UI on this store, on 127.0.0.1 alone, unless it runs already; its address. A server has one.
 
     Raises StoreError if it does not answer within a minute.
     """
+    if addresses.is_server():
+        return addresses.for_browser()
     with FileLock(job_file("mlflow-ui", "lock")):  # two sessions may ask at once
-        note, uri = job_file("mlflow-ui", "json"), connection.tracking_uri()
+        note, uri = job_file("mlflow-ui", "json"), addresses.tracking_uri()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
             noted = json.loads(note.read_text(encoding="utf-8"))
             # The port may be another program's by now, or the note another store's, moved here with its folder.
-            if uri in psutil.Process(noted["pid"]).cmdline() and not _is_free(noted["port"]):
+            if psutil.Process(noted["pid"]).environ().get(_STORE) == uri and not _is_free(noted["port"]):
                 return f"http://127.0.0.1:{noted['port']}"
         port = next((each for each in range(port, port + 50) if _is_free(each)), 0)
         options = {
-            "--backend-store-uri": uri,
             "--host": "127.0.0.1",
             "--port": str(port),
             "--workers": "1",
@@ -38,7 +41,8 @@ def start(port: int = 5000) -> str:
             "--uvicorn-opts": "--log-level warning",  # no line a request: its log stays short
         }
         log = job_file("mlflow-ui", "log")
-        process = processes.detached([sys.executable, "-m", "mlflow", "ui", *itertools.chain(*options.items())], log)
+        command = [sys.executable, "-m", "mlflow", "ui", *itertools.chain(*options.items())]
+        process = processes.detached(command, log, **{_STORE: uri})
         write_atomically(note, json.dumps({"port": port, "pid": process.pid}))
         for _ in range(120):
             if not _is_free(port):

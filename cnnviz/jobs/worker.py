@@ -10,24 +10,28 @@ import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psutil
 import torch
 from filelock import Timeout
 
 from cnnviz import data
-from cnnviz.errors import CheckpointError, CnnvizError
+from cnnviz.errors import CheckpointError, CnnvizError, UnreachableError
 from cnnviz.jobs import devices, estimate, processes, resume, status
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.resume import Member
 from cnnviz.jobs.status import RunProgress, WorkerStatus
-from cnnviz.store import artifacts, changes, reading
+from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store.addresses import masked
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
 from cnnviz.train.shards import Shard, ShardFailed, ShardProgress, ShardStarted
 
 CHECK_SECONDS = 2.0  # between two checks of the store for stop requests
+WAITING = "waiting for the store"  # the phase
+WAIT_SECONDS = 3.0  # until a server that did not answer is asked again
 PUBLISH_SECONDS = 0.5  # between two writes of the status
 
 
@@ -48,6 +52,20 @@ def work(
     device = devices.resolve(device)
     signal.signal(signal.SIGTERM, _leave)
     shards.warm_up(device)
+    with connection.patient(partial(_wait, device, on_status)):
+        return _work(device, only, on_status)
+
+
+def _wait(device: str, on_status: Callable[[WorkerStatus], None], error: UnreachableError) -> None:
+    """For a server that does not answer, with nothing in training."""
+    waiting = WorkerStatus(device, os.getpid(), WAITING, time.time(), message=str(error))
+    with contextlib.suppress(OSError):
+        status.publish(waiting)
+    on_status(waiting)
+    time.sleep(WAIT_SECONDS)
+
+
+def _work(device: str, only: Collection[str] | None, on_status: Callable[[WorkerStatus], None]) -> bool:
     deaths: dict[str, int] = {}
     while True:
         try:
@@ -118,13 +136,14 @@ class _Training:
 
     def go(self) -> None:
         try:
-            self._take_runs()
-            self._train()
+            with connection.patient(self._wait):
+                self._take_runs()
+                self._train()
         except (Stopped, KeyboardInterrupt):
             self._release()
             raise
         except Exception as error:
-            reason = str(error) if isinstance(error, CnnvizError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, CnnvizError) else masked(f"{type(error).__name__}: {error}")
             self._release(" ".join(f"its worker had to stop: {reason}".split()))
             self._publish("failed", " ".join(reason.split()))
             raise
@@ -150,7 +169,8 @@ class _Training:
     def _release(self, reason: str | None = None) -> None:
         """Back into the queue with what is not over."""
         over = {each.run.id for each in self.trainees if each.is_over and not each.member.is_placeholder}
-        with contextlib.suppress(CnnvizError):
+        # A server that does not answer is not waited for: its runs are RUNNING without a worker, which says the same.
+        with contextlib.suppress(CnnvizError), connection.patient(None):
             for run in self.batch:
                 if run.id not in over and changes.is_wanted(run.id):
                     changes.finish(run.id, "SCHEDULED", reason)
@@ -298,6 +318,13 @@ class _Training:
         estimate.note_speed(self.device, event.shard.threads, progress.speed)
         if time.monotonic() - self.published_at > PUBLISH_SECONDS or progress.phase != self.status.phase:
             self._publish(progress.phase)
+
+    def _wait(self, error: UnreachableError) -> None:
+        """For a server that does not answer. The shards go on until their pipes are full."""
+        self.status.runs.clear()
+        self._publish(WAITING, str(error))
+        time.sleep(WAIT_SECONDS)
+        self.reported_at = dict.fromkeys(self.reported_at, time.monotonic())  # it was not they who were silent
 
     def _publish(self, phase: str, message: str = "") -> None:
         now = self.published_at = time.monotonic()

@@ -165,6 +165,9 @@ def _segments(text: str) -> tuple[Segment, ...]:
             str(each["device"]),
             _whole(each["threads"]),
             _whole(each.get("stack", 1)),
+            _finite(each.get("waited", 0)),
+            _finite(each.get("setup", 0)),
+            str(each.get("method", "")),
         )
         for each in json.loads(text)
     )

@@ -13,7 +13,7 @@ from cnnviz.jobs import control, mlflow_ui
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
-from cnnviz.store import artifacts, changes
+from cnnviz.store import addresses, artifacts, changes
 from cnnviz.store.runs import Run
 
 PANEL_WIDTH = 215  # pixels of a live chart; the study's four stand side by side on a laptop
@@ -168,7 +168,9 @@ def undo() -> None:
 
 def link_to_mlflow() -> None:
     with st.container(horizontal=True):
-        if st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
+        if addresses.is_server():
+            MLFLOW_URL.set(mlflow_ui.start())  # its own
+        elif st.button("Open MLflow's UI", icon=":material/open_in_new:", key="mlflow", help="On this machine only"):
             with shell.readable_errors(), st.spinner("Starting MLflow's UI …"):
                 MLFLOW_URL.set(mlflow_ui.start())
         if url := MLFLOW_URL.get():

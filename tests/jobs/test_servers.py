@@ -1,0 +1,56 @@
+"""A worker that records to an MLflow server which goes away while it trains, and comes back."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cnnviz import paths
+from cnnviz.jobs import mlflow_ui
+from cnnviz.jobs.status import workers
+from cnnviz.jobs.worker import WAITING
+from cnnviz.store import addresses, artifacts, changes, failures, reading
+from tests.helpers.servers import free_port, start_server, stop_server
+from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
+
+pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+
+
+def test_it_waits_visibly_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, port = tmp_path / "server", free_port()
+    folder.mkdir()
+    server = start_server(folder, port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+    (run_id,) = changes.schedule([replace(TINY, epochs=10, limit_train=1000)], "cpu")
+    worker = start_worker()
+    wait_for(lambda: reading.run(run_id).epoch >= 1)
+    stop_server(server)
+    wait_for(lambda: workers()[0].phase == WAITING, 60)
+    (status,) = workers()
+    assert f"http://user:***@127.0.0.1:{port} cannot be used: it does not answer" in status.message
+    assert (status.alive, status.hangs_for, status.runs) == (True, None, {})
+    time.sleep(2 * failures.ASK_AGAIN_SECONDS)
+    assert worker.poll() is None
+    server = start_server(folder, port)
+    try:
+        failures._answered.clear()
+        assert worker.wait(200) == 0, (paths.home() / "test.log").read_text()
+        run = reading.run(run_id)
+        assert (run.status, run.epoch, run.message) == ("FINISHED", 10, "")
+        assert steps_of(run_id) == list(range(11))
+        assert len(run.segments) == 1
+        assert artifacts.checkpoint_epochs(run_id) == list(range(11))
+    finally:
+        stop_server(server)
+    for path in paths.home().rglob("*"):
+        assert path.suffix == ".safetensors" or path.is_dir() or b"secret" not in path.read_bytes(), path
+    said = (paths.home() / "test.log").read_text()
+    assert "waiting for the store" in said
+    assert "Traceback" not in said
+
+
+def test_a_server_has_a_user_interface_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:5000/mlflow")
+    assert mlflow_ui.start() == addresses.for_browser() == "http://127.0.0.1:5000/mlflow"
+    assert not list((paths.home()).rglob("mlflow-ui*"))
