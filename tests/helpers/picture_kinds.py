@@ -75,6 +75,10 @@ def _pngs() -> Iterator[tuple[str, Kind]]:
     yield "PNG, tRNS cut short", Kind(png(eight, 8, RGB, chunk(b"tRNS", key[:5])))
     yield "PNG, tRNS of another checksum", Kind(png(eight, 8, RGB, chunk(b"tRNS", key, broken=True)))
     yield "PNG, tRNS after the pixels", Kind(png(eight, 8, RGB, after=chunk(b"tRNS", key)))
+    four, values = _palette(4), samples(2, 1)
+    yield "PNG, tRNS before its palette", Kind(png(values, 2, PALETTE, chunk(b"tRNS", bytes(3)), four))
+    behind = chunk(b"eXIf", drawn.exif(drawn.orientation(6))) + png(eight[::-1], 8, RGB)[33:]
+    yield "PNG with chunks behind its end", Kind(png(eight, 8, RGB) + behind)
     yield "PNG without an end", Kind(png(eight, 8, RGB, end=b""))
     yield "PNG with data behind it", Kind(png(eight, 8, RGB) + bytes(1000))
     upright = chunk(b"eXIf", drawn.exif(drawn.orientation(6)))
@@ -194,7 +198,7 @@ def _others() -> Iterator[tuple[str, Kind]]:
     yield "GIF, a clear colour", Kind(encode(palette, "GIF", transparency=5))
     yield "GIF, frames", Kind(encode(palette, "GIF", save_all=True, append_images=[palette.rotate(180)]))
     yield "GIF with data behind it", Kind(gif + b"garbage,,,,,!!!!")
-    yield "GIF with half a frame behind it", Kind(gif[:-1] + b"!\xf9\4\0\0,\0")
+    yield "GIF with half a frame behind it", Kind(gif[:-1] + b",\0\0")
     yield "GIF without an end", Kind(gif[:-1])
     for name, screen in [("larger", (40, 30)), ("smaller", (10, 10))]:
         yield f"GIF, a {name} screen", Kind(gif[:6] + struct.pack("<HH", *screen) + gif[10:])
