@@ -128,6 +128,7 @@ def _evidence(found: _Rise) -> dict[str, float]:
         "rise": found.rise,
         "train_loss_fall": found.fall,
         "likelihood_ratio": found.turn.ratio,
+        "slope": found.turn.slope,
     }
 
 

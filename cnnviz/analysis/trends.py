@@ -47,9 +47,7 @@ class Turn:
 
     epoch: int  # the hinge
     slope: float  # per epoch since then
-    error: float  # its standard error
     ratio: float  # 2 log of the likelihood ratio against the likeliest model that is level since its hinge
-    judged: int  # epochs that the models describe
     epochs: int  # of the line
 
     @property
@@ -136,7 +134,7 @@ def turn(line: pd.Series, sign: int = 1, hinges: Sequence[float] = HINGES, judge
     epochs nothing is known.
     """
     if len(line) < LATEST + 2:
-        return Turn(int(line.index[0]) if len(line) else 0, 0.0, math.inf, 0.0, len(line), len(line))
+        return Turn(int(line.index[0]) if len(line) else 0, 0.0, 0.0, len(line))
     models = _models(len(line), tuple(hinges), judged)
     values = without_spikes(line)[-models.judged :]
     rest, along = models.fit(sign * values)
@@ -146,9 +144,7 @@ def turn(line: pd.Series, sign: int = 1, hinges: Sequence[float] = HINGES, judge
     return Turn(
         epoch=int(line.index[len(line) - models.judged + models.hinge[best]]),
         slope=float(sign * along[best] / models.scale[best]),
-        error=float(np.sqrt(rest[best] / (models.judged - 3)) / models.scale[best]),
         ratio=max(0.0, 2 * float(moving.max() - level_since.max())),
-        judged=models.judged,
         epochs=len(line),
     )
 
