@@ -110,6 +110,15 @@ class _Trainee:
     def run(self) -> Run:
         return self.member.run
 
+    def say(self, troubles: Sequence[str]) -> None:
+        """In the run's message, each once, behind what it says already."""
+        said = self.member.message or self.run.message
+        if news := [trouble for trouble in troubles if trouble not in said]:
+            message = "; ".join([*([said] if said else []), *news])
+            self.member = replace(self.member, message=message)
+            with contextlib.suppress(CnnvizError):  # deleted meanwhile, or the store fails: recording finds out
+                changes.note(self.run.id, message)
+
     def give_up(self) -> None:
         """Discard its results, and train it no further."""
         self.is_over = self.is_left_out = True
@@ -306,6 +315,7 @@ class _Training:
     def _report(self, event: ShardProgress) -> None:
         progress = event.progress
         for each in self._in(event.shard):
+            each.say(progress.troubles)
             config, start = each.member.config, max(each.member.start.epoch, 0)
             done = max(progress.epoch - 1 - start, 0) + progress.fraction * (progress.epoch > 0)
             self.status.runs[each.run.id] = RunProgress(

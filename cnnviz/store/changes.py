@@ -186,6 +186,12 @@ def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> 
     return True
 
 
+def note(run_id: str, message: str) -> None:
+    """Say something of a run."""
+    with readable_errors():
+        connection.tag(run_id, {"message": message})
+
+
 def is_wanted(run_id: str) -> bool:
     """Whether the run is still there to be trained: it may have been deleted elsewhere."""
     with readable_errors():

@@ -7,7 +7,6 @@ backward pass. On a CPU all cores go through the rows once forwards and once bac
 
 import ctypes
 import functools
-import sys
 from typing import NamedTuple
 
 import torch
@@ -121,7 +120,7 @@ def _compiled(units: int, pictures: int) -> ctypes.CDLL | None:
     try:
         library = native.library("dense.cpp", "-fopenmp", UNITS=units, PICTURES=pictures)
     except CnnvizError as error:
-        print(f"{error}; PyTorch's products are used instead", file=sys.stderr)
+        native.note(f"{error}; PyTorch's products are used instead")
         return None
     library.forward.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long]
     library.back_and_learn.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_long, ctypes.c_float]

@@ -6,7 +6,6 @@ between two epochs goes on as if it had never stopped, bit for bit if stack, thr
 
 import contextlib
 import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from cnnviz.config import SETTINGS, RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.train import lenet, native
+from cnnviz.train.compiled import CompiledStep
 from cnnviz.train.stack import Stack
 
 # Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
@@ -78,6 +78,7 @@ class Progress:
     fraction: float  # of the epoch
     images_per_second: float  # of each network; 0: not known yet
     speed: Speed | None = None
+    troubles: tuple[str, ...] = ()  # what is wrong with a compiler here, which costs time and nothing else
 
 
 def fresh_start(config: RunConfig) -> Start:
@@ -215,13 +216,14 @@ class Trainer:
                 self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
                 self.evaluate = self.kernel.evaluate
             except CnnvizError as error:
-                print(f"{error}; PyTorch compiles the step instead", file=sys.stderr)
+                native.note(f"{error}; PyTorch compiles the step instead")
                 method = "compiled"
         self.method = method
-        self.is_cold, self.step = method in COMPILED, self.stack.step
+        self.is_cold = method in COMPILED
+        self.step: Callable[[Tensor, Tensor, Tensor], None] = self.stack.step
         self.compile_seconds = 0.0  # of this epoch
         if self.is_cold:
-            self.step = torch.compile(self.step, fullgraph=True, dynamic=False, mode=COMPILED[method])
+            self.step = CompiledStep(self.stack, COMPILED[method])
         is_graph = method in ("graph", "compiled graph")
         self.graph = _StepGraph(self.stack, self.step, dataset, self.config.batch_size) if is_graph else None
         self.rate = 0.0  # pictures a second, of each network
@@ -236,7 +238,7 @@ class Trainer:
         return Speed(self.speed_key, step_seconds, self.picture_seconds)
 
     def _progress(self, phase: str, epoch: int, fraction: float) -> Progress:
-        return Progress(phase, epoch, fraction, self.rate, self.speed)
+        return Progress(phase, epoch, fraction, self.rate, self.speed, tuple(native.troubles))
 
     def epoch(
         self,

@@ -1,0 +1,77 @@
+"""Compilers that are broken in every way: training is slower and says why in a line, and no run fails of it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cnnviz import paths
+from cnnviz.store import reading
+from cnnviz.store.runs import Run
+
+GXX = shutil.which("g++") or ""
+pytestmark = [
+    pytest.mark.usefixtures("synthetic_root"),
+    pytest.mark.skipif(not GXX, reason="no g++ here to break"),
+]
+LENET = ["--model", "lenet5x5", "--batch-size", "1", "--limit-train", "1000", "--epochs", "1"]  # by its own kernel
+CONV = ["--model", "c2k5-s2-f300-f900", "--batch-size", "1", "--limit-train", "2000", "--epochs", "5"]  # by PyTorch's
+WITHOUT_PYTHON = """
+kept=()
+for word in "$@"; do case "$word" in -I*python*) ;; *) kept+=("$word") ;; esac; done
+exec {gxx} "${{kept[@]}}"
+"""
+
+
+def train(words: list[str], folder: Path, **settings: str) -> Run:
+    """A training in the foreground that must succeed; its run."""
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TMPDIR": str(folder)} | settings
+    command = [sys.executable, "-W", "ignore", "-m", "cnnviz", "train", "--dataset", "synthetic", *words]
+    done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
+    (run,) = reading.runs()
+    assert (done.returncode, run.status) == (0, "FINISHED"), f"{run.message}\n{done.stderr[-3000:]}"
+    assert run.epoch == run.config.epochs
+    assert "\n" not in run.message
+    return run
+
+
+def broken(folder: Path, script: str) -> str:
+    path = folder / "g++"
+    path.write_text(f"#!/bin/bash\n{script.format(gxx=GXX)}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def nothing_runs_from_here(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that is mounted noexec."""
+    folder = tmp_path / "noexec"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", str(folder)], capture_output=True).returncode:
+        pytest.skip("file systems may not be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_compiler_that_fails(tmp_path: Path) -> None:
+    script = 'case "$*" in *--version*) exec {gxx} "$@" ;; esac; echo "x.cpp:1: error: out of coffee" >&2; exit 1'
+    run = train(LENET, tmp_path, CXX=broken(tmp_path, script), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    kernel, step = run.message.split("; PyTorch compiles the step instead; ")
+    assert kernel == "lenet.cpp cannot be compiled: x.cpp:1: error: out of coffee"
+    assert re.fullmatch(r"PyTorch cannot compile the step \(.*out of coffee.*\): it runs without, slower", step)
+
+
+def test_lenet_where_nothing_may_be_run_from_the_temporary_folder(nothing_runs_from_here: Path) -> None:
+    run = train(LENET, nothing_runs_from_here)
+    assert "lenet.cpp cannot be compiled" in run.message
+    assert "PyTorch cannot compile the step" in run.message
+
+
+def test_without_pythons_headers_pytorchs_compiler_is_done_without(tmp_path: Path) -> None:
+    run = train(CONV, tmp_path, CXX=broken(tmp_path, WITHOUT_PYTHON))
+    assert re.fullmatch(r"PyTorch cannot compile the step \(.*Python\.h.*\): it runs without, slower", run.message)
