@@ -7,10 +7,12 @@ import json
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cnnviz import terminals
 from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, RunConfig, grid, parse
 from cnnviz.errors import CnnvizError
 from cnnviz.wording import duration
@@ -85,6 +87,10 @@ def _program() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    return terminals.run(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -94,6 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cnnviz: stopped; every complete epoch is kept", file=sys.stderr)
         return 130
+    except OSError:  # the output's
+        raise
+    except Exception:
+        from cnnviz.store.addresses import masked
+
+        print(masked(traceback.format_exc()), end="", file=sys.stderr)  # into a worker's log, too
+        return 1
     return 0
 
 
@@ -179,7 +192,8 @@ class _Lines:
             self.write(", ".join([line, *_rate_and_rest(status, ours)]))
 
     def write(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full: training goes on
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -23,7 +23,7 @@ LENET = ["--model", "lenet5x5", "--batch-size", "1", "--limit-train", "1000", "-
 CONV = ["--model", "c2k5-s2-f300-f900", "--batch-size", "1", "--limit-train", "2000", "--epochs", "5"]  # by PyTorch's
 WITHOUT_PYTHON = """
 kept=()
-for word in "$@"; do case "$word" in -I*python*) ;; *) kept+=("$word") ;; esac; done
+for word in "$@"; do [ -e "${{word#-I}}/Python.h" ] || kept+=("$word"); done
 exec {gxx} "${{kept[@]}}"
 """
 

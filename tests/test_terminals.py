@@ -1,0 +1,99 @@
+"""Outputs that cannot write every letter, that are closed early, that are full: real processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cnnviz import paths
+from tests.helpers.runs import recorded, seed
+
+pytestmark = pytest.mark.usefixtures("synthetic_root")
+
+
+def shell(line: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash, in which $cnnviz is the command."""
+    environment = os.environ | {"cnnviz": f"{sys.executable} -W ignore -m cnnviz"} | settings
+    return subprocess.run(
+        ["bash", "-c", line], cwd=paths.PROJECT, env=environment, capture_output=True, text=True, errors="replace"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "ascii", "cp437", "utf-8"])
+def test_an_output_that_lacks_letters_spells_them_out(encoding: str, tmp_path: Path) -> None:
+    (run_id,) = seed([0.1, 0.4], name="größe × 図 …")
+    listed = shell("$cnnviz runs", PYTHONIOENCODING=encoding)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    sheet = f"$cnnviz features {run_id} --layer c1 --images test:0-2 --out {tmp_path}/sheet.png"
+    drawn = shell(sheet, PYTHONIOENCODING=encoding)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        width, height = picture.size
+    if encoding == "ascii":
+        assert r"gr\xf6\xdfe x \u56f3 ..." in listed.stdout
+        assert f"{width}x{height} pixels" in drawn.stdout
+    if encoding == "utf-8":
+        assert "größe × 図 …" in listed.stdout
+        assert f"{width}×{height} pixels" in drawn.stdout
+    assert shell("$cnnviz features --help", PYTHONIOENCODING=encoding).returncode == 0
+    error = shell("$cnnviz features nö×", PYTHONIOENCODING=f"{encoding}:strict")
+    assert (error.returncode, error.stderr.count("\n")) == (2, 1)
+
+
+def test_training_says_names_that_an_output_lacks() -> None:
+    words = "--model f12 --epochs 1 --dataset synthetic --limit-train 100"
+    done = shell(f"$cnnviz train {words}", PYTHONIOENCODING="ascii:strict", CNNVIZ_HOME=f"{paths.home()}/größe ×")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", ["$cnnviz runs", "$cnnviz runs --json", "$cnnviz --help", "$cnnviz train --help"])
+def test_a_reader_that_has_read_enough_ends_it_quietly(line: str) -> None:
+    if "runs" in line:  # more than a pipe and its buffer hold
+        seed(*[[0.1]] * 12, name="long " * 1500)
+    done = shell(f"{line} | head -c 1; exit ${{PIPESTATUS[0]}}")
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)
+    closed = shell(f"{line} | true; exit ${{PIPESTATUS[0]}}")
+    assert closed.stderr == ""
+    assert closed.returncode == 141 or "--help" in line  # argparse itself passes over it
+
+
+def test_a_training_goes_on_if_nobody_reads_what_it_says() -> None:
+    words = "--model f12 --epochs 3 --dataset synthetic --limit-train 100"
+    done = shell(f"$cnnviz train {words} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (141, "")
+    assert done.stdout.count("\n") == 1
+    listed = shell("$cnnviz runs")
+    assert listed.stdout.count("FINISHED") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_is_full_is_one_line() -> None:
+    recorded()
+    done = shell("$cnnviz runs > /dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("cnnviz: the output cannot be written (No space left on device)")
+
+
+def test_without_any_output_nothing_is_said() -> None:
+    recorded()
+    assert shell("$cnnviz runs >&- 2>&-").returncode == 0
+
+
+def test_a_fault_of_ours_is_reported_without_a_password() -> None:
+    program = (
+        "import sys\n"
+        "from cnnviz import __main__ as command_line\n"
+        "from cnnviz.store import reading\n"
+        "def fail():\n    raise RuntimeError('no answer from http://user:secret@host')\n"
+        "reading.runs = fail\n"
+        "sys.exit(command_line.main(['runs']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "RuntimeError: no answer from http://user:***@host" in done.stderr
+    assert "secret@" not in done.stderr.replace("raise RuntimeError('no answer from http://user:secret@host')", "")
