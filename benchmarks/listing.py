@@ -29,7 +29,7 @@ def main(count: int = 200, epochs: int = 40) -> None:
     from cnnviz.config import RunConfig
     from cnnviz.store import changes, connection, reading
 
-    run_ids = changes.schedule([RunConfig(seed=seed) for seed in range(count)], "cpu")
+    run_ids = changes.schedule([RunConfig(seed=seed, epochs=10_000) for seed in range(count)], "cpu")
     names = [f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")] + ["epoch_seconds"]
     for run_id in run_ids:
         points = [Metric(name, epoch / 100, 1, epoch) for epoch in range(epochs + 1) for name in names]

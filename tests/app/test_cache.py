@@ -33,7 +33,7 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(cache._Histories, "MOST", 6)
     kept = cache._Histories()
     (run_id,) = changes.schedule([run("a").config], "cpu")
-    changes.record(run_id, 0, {"test_loss": 1.0}, [])
+    changes.record(run_id, 0, {"test_loss": 1.0, "test_accuracy": 0.1}, [])
     known = reading.run(run_id)
     for epoch in range(10):  # a later epoch takes an earlier one's place
         assert len(kept.read("store", [replace(known, epoch=epoch)], ["test_loss", "train_loss"])) == 1
@@ -45,7 +45,7 @@ def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_history_of_runs_that_were_all_deleted_elsewhere_is_empty() -> None:
     (run_id,) = changes.schedule([run("a").config], "cpu")
-    changes.record(run_id, 0, {"test_loss": 1.0}, [])
+    changes.record(run_id, 0, {"test_loss": 1.0, "test_accuracy": 0.1}, [])
     kept = cache._Histories()
     full, empty = kept.read("store", [reading.run(run_id)], ["test_loss"]), kept.read("store", [], ["test_loss"])
     assert (len(full), len(empty)) == (1, 0)

@@ -301,7 +301,7 @@ def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
         (run_id,) = changes.schedule(CONFIGS[:1], "cpu")
         assert {run.id for run in reading.runs()} == {*before, run_id}, f"CNNVIZ_SEED={SEED}"
         artifacts.save_checkpoint(run_id, 0, {}, {})
-        changes.record(run_id, 0, {"test_loss": 2.3}, [])
+        changes.record(run_id, 0, {"test_loss": 2.3, "test_accuracy": 0.1}, [])
         assert reading.history([run_id], ["test_loss"]).value.tolist() == [2.3]
         assert not (paths.home() / "mlflow.db.unfinished").exists()
     print(f"{number} kills while the store was made, {unfinished} left it half made")
