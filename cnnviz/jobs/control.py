@@ -22,7 +22,7 @@ from cnnviz.errors import StoreError
 from cnnviz.jobs import devices, processes
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.status import WorkerStatus, is_locked, workers
-from cnnviz.store import changes, reading
+from cnnviz.store import changes, connection, reading
 
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
 LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
@@ -68,6 +68,8 @@ def ensure_worker() -> None:
 
     Not within RETRY_SECONDS of one that could not go on, nor on a full disk: troubles() says so.
     """
+    if connection.is_read_only():
+        return
     with _starting:
         for device in DEVICES[1:]:
             last = next((each for each in workers() if each.device == device), None)
@@ -95,6 +97,8 @@ def _free_bytes() -> int:
 
 def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
     """What keeps waiting runs from being trained, one line each."""
+    if connection.is_read_only():
+        return [f"Training waits: nothing can be written to {paths.home()}. Allow it, or set CNNVIZ_HOME to a copy."]
     lines = []
     if (free := _free_bytes()) < LEAST_FREE:
         room = f"{free / 1e6:.1f} MB"

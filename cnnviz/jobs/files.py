@@ -1,14 +1,16 @@
 """The small files of workers and of MLflow's UI: locks, states, logs, speeds."""
 
+import contextlib
 from pathlib import Path
 
 from cnnviz import paths
 
 
 def job_file(name: str, suffix: str) -> Path:
-    """<CNNVIZ_HOME>/workers/<name>.<suffix>, in a folder that exists. name: a device, or "mlflow-ui"."""
+    """<CNNVIZ_HOME>/workers/<name>.<suffix>, its folder made if that can be. name: a device, or "mlflow-ui"."""
     folder = paths.home() / "workers"
-    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # nothing can be written there, which whoever writes finds out
+        folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.{suffix}"
 
 

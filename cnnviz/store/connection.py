@@ -114,6 +114,7 @@ class _Connection:
     client: MlflowClient
     experiment: str
     uri: str  # as it was opened
+    read_only: bool = False
 
 
 def _connection() -> _Connection:
@@ -160,7 +161,7 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
         found = _found_experiment(client)
         if found is None:
             raise StoreError(f"the store in {folder} has no runs of cnnviz, and nothing can be written there")
-        return _Connection(client, found.experiment_id, read_only)
+        return _Connection(client, found.experiment_id, uri=read_only, read_only=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -244,6 +245,11 @@ def metric_histories(run_ids: Sequence[str], metric: str) -> list[tuple[str, Met
     store = _sql_store(uri, (paths.home() / "artifacts").as_uri())
     found = _persistently(store.get_metric_history_bulk, list(run_ids), metric, _ALL)
     return [(each.run_id, each) for each in found]
+
+
+def is_read_only() -> bool:
+    """Whether the store can be looked at and not changed. Raises StoreError."""
+    return _connection().read_only
 
 
 def client() -> MlflowClient:
