@@ -50,7 +50,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     page.get_by_text("c3[4] at row 1, column 2:").wait_for()
 
     page.get_by_role("button", name="Switch off").click()
-    page.get_by_text("With c3 · 4 off: accuracy on 1,000 test images").wait_for()
+    page.get_by_text("With c3 · 4 off (zero): accuracy on 1,000 test images").wait_for()
     for part in ("epoch=1", "picture=7", "layer=c3_activation", "channel=4", "cell=1.2", "change=c3.4%3Aoff"):
         page.wait_for_function("part => location.search.includes(part)", arg=part)
     grids = 2 * 7 + 2  # layers of both networks, the gallery and the top pictures
@@ -58,7 +58,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     page.close()
 
     page = page_of(browser, url, elsewhere)
-    page.get_by_text("With c3 · 4 off: accuracy on 1,000 test images").wait_for()
+    page.get_by_text("With c3 · 4 off (zero): accuracy on 1,000 test images").wait_for()
     again = shown(page, grids)
     assert again[0] == before[0]
     assert again[1] == before[1]
