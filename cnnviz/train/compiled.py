@@ -15,7 +15,7 @@ class CompiledStep:
     """stack.step, compiled at its first call. If that fails, native.troubles says why and the step runs as it is."""
 
     def __init__(self, stack: Stack, mode: str | None) -> None:
-        self.stack, self.is_proven = stack, _failed
+        self.stack, self.is_proven, self.has_failed = stack, _failed, _failed
         self.step: Callable[[Tensor, Tensor, Tensor], None] = stack.step
         if not _failed:
             self.step = torch.compile(stack.step, fullgraph=True, dynamic=False, mode=mode)
@@ -34,7 +34,7 @@ class CompiledStep:
             raise
         except Exception as error:  # PyTorch's compiler raises its own, the system's, and those of what it calls
             global _failed
-            _failed = True
+            _failed = self.has_failed = True
             native.note(f"PyTorch cannot compile the step ({native.first_error(str(error))}): it runs without, slower")
             for each, saved in zip(self.stack.state(), before, strict=True):
                 each.copy_(saved)

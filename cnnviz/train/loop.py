@@ -218,7 +218,7 @@ class Trainer:
             except CnnvizError as error:
                 native.note(f"{error}; PyTorch compiles the step instead")
                 method = "compiled"
-        self.method = method
+        self._method = method
         self.is_cold = method in COMPILED
         self.step: Callable[[Tensor, Tensor, Tensor], None] = self.stack.step
         self.compile_seconds = 0.0  # of this epoch
@@ -231,6 +231,11 @@ class Trainer:
 
     def snapshot(self, position: int, epoch: int) -> Start:
         return Start(epoch, self.stack.weights_of(position), self.stack.slots_of(position))
+
+    @property
+    def method(self) -> str:
+        """How steps are run in fact."""
+        return "eager" if isinstance(self.step, CompiledStep) and self.step.has_failed else self._method
 
     @property
     def speed(self) -> Speed:
@@ -364,7 +369,7 @@ def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
         "kernel": device == "cpu" and lenet.fits(configs),
         "compiled": device != "cpu" or has_compiler(),
     }
-    return method if can.get(method, device == "cuda") else ""
+    return method if method in METHODS and can.get(method, device == "cuda") else ""
 
 
 def fastest(configs: Sequence[RunConfig], device: str) -> str:
