@@ -1,9 +1,7 @@
 """What README, ARCHITECTURE and their like say is so."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -20,6 +18,7 @@ from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, connection
 from cnnviz.store.runs import Segment, StackHistory
 from tests.helpers.findings import drawn
+from tests.helpers.projects import copied, run_in
 from tests.helpers.runs import seed
 
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -99,9 +98,7 @@ def test_contributings_finding_is_one() -> None:
 
 def test_contributings_page_opens(tmp_path: Path, synthetic_root: Path) -> None:
     """In a copy of the project, its files made as the text has it."""
-    for name in ("cnnviz", "pages"):
-        shutil.copytree(paths.PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PROJECT / "app.py", tmp_path)
+    copied(tmp_path)
     page, call, line = (block.replace("NAME", "statuses") for block in snippets("Add a page"))
     folder = tmp_path / "cnnviz" / "app" / "statuses"
     folder.mkdir()
@@ -112,26 +109,14 @@ def test_contributings_page_opens(tmp_path: Path, synthetic_root: Path) -> None:
     listed = '            st.Page("pages/curves.py"'
     assert shell.read_text().count(listed) == 1
     shell.write_text(shell.read_text().replace(listed, f"            {line.strip()},\n{listed}"))
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", NEW_PAGE]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in(tmp_path, NEW_PAGE)
 
 
 NEW_PAGE = """
-from streamlit.runtime.pages_manager import PagesManager
-from streamlit.testing.v1 import AppTest
 from cnnviz.app import cache
 from cnnviz.config import RunConfig
-from cnnviz.jobs import control
 from cnnviz.store import changes
 
-control.ensure_worker = lambda: None
-begin = PagesManager.__init__
-def warm(*args, **settings):
-    PagesManager.uses_pages_directory = False
-    begin(*args, **settings)
-PagesManager.__init__ = warm  # as the fixture warm_server does
 for runs, shown in ((0, []), (2, [("waiting", "2")])):
     changes.schedule([RunConfig(model="f12")] * runs, "cpu")
     cache.all_runs.clear()

@@ -1,9 +1,5 @@
 """The launch and fork forms, which follow from RunConfig's fields."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control, devices
 from cnnviz.store import artifacts, changes, reading
+from tests.helpers.projects import copied, run_in
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
@@ -73,20 +70,17 @@ NEW_FIELD = """
 EVERYWHERE = """
 import subprocess, sys
 from pathlib import Path
-from streamlit.runtime.pages_manager import PagesManager
-from streamlit.testing.v1 import AppTest
 from mlflow import MlflowClient
 from cnnviz import config, paths
 from cnnviz.analysis import comparison
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control
-from cnnviz.store import connection, changes, reading
+from cnnviz.store import addresses, changes, reading
 from cnnviz.train import lenet
 from cnnviz.train.loop import speed_key, stack_key
 from cnnviz.__main__ import main
 
 assert Path(config.__file__).is_relative_to(Path.cwd()), config.__file__
-control.ensure_worker = lambda: None
 shown = subprocess.run([sys.executable, "-m", "cnnviz", "train", "--help"], capture_output=True, text=True).stdout
 assert "--dropout DROPOUT" in shown and "share of the units left out" in shown, shown
 assert main(["train", "--dropout", "1.5"]) == 2
@@ -97,7 +91,7 @@ assert speed_key([plain], "eager") != speed_key([dropped], "eager")
 if lenet.fits([RunConfig()]):  # its kernel does not know the field
     assert not lenet.fits([RunConfig(dropout=0.5)])
 ids = changes.schedule([plain, dropped], "cpu")
-client = MlflowClient(connection.tracking_uri())
+client = MlflowClient(addresses.tracking_uri())
 assert [client.get_run(run_id).data.params.get("dropout") for run_id in ids] == [None, "0.5"]
 runs = [reading.run(run_id) for run_id in ids]
 assert [run.config for run in runs] == [plain, dropped]
@@ -111,11 +105,6 @@ for run_id in ids:
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.store import artifacts
 artifacts.save_checkpoint(ids[1], 1, initial_weights(architecture("f12"), 0), {})
-begin = PagesManager.__init__
-def warm(*args, **settings):
-    PagesManager.uses_pages_directory = False
-    begin(*args, **settings)
-PagesManager.__init__ = warm  # as the fixture warm_server does
 opened = AppTest.from_file("app.py", default_timeout=60).run().run()
 opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
 assert opened.sidebar.number_input(key="launch_dropout").label == "Dropout"
@@ -132,14 +121,7 @@ assert forked.config.dropout == 0.25
 def test_a_field_added_to_run_config_turns_up_everywhere(tmp_path: Path) -> None:
     """Command line, launch form, fork form, MLflow params, a run's name, the comparison table, what shares a stack, and
     what has a kernel or a speed of its own."""
-    for name in ("cnnviz", "pages"):
-        shutil.copytree(paths.PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PROJECT / "app.py", tmp_path)
-    source = tmp_path / "cnnviz" / "config.py"
+    source = copied(tmp_path) / "cnnviz" / "config.py"
     before, after = source.read_text().split("    epochs: int = setting(")
     source.write_text(f"{before.rstrip()}{NEW_FIELD}    epochs: int = setting({after}")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", EVERYWHERE], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in(tmp_path, EVERYWHERE)

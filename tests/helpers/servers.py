@@ -8,7 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-import psutil
+from tests.helpers.processes import kill_all
 
 
 def free_port() -> int:
@@ -28,18 +28,9 @@ def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
     except BaseException:
-        stop_server(process)
+        kill_all(process)
         raise
     return process
-
-
-def stop_server(process: subprocess.Popen[bytes]) -> None:
-    """kill -9 of the server and of the processes it started."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for each in family:
-        each.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=10)
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

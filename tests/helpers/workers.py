@@ -5,8 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 
-import psutil
-
 from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.store import connection
@@ -25,15 +23,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < end, (paths.home() / "test.log").read_text()
         time.sleep(0.05)
-
-
-def kill_all(worker: subprocess.Popen[bytes]) -> None:
-    """kill -9 of the worker and of the processes it started."""
-    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
-    for process in family:
-        process.kill()
-    worker.wait()
-    psutil.wait_procs(family, timeout=10)
 
 
 def steps_of(run_id: str) -> list[int]:

@@ -6,7 +6,8 @@ from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.jobs import resume, worker
 from cnnviz.store import changes, connection, reading
-from tests.helpers.workers import TINY, kill_all, start_worker, wait_for
+from tests.helpers.processes import kill_all
+from tests.helpers.workers import TINY, start_worker, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 

@@ -11,7 +11,8 @@ from cnnviz.jobs import mlflow_ui
 from cnnviz.jobs.status import workers
 from cnnviz.jobs.worker import WAITING
 from cnnviz.store import addresses, artifacts, changes, failures, reading
-from tests.helpers.servers import free_port, start_server, stop_server
+from tests.helpers.processes import kill_all
+from tests.helpers.servers import free_port, start_server
 from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
@@ -25,7 +26,7 @@ def test_it_waits_visibly_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     (run_id,) = changes.schedule([replace(TINY, epochs=10, limit_train=1000)], "cpu")
     worker = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
-    stop_server(server)
+    kill_all(server)
     wait_for(lambda: workers()[0].phase == WAITING, 60)
     (status,) = workers()
     assert f"http://user:***@127.0.0.1:{port} cannot be used: it does not answer" in status.message
@@ -42,7 +43,7 @@ def test_it_waits_visibly_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(run.segments) == 1
         assert artifacts.checkpoint_epochs(run_id) == list(range(11))
     finally:
-        stop_server(server)
+        kill_all(server)
     for path in paths.home().rglob("*"):
         assert path.suffix == ".safetensors" or path.is_dir() or b"secret" not in path.read_bytes(), path
     said = (paths.home() / "test.log").read_text()

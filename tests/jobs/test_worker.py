@@ -13,7 +13,8 @@ from cnnviz.errors import StoreError
 from cnnviz.jobs import control, worker
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, connection, reading
-from tests.helpers.workers import TINY, kill_all, start_worker, steps_of, wait_for
+from tests.helpers.processes import kill_all
+from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 

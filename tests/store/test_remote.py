@@ -16,7 +16,8 @@ from cnnviz.errors import CheckpointError, CnnvizError, UnreachableError
 from cnnviz.jobs import resume
 from cnnviz.store import artifacts, changes, checkpoints, connection, downloads, reading
 from cnnviz.store.runs import Run, Segment
-from tests.helpers.servers import free_port, start_server, stop_server
+from tests.helpers.processes import kill_all
+from tests.helpers.servers import free_port, start_server
 
 MODEL = "c2k5-s2-f6"
 Machine = Callable[[str], None]
@@ -28,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     process = start_server(tmp_path_factory.mktemp("server"), port)
     yield f"http://127.0.0.1:{port}"
-    stop_server(process)
+    kill_all(process)
 
 
 @pytest.fixture
