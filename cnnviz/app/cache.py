@@ -7,7 +7,7 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
-from cnnviz.store import connection, reading
+from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
 
 
@@ -18,7 +18,7 @@ def all_runs(uri: str) -> list[Run]:
 
 def runs() -> list[Run]:
     """All runs, newest first, at most a second old."""
-    return all_runs(connection.tracking_uri())
+    return all_runs(addresses.tracking_uri())
 
 
 class _Histories:
@@ -56,4 +56,4 @@ def _histories() -> _Histories:
 
 def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     """reading.history() of these runs, each epoch read once."""
-    return _histories().read(connection.tracking_uri(), found, metrics)
+    return _histories().read(addresses.tracking_uri(), found, metrics)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from cnnviz import wording
 from cnnviz.app import cache
-from cnnviz.app.markdown import plain as plain
 from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Theme
 from cnnviz.render.exports import png

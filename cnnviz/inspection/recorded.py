@@ -5,7 +5,7 @@ from threading import Lock
 
 from cnnviz import paths
 from cnnviz.inspection.network import Network, load_network
-from cnnviz.store import artifacts, connection
+from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
 
 MOST_BYTES = 600_000_000  # of weights: some 2,400 epochs of LeNets, or 17 of conv5's
@@ -20,7 +20,7 @@ def load(run: Run, epoch: int) -> Network:
 
     Raises CheckpointError if its checkpoint is missing or damaged.
     """
-    key = (connection.tracking_uri(), str(paths.home()), run.id, epoch)
+    key = (addresses.tracking_uri(), str(paths.home()), run.id, epoch)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnviz import paths
 from cnnviz.errors import CheckpointError
-from cnnviz.store import addresses, checkpoints, connection, downloads
+from cnnviz.store import addresses, checkpoints, downloads
 from cnnviz.store.runs import Run
 
 
@@ -34,7 +34,7 @@ def epochs_to_open(tracked: Run) -> list[int]:
         return kept
     if tracked.epoch < 0 and tracked.active:
         raise CheckpointError(f"{tracked.name} has no checkpoint yet: wait for its first epoch")
-    places = [str(paths.home()), *([] if connection.is_embedded() else [addresses.shown()])]
+    places = [str(paths.home()), *([] if addresses.is_embedded() else [addresses.shown()])]
     raise CheckpointError(
         f"{tracked.name} has no checkpoint in {' or on '.join(places)}: train it again, or move its files there"
     )
@@ -51,7 +51,7 @@ def save_checkpoint(run_id: str, epoch: int, weights: Mapping[str, Any], optimiz
     Raises CheckpointError, or StoreError if the server does not take them.
     """
     # Without this, the folders of a store that was moved away would be made again.
-    if connection.is_embedded() and not (paths.home() / "mlflow.db").exists():
+    if addresses.is_embedded() and not (paths.home() / "mlflow.db").exists():
         raise CheckpointError(f"the store in {paths.home()} is gone: it was moved or deleted while a run was training")
     folder, name = folder_of(run_id), checkpoints.file_name(epoch)
     if optimizer:

@@ -24,7 +24,6 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from cnnviz import paths
 from cnnviz.errors import StoreError, UnreachableError
 from cnnviz.store import addresses, failures
-from cnnviz.store.addresses import is_embedded, tracking_uri
 from cnnviz.store.failures import readable_errors
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs with a traceback is raised, too
@@ -121,8 +120,8 @@ def _connection() -> _Connection:
     with readable_errors():
         while True:
             try:
-                failures.must_answer(tracking_uri())
-                return _connect(tracking_uri(), paths.home(), _read_only())
+                failures.must_answer(addresses.tracking_uri())
+                return _connect(addresses.tracking_uri(), paths.home(), _read_only())
             except UnreachableError as error:
                 wait = _wait.get()
                 if not wait:
@@ -138,7 +137,7 @@ def _read_only() -> str:
     """
     database = addresses.database()
     if (
-        not is_embedded()
+        not addresses.is_embedded()
         or not database.exists()
         or (os.access(database, os.W_OK) and os.access(database.parent, os.W_OK))
     ):
@@ -170,7 +169,7 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
     # outlives a process killed half way, whose database is then begun again.
     with FileLock(folder / "mlflow.db.lock"):
         database, marker = folder / "mlflow.db", folder / "mlflow.db.unfinished"
-        fresh = is_embedded() and (marker.exists() or not database.exists())
+        fresh = addresses.is_embedded() and (marker.exists() or not database.exists())
         if fresh:
             marker.touch()
             for leftover in folder.glob("mlflow.db*"):
@@ -179,12 +178,14 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
             with contextlib.closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
         location = (folder / "artifacts").as_uri()
-        if is_embedded():
+        if addresses.is_embedded():
             _sql_store(uri, location)  # before the client, which would put MLflow's own experiment in this folder
         client = _Client(uri)
         found = _found_experiment(client, location)
         if found is None:
-            number = client.create_experiment(EXPERIMENT, location if is_embedded() else None, {_OURS: "true"})
+            number = client.create_experiment(
+                EXPERIMENT, location if addresses.is_embedded() else None, {_OURS: "true"}
+            )
         elif found.lifecycle_stage == "deleted":
             raise StoreError(f"the experiment {found.name!r} was deleted in MLflow: restore it there first")
         else:
@@ -192,7 +193,7 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
             if _OURS not in found.tags:
                 with contextlib.suppress(MlflowException):  # a server may allow reading alone
                     client.set_experiment_tag(number, _OURS, "true")
-            if is_embedded():
+            if addresses.is_embedded():
                 _mend_artifact_addresses(database, found.artifact_location, location, number)
         if fresh:
             marker.unlink()

@@ -27,9 +27,9 @@ def epochs(run_id: str, folder: str, *, now: bool = False) -> frozenset[int]:
 
     None of the embedded store, which has no files but this machine's. Raises StoreError if the server does not answer.
     """
-    if connection.is_embedded():
+    if addresses.is_embedded():
         return frozenset()
-    key = (connection.tracking_uri(), run_id, folder)
+    key = (addresses.tracking_uri(), run_id, folder)
     asked_at, known = _listed.get(key, (-LIST_AGAIN_SECONDS, frozenset()))
     if now or time.monotonic() - asked_at >= LIST_AGAIN_SECONDS:
         with readable_errors():
@@ -90,7 +90,7 @@ def _evict(newest: Path) -> None:
 
 def upload(run_id: str, path: Path, folder: str | None = None) -> None:
     """Copy a file to the server, if there is one. Raises StoreError."""
-    if not connection.is_embedded():
+    if not addresses.is_embedded():
         with readable_errors():
             connection.client().log_artifact(run_id, str(path), folder)
 
@@ -100,7 +100,7 @@ def drop_before(run_id: str, folder: str, epoch: int) -> None:
     if stale := [each for each in epochs(run_id, folder, now=True) if each < epoch]:
         with readable_errors():
             uri = connection.client().get_run(run_id).info.artifact_uri
-            repository = get_artifact_repository(uri, tracking_uri=connection.tracking_uri())
+            repository = get_artifact_repository(uri, tracking_uri=addresses.tracking_uri())
             for each in stale:
                 with contextlib.suppress(Exception):  # each kind of repository raises its own
                     repository.delete_artifacts(f"{folder}/{checkpoints.file_name(each)}")

@@ -157,7 +157,7 @@ _lock = Lock()  # a server's sessions are threads
 def forget(run_id: str) -> None:
     """Read the run anew at the next look, whatever of it has changed."""
     with _lock:
-        _known.pop((connection.tracking_uri(), run_id), None)
+        _known.pop((addresses.tracking_uri(), run_id), None)
 
 
 def _tracked(found: Sequence[entities.Run]) -> list[Run]:
@@ -168,7 +168,7 @@ def _tracked(found: Sequence[entities.Run]) -> list[Run]:
 def _looked_at(found: Sequence[entities.Run]) -> dict[str, _Known]:
     """What is known of the runs, by id. Those that look as they did at the last look are not read again: every epoch
     changes a run's latest metrics, so its accuracy line is as it was as long as they are."""
-    uri = connection.tracking_uri()
+    uri = addresses.tracking_uri()
     ours = {each.info.run_id: each for each in found if records.is_ours(each)}
     with _lock:
         known = {run_id: _known[uri, run_id] for run_id in ours if (uri, run_id) in _known}

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
-from cnnviz.store import addresses, artifacts, changes, connection, reading
+from cnnviz.store import addresses, artifacts, changes, reading
 from tests.helpers.runs import record
 
 ODD = ("what?", "a%20b", "50%", "a#b", "a b", "größe 図", "a&b=c", "a:b", "it's", 'so-called "runs"', "a+b;c", "%3F")
@@ -36,7 +36,7 @@ def test_a_folder_of_any_name_holds_its_store_and_nothing_lies_beside_it(
     with sqlite3.connect(home / "mlflow.db") as database:
         assert database.execute("SELECT run_uuid FROM runs").fetchall() == [(run_id,)]
     database.close()
-    client = MlflowClient(connection.tracking_uri())  # MLflow's own finds the same
+    client = MlflowClient(addresses.tracking_uri())  # MLflow's own finds the same
     assert [each.path for each in client.list_artifacts(run_id, "checkpoints")] == [
         "checkpoints/epoch-0000.safetensors"
     ]

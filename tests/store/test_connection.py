@@ -13,7 +13,7 @@ from cnnviz import paths
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, StoreError
-from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store import addresses, artifacts, changes, connection, reading
 from tests.helpers.runs import record
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
@@ -80,7 +80,7 @@ def test_a_moved_store_is_found_by_mlflow_too(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "moved"))
     run = reading.run(run_id)
     assert torch.equal(artifacts.load_checkpoint(run, 0)["c1.weight"], weights["c1.weight"])
-    found = MlflowClient(connection.tracking_uri()).list_artifacts(run_id, "checkpoints")
+    found = MlflowClient(addresses.tracking_uri()).list_artifacts(run_id, "checkpoints")
     assert [each.path for each in found] == ["checkpoints/epoch-0000.safetensors"]
     (after,) = changes.schedule([CONFIG], "cpu")
     assert str(tmp_path / "moved") in connection.client().get_run(after).info.artifact_uri

@@ -8,7 +8,7 @@ from mlflow.entities import Metric
 
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
-from cnnviz.store import changes, connection, reading
+from cnnviz.store import addresses, changes, connection, reading
 from cnnviz.store.runs import Segment
 from tests.helpers.runs import record
 
@@ -114,7 +114,7 @@ def test_only_runs_that_have_changed_are_read_again(monkeypatch: pytest.MonkeyPa
     assert asked == [sorted(run_ids)]
     assert [reading.runs(), reading.runs()][0] == reading.runs()
     assert asked[1:] == [[], [], []], "nothing has changed, and NaN is no change"
-    another = MlflowClient(connection.tracking_uri())  # as a worker's process
+    another = MlflowClient(addresses.tracking_uri())  # as a worker's process
     segments = [{"start_epoch": 0, "started_at": 1.0, "seconds": 2.0, "device": "cpu", "threads": 1, "epoch": 1}]
     another.set_tag(second, "cnnviz.segments", json.dumps(segments))
     another.log_batch(second, metrics=[Metric("test_accuracy", 0.7, 1, 1)])

@@ -12,7 +12,7 @@ from mlflow.entities import Metric, RunTag
 
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
-from cnnviz.store import changes, connection, reading
+from cnnviz.store import addresses, changes, connection, reading
 from cnnviz.store.runs import Run, Segment
 from tests.helpers.runs import record, trained
 
@@ -38,7 +38,7 @@ TAGS = ("target_epochs", "device", "queued_at", "status", "segments", "stack", "
 def theirs() -> MlflowClient:
     """Another program's connection to the same store."""
     reading.runs()
-    return MlflowClient(connection.tracking_uri())
+    return MlflowClient(addresses.tracking_uri())
 
 
 def set_by_hand(theirs: MlflowClient, run_id: str, tag: str, value: str) -> None:
@@ -147,7 +147,7 @@ def test_a_script_that_opens_a_run_leaves_its_status_alone(status: str) -> None:
     if status not in ("SCHEDULED", "RUNNING"):
         changes.finish(run_id, status)
     queued = [run_id] if status in ("SCHEDULED", "RUNNING") else []
-    mlflow.set_tracking_uri(connection.tracking_uri())
+    mlflow.set_tracking_uri(addresses.tracking_uri())
     try:
         with mlflow.start_run(run_id=run_id):
             mlflow.log_metric("note", 1.0)

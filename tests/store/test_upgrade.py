@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
 from cnnviz.jobs import control
-from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store import addresses, artifacts, changes, connection, reading
 from tests.helpers.screens import said
 
 ARCHIVE = Path(__file__).with_name("version-0.1.0.zip")
@@ -104,7 +104,7 @@ def test_every_checkpoint_and_optimizer_state_loads() -> None:
 
 def test_the_moved_store_is_read_by_mlflow_s_own_client(tmp_path: Path) -> None:
     run_id = reading.run(CONTINUED).id
-    client = MlflowClient(connection.tracking_uri())
+    client = MlflowClient(addresses.tracking_uri())
     info = client.get_run(run_id).info
     assert info.artifact_uri == (paths.home() / "artifacts" / run_id / "artifacts").as_uri()
     assert [each.step for each in client.get_metric_history(run_id, "test_loss")] == [0, 1, 2, 3, 4]

@@ -14,6 +14,7 @@ from cnnviz.analysis.comparison import text
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.curves import choices, reasons
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Address, number_key, open_page, reported
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
@@ -51,7 +52,7 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     row = st.container(horizontal=True)
     for panel in made:
         with row.container(width=PANEL_WIDTH if len(made) > 1 else "stretch"):
-            st.markdown(f"**{widgets.plain(panel.title)}**" if panel.title else "")
+            st.markdown(f"**{plain(panel.title)}**" if panel.title else "")
             key = f"panel {panel.title}"
             st.altair_chart(
                 panel.chart, width="stretch", key=key, on_select=partial(picked, key), selection_mode="pick"

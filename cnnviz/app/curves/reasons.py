@@ -10,6 +10,7 @@ from cnnviz.analysis import comparison, costs
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.curves import choices
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.render import curve_charts
 from cnnviz.store.runs import Run
@@ -63,7 +64,7 @@ def findings(chosen: Sequence[Run]) -> None:
         st.caption(f"Findings are shown for up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
     for run_id in alarmed:
-        st.markdown(f"**{widgets.plain(runs[run_id].name)}**")
+        st.markdown(f"**{plain(runs[run_id].name)}**")
         if not found[run_id]:
             st.caption("No findings: too few epochs to judge, or nothing out of the ordinary.")
         for index, each in enumerate(found[run_id]):
@@ -87,7 +88,7 @@ def gradient_flow(chosen: Sequence[Run]) -> None:
     history = cache.history(runs, wanted)
     flows = {kind: curve_charts.flow(history, kind, layers) for kind in curve_charts.FLOWS}
     for run in runs:
-        st.markdown(f"**{widgets.plain(widgets.label(run))}**")
+        st.markdown(f"**{plain(widgets.label(run))}**")
         row = st.container(horizontal=True)
         for kind, made in flows.items():
             with row.container(width=FLOW_WIDTH):
@@ -114,7 +115,7 @@ def differences(chosen: Sequence[Run]) -> None:
         with st.expander(parameter.replace("_", " "), expanded=len(pairs) < MANY_PAIRS):
             for index, pair in enumerate(each for each in pairs if each.parameter == parameter):
                 row = st.container(horizontal=True, vertical_alignment="center")
-                row.markdown(widgets.plain(pair.sentence))
+                row.markdown(plain(pair.sentence))
                 ids = [run.id[:8] for run in (*pair.first.runs, *pair.second.runs)]
                 row.button(
                     "Show",
@@ -124,7 +125,7 @@ def differences(chosen: Sequence[Run]) -> None:
                     help="These curves alone",
                 )
     for index, case in enumerate(comparison.uncontrolled(whole)):
-        st.warning(widgets.plain(case.sentence), icon=":material/join_inner:")
+        st.warning(plain(case.sentence), icon=":material/join_inner:")
         if case.missing and st.button(f"Train the {len(case.missing)} missing", key=f"missing {index}"):
             launch.launch(case.missing, case.first.device)
 
@@ -137,7 +138,7 @@ def time_taken(chosen: Sequence[Run]) -> None:
     on_cpu = all(run.device == "cpu" for run in chosen)
     peak = costs.machine_peak() if on_cpu else None
     found = costs.costs(chosen, cache.history(chosen, ["images_per_second"]), peak)
-    st.markdown(widgets.plain(costs.explain(found)))
+    st.markdown(plain(costs.explain(found)))
     whole = st.column_config.NumberColumn(format="localized")
     names = (
         "waited (s)",

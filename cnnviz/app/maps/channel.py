@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.app import widgets
 from cnnviz.app.components import cell_map, tiles
 from cnnviz.app.maps import networks
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked, scan
 from cnnviz.app.maps.pictures import choose_picture
 from cnnviz.app.maps.selection import CELL, close_channel
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.app.widgets import save_as_png, theme
 from cnnviz.data import Dataset
@@ -39,7 +39,7 @@ def detail(
     kind = "unit" if maps.values.ndim == 2 else "channel"
     with st.container(border=True, key="channel_detail"):
         head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {widgets.plain(one.title)}")
+        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {plain(one.title)}")
         head.button("Close", key="close_channel", icon=":material/close:", on_click=close_channel)
         _cause(one, maps.layer.name, channel)
         parts, words = _made_of(one, maps, channel, scale, choice)

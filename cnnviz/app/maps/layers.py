@@ -7,12 +7,12 @@ from functools import partial
 
 import streamlit as st
 
-from cnnviz.app import widgets
 from cnnviz.app.components import tiles
 from cnnviz.app.maps.channel import detail
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked, ranges
 from cnnviz.app.maps.selection import selected, toggle_channel
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import flag_key, text_key
 from cnnviz.app.widgets import theme
 from cnnviz.architectures import Architecture
@@ -127,7 +127,7 @@ def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence
     maps = every[step]
     layer, arch = maps.layer, one.run.architecture
     extent = f"{maps.low:.3g} to {maps.high:.3g}" if bool(maps.values.isfinite().any()) else "not finite"
-    st.markdown(f"**{layer.name}** · {_words(one, step)} · {widgets.plain(extent)}")
+    st.markdown(f"**{layer.name}** · {_words(one, step)} · {plain(extent)}")
     values = maps.values[0]
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
@@ -205,7 +205,7 @@ def _sentence(facts: Sequence[ChannelFacts]) -> None:
     }
     words = [f"{count} {what}" for what, count in counts.items() if count]
     if words:
-        st.caption(widgets.plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
+        st.caption(plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
 
 
 def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
@@ -219,7 +219,7 @@ def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
         larger, factor = ("left", first / second) if first >= second else ("right", second / first)
         text += f": {factor:,.3g} times as much on the {larger}"
     unit = "within a map from cell to cell" if every[0][pair[0]].values.ndim == 4 else "from unit to unit"
-    st.caption(widgets.plain(f"{text} (standard deviation {unit})."))
+    st.caption(plain(f"{text} (standard deviation {unit})."))
 
 
 def _chosen(

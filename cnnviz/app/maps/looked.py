@@ -11,7 +11,7 @@ from cnnviz.data import Dataset
 from cnnviz.inspection import cells, recorded
 from cnnviz.inspection.edits import Change
 from cnnviz.inspection.network import Network, Prediction, each_step, predict
-from cnnviz.store import artifacts, connection
+from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
 
 ACCURACY_PICTURES = 1000  # test pictures, from the first on, that a change is judged by
@@ -36,7 +36,7 @@ class Looked:
     @property
     def key(self) -> tuple[str, str, int]:
         """What its trained weights are known by, in a cache."""
-        return connection.tracking_uri(), self.run.id, self.epoch
+        return addresses.tracking_uri(), self.run.id, self.epoch
 
     @property
     def stem(self) -> str:

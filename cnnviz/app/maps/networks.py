@@ -9,6 +9,7 @@ from torch import Tensor
 from cnnviz.app import widgets
 from cnnviz.app.maps.looked import Looked, scan
 from cnnviz.app.maps.pictures import load_dataset
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, list_key, number_key, text_key
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.inspection import edits, recorded
@@ -124,7 +125,7 @@ def _operated(looked: list[Looked]) -> Looked:
     ]
     changes, faults = _fitting(looked, CHANGES.get())
     for fault in faults:
-        st.warning(widgets.plain(fault))
+        st.warning(plain(fault))
     chosen = [str(change) for change in changes]
     CHANGES.show(chosen)
     with st.expander(f"Channels of the first network switched off or replaced: {len(changes) or 'none'}"):

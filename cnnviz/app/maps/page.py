@@ -6,10 +6,11 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz.app import cache, shell, widgets
+from cnnviz.app import cache, shell
 from cnnviz.app.maps import exports, layers, networks, pictures, selection, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import ACCURACY_PICTURES, Looked, accuracies, prediction
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Address
 from cnnviz.app.widgets import enlarge
 from cnnviz.data import Dataset
@@ -37,8 +38,8 @@ def verdicts(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
 
 def verdict(one: Looked, choice: Choice, dataset: Dataset) -> None:
     trained, now = (predict(net, choice.pixels[None]) for net in (one.trained, one.network))
-    st.caption(widgets.plain(one.title))
-    st.markdown(f"**{widgets.plain(caption(now, 0, choice.label, dataset.classes))}**")
+    st.caption(plain(one.title))
+    st.markdown(f"**{plain(caption(now, 0, choice.label, dataset.classes))}**")
     if not bool(now.logits.isfinite().all()):
         st.warning("This network diverged: its logits are not finite. Choose an earlier epoch.")
         return
@@ -49,7 +50,7 @@ def verdict(one: Looked, choice: Choice, dataset: Dataset) -> None:
         more = f" and {len(one.changes) - 6} more" if len(one.changes) > 6 else ""
         was, has = accuracies(one, dataset)
         st.caption(
-            widgets.plain(
+            plain(
                 f"With {words}{more}: accuracy on {ACCURACY_PICTURES:,} test images {was:.1%} → {has:.1%} "
                 f"({100 * (has - was):+.1f} points)."
             )
@@ -102,7 +103,7 @@ def look(looked: list[Looked]) -> None:
 
 def layer_tables(looked: list[Looked]) -> None:
     for arch in dict.fromkeys(one.run.architecture for one in looked):
-        with st.expander(f"Layers of {widgets.plain(arch.name)}"):
+        with st.expander(f"Layers of {plain(arch.name)}"):
             rows = [
                 {
                     "layer": layer.name,

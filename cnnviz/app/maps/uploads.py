@@ -10,6 +10,7 @@ from PIL import Image
 from cnnviz.app import shell, widgets
 from cnnviz.app.components import tiles
 from cnnviz.app.maps.choice import Choice
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.app.widgets import enlarge, thumbnails
 from cnnviz.data.pictures import FRAMINGS, RESAMPLING, Prepared, open_picture, prepare
@@ -102,4 +103,4 @@ def _strip(upload: Upload, prepared: Prepared) -> None:
     row.image(prepared.square.resize((160, 160), RESAMPLING), caption="square")
     row.image(prepared.pixels.numpy(), caption="32×32")
     row.image(enlarge(prepared.pixels, 5), caption="the same, as the network gets it")
-    st.caption(widgets.plain(prepared.note))
+    st.caption(plain(prepared.note))

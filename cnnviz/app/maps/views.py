@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.app import widgets
 from cnnviz.app.components import tiles
 from cnnviz.app.maps import selection
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import pairs_of
 from cnnviz.app.maps.looked import Looked
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.app.widgets import enlarge, save_as_png, theme
 from cnnviz.architectures import Architecture
@@ -58,7 +58,7 @@ def why(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
             drawn = heat(choice.pixels, values, scales[what], 32 * zoom)
             parts.append((f"{what}: {_most(values)}", drawn))
         with column:
-            st.markdown(f"**{widgets.plain(one.title)}**: {name}")
+            st.markdown(f"**{plain(one.title)}**: {name}")
             row = st.container(horizontal=True)
             for caption, picture in parts:
                 row.image(picture, caption=caption, width=32 * zoom)
@@ -119,7 +119,7 @@ def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     pairs_of_figures = zip(words[0], table.values.diag().tolist(), table.errors.diag().tolist(), strict=True)
     each = ", ".join(f"{word} {value:.2f} ± {error:.2f}" for word, value, error in pairs_of_figures)
     st.caption(
-        widgets.plain(
+        plain(
             f"Linear CKA, debiased (Kornblith et al., 2019; Nguyen et al., 2021), on {table.pictures:,} test pictures; "
             f"1: the same up to rotation and size, about 0: unrelated. Layer by layer, ± standard error: {each}."
         )
@@ -171,7 +171,7 @@ def _matches(
     left = [str(channel) for channel in range(len(values[1])) if channel not in taken]
     matched = sum(match.second is not None for match in found)
     st.caption(
-        widgets.plain(
+        plain(
             f"{matched} of {len(found)} channels on the left answer like one on the right "
             f"(|r| of at least {matching.ALIKE} over {matching.PICTURES} test pictures; each is used once; with a "
             f"negative r the sign is turned). Unmatched on the right: {', '.join(left) or 'none'}."
@@ -219,7 +219,7 @@ def ten_pictures(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
         draw = partial(sheet, one.network, some, labels, name, dataset.classes, scale=scale)
-        st.markdown(f"**{widgets.plain(one.title)}**")
+        st.markdown(f"**{plain(one.title)}**")
         st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
         save_as_png("Save as PNG", draw, f"{one.stem}-{name}", key=f"sheet {one.side}")
     one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""

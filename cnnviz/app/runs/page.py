@@ -8,6 +8,7 @@ import streamlit as st
 from cnnviz import wording
 from cnnviz.analysis import curves
 from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Address, Slot, open_page
 from cnnviz.jobs import control, mlflow_ui
 from cnnviz.jobs.status import WorkerStatus, workers
@@ -40,13 +41,13 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
     if active and not any(status.alive for status in statuses):
         control.ensure_worker()
     for line in control.troubles(statuses):
-        st.warning(widgets.plain(line), icon=":material/warning:")
+        st.warning(plain(line), icon=":material/warning:")
     for status in statuses:
         hung(status)
         moving = [status.runs[run.id] for run in active if run.id in status.runs]
         if not status.alive or not moving:
             if status.alive and active:
-                st.progress(0.0, text=f"**{status.phase}** on {status.device} {widgets.plain(status.message)}")
+                st.progress(0.0, text=f"**{status.phase}** on {status.device} {plain(status.message)}")
             continue
         left = [each.seconds_left for each in moving if each.seconds_left is not None]
         words = [f"**{status.phase}** {wording.count(len(moving), 'run')} on {status.device}"]
@@ -58,7 +59,7 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
         st.progress(min(share, 1.0), text=" · ".join(words))
     waiting = [run for run in active if run.status == "SCHEDULED"]
     if waiting:
-        st.caption(f"{len(waiting)} waiting: " + widgets.plain(", ".join(run.name for run in waiting[:6])))
+        st.caption(f"{len(waiting)} waiting: " + plain(", ".join(run.name for run in waiting[:6])))
     training = [run for run in active if run.status == "RUNNING" and run.epoch >= 0]
     if training:
         history = cache.history(training, curves.metrics("Accuracy"))
@@ -68,7 +69,7 @@ def watch(known: tuple[tuple[str, str, int], ...]) -> None:
         row = st.container(horizontal=True)
         for panel in curve_charts.panels(lines, view, widgets.hues(colour, training), height=150):
             with row.container(width=PANEL_WIDTH):
-                st.caption(widgets.plain(panel.title or "test accuracy"))
+                st.caption(plain(panel.title or "test accuracy"))
                 st.altair_chart(panel.chart, width="stretch", key=f"live {panel.title}")
 
 
