@@ -63,6 +63,7 @@ def test_a_change_moves_the_maps_behind_it_and_can_be_taken_back() -> None:
     assert opened.query_params["change"] == "c1.2:off"
     opened.selectbox(key="state of c1 2").set_value("mean").run()
     assert "With c1 · 2 held at its mean: accuracy" in plain(opened)
+    assert "Its map before it was held at its mean" in plain(opened)
     assert opened.query_params["change"] == "c1.2:mean"
     opened.selectbox(key="state of c1 2").set_value("epoch-0").run()
     assert "With c1 · 2 from epoch 0: accuracy" in plain(opened)

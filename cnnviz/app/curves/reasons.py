@@ -160,6 +160,6 @@ def time_taken(chosen: Sequence[Run]) -> None:
     )
     st.caption(
         "From the click to the last result: waited in the queue, set-up (loading, compiling, recording), wall time of "
-        "training and evaluation. Networks trained at once share that; own share: their part of it. Multiply-adds are "
+        "training and evaluation, which networks trained at once share; own share: one's part of it. Multiply-adds are "
         "for one picture forwards. Arithmetic: the share of a step it would take as fast as a wide convolution here."
     )

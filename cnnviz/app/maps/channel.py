@@ -108,18 +108,18 @@ def _made_of(
 ) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """Draw a cell's making; captions and pictures, and the arithmetic in words, come back."""
     parts: list[tuple[str, Image.Image]] = []
-    off = any(
-        (each.layer, each.channel) == (maps.layer.name, channel) and each.source in edits.SILENT for each in one.changes
-    )
+    ours = [each.source for each in one.changes if (each.layer, each.channel) == (maps.layer.name, channel)]
+    was = {edits.OFF: " before it was switched off", edits.MEAN: " before it was held at its mean"}
+    before = next((was[source] for source in ours if source in was), "")
     # Nothing is to be seen of a channel that is switched off or held, so it is shown as it was.
-    network = one.trained if off else one.network
+    network = one.trained if before else one.network
     values = layer_maps(network, choice.pixels[None], maps.name).values[0, channel]
     row, column = _cell(values)
     cell = cells.explain(network, choice.pixels, maps.name, channel, row, column)
     if values.ndim == 2:
         large, patch, kernels = st.columns([5, 3, 4])
         with large:
-            st.caption(f"Its map{' before it was switched off' if off else ''}: hover for values, click a cell")
+            st.caption(f"Its map{before}: hover for values, click a cell")
             cell_map(
                 f"Channel {channel} of {maps.name}: arrow keys move, Enter chooses a cell",
                 values,
