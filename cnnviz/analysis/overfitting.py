@@ -73,7 +73,7 @@ def overfitting(run: RunLines) -> Finding | None:
 def _proven(run: RunLines, found: _Rise) -> Finding:
     words = [
         f"Since epoch {found.onset} the test loss rises, {figure(found.lowest)} → {figure(found.now)} "
-        f"(+{100 * found.rise:.1f} %; from {percent(RISE)} it counts, and if noise explains it in fewer than "
+        f"(+{100 * found.rise:.1f} %; a rise counts from {percent(RISE)}, if noise alone makes it in fewer than "
         f"{100 - PROVEN} of 100 runs), while the train loss falls, {figure(found.then)} → {figure(found.since)} "
         f"(−{100 * found.fall:.0f} %)."
     ]
@@ -111,8 +111,8 @@ def _undecided(run: RunLines, found: _Rise) -> Finding:
         "note",
         f"Overfitting since epoch {found.onset}? Undecided",
         f"Since epoch {found.onset} the test loss went from {figure(found.lowest)} to {figure(found.now)} "
-        f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise explains that in fewer than {100 - LIKELY} of "
-        f"100 runs, but not in fewer than {100 - PROVEN}, from which it counts. With this noise, a rise of about "
+        f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise alone makes that in fewer than {100 - LIKELY} of "
+        f"100 runs, but perhaps in more than {100 - PROVEN}, which is too many to be sure. With this noise, a rise of about "
         f"{provable} an epoch would show in nine of ten runs of {len(tested)} epochs, a slower one in fewer.",
         f"{more_epochs(more)} in which the test loss falls below {figure(found.lowest)} again.",
         found.onset,

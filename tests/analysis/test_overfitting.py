@@ -28,7 +28,7 @@ def test_overfitting_begins_where_the_test_loss_turns() -> None:
     assert finding.epoch is not None
     assert 10 <= finding.epoch <= 13
     assert 0.03 < finding.evidence["rise"] < 0.08
-    assert "from 2 % it counts, and if noise explains it in fewer than 2 of 100 runs" in finding.sentence
+    assert "a rise counts from 2 %, if noise alone makes it in fewer than 2 of 100 runs" in finding.sentence
     # the accuracy goes on rising while the loss does
     assert finding.evidence["test_accuracy"] > finding.evidence["test_accuracy_then"]
     assert "did not fall" in finding.sentence
