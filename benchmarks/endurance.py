@@ -113,7 +113,7 @@ def refreshes(count: int = 3000) -> None:
 
     control.submit([TINY] * 3, "cpu")
     wait_until_idle()
-    pages = ("pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
+    pages = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
     for number in range(count + 1):
         if number % 10 == 0:  # a new session
             opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()

@@ -111,9 +111,10 @@ def _undecided(run: RunLines, found: _Rise) -> Finding:
         "note",
         f"Overfitting since epoch {found.onset}? Undecided",
         f"Since epoch {found.onset} the test loss went from {figure(found.lowest)} to {figure(found.now)} "
-        f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise alone makes that in fewer than {100 - LIKELY} of "
-        f"100 runs, but perhaps in more than {100 - PROVEN}, which is too many to be sure. With this noise, a rise of about "
-        f"{provable} an epoch would show in nine of ten runs of {len(tested)} epochs, a slower one in fewer.",
+        f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise alone makes that in fewer than "
+        f"{100 - LIKELY} of 100 runs, but perhaps in more than {100 - PROVEN}, which is too many to be sure. With this "
+        f"noise, a rise of about {provable} an epoch would show in nine of ten runs of {len(tested)} epochs, a slower "
+        f"one in fewer.",
         f"{more_epochs(more)} in which the test loss falls below {figure(found.lowest)} again.",
         found.onset,
         _evidence(found),

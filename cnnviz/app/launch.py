@@ -45,7 +45,7 @@ def launcher() -> None:
             control.submit(configs, device)
             st.toast(f"{count(len(configs), 'run')} scheduled", icon=":material/check:")
             cache.all_runs.clear()
-            st.switch_page("pages/runs.py")
+            st.switch_page("pages/home.py")
 
 
 def _own_choices() -> dict[str, list[Any]]:

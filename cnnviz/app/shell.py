@@ -24,7 +24,8 @@ def navigation() -> Any:
     """The app's pages; a file's name is its address."""
     return st.navigation(
         [
-            st.Page("pages/runs.py", title="Runs", icon=":material/list:", default=True),
+            st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+            st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/curves.py", title="Curves", icon=":material/show_chart:"),
             st.Page("pages/feature_maps.py", title="Feature maps", icon=":material/grid_view:"),
         ],

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker
 
 
 def app() -> AppTest:
-    return AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    return AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run().switch_page("pages/runs.py").run()
 
 
 def test_no_password_is_shown_or_logged(monkeypatch: pytest.MonkeyPatch) -> None:
