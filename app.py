@@ -1,17 +1,16 @@
 """cnnviz: streamlit run app.py"""
 
 import streamlit as st
-from PIL import Image
 
 from cnnviz.app import shell
+from cnnviz.app.home import opening
 
-icon = Image.frombytes("RGB", (2, 2), bytes.fromhex("0072b2e69f00009e73cc79a7")).resize(
-    (32, 32), Image.Resampling.NEAREST
-)
-st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")  # a named icon would be fetched from the network
 page = shell.begin()
+if page.title == "Home":
+    opening.first()
+shell.load()
 
-from cnnviz.app import launch  # noqa: E402 — it takes seconds the first time, and begin() has said so
+from cnnviz.app import launch  # noqa: E402 — it takes seconds the first time, and load() has said so
 
 with st.sidebar:
     launch.launcher()

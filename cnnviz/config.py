@@ -1,4 +1,5 @@
-"""What one run trains: a frozen value, the grids built from it and the reference study's presets.
+"""What one run trains: a frozen value, the grids built from it, and presets: a first try and the parts of the
+reference study.
 
 A hyperparameter is written once, as a field of RunConfig. Its type, default and Setting decide what the command line,
 the launch form, a fork, MLflow's params, a run's name and the comparison table make of it.
@@ -291,7 +292,7 @@ def grid(base: RunConfig | None = None, **choices: Iterable[Any]) -> list[RunCon
 
 @dataclass(frozen=True)
 class Preset:
-    """A part of the reference study, launched with one click."""
+    """Runs that are launched together with one click."""
 
     title: str
     shows: str  # what to look for once it is trained
@@ -302,6 +303,19 @@ class Preset:
 
 
 PRESETS = {
+    "try": Preset(
+        "Try it · three learning rates",
+        "Three networks that learn to distinguish drawn shapes, in half a minute: the higher the rate, the sooner.",
+        {
+            "model": ["lenet5x5"],
+            "activation": ["tanh"],
+            "loss": ["cross_entropy"],
+            "lr": [0.1, 0.03, 0.01],
+            "dataset": ["synthetic"],
+            "limit_train": [5000],
+            "epochs": [8],
+        },
+    ),
     "1a": Preset(
         "1a · LeNet 5×5, the grid of 12",
         "Which learning rate, activation and loss let a LeNet learn, and which stall or overshoot.",

@@ -16,7 +16,7 @@ from cnnviz.analysis import milestones
 from cnnviz.analysis.evidence import RunLines
 from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, connection
-from cnnviz.store.runs import Segment, StackHistory
+from cnnviz.store.runs import Prediction, Segment, StackHistory
 from tests.helpers.findings import drawn
 from tests.helpers.projects import copied, run_in
 from tests.helpers.runs import seed
@@ -147,6 +147,7 @@ def test_the_map_has_every_package_and_module() -> None:
     for path in (paths.PROJECT / "cnnviz").glob("*/**/*.py"):
         module = path.parent.name if path.name == "__init__.py" else path.stem
         in_a_page = path.relative_to(paths.PROJECT / "cnnviz").parts[:2] in [
+            ("app", "home"),
             ("app", "runs"),
             ("app", "curves"),
             ("app", "maps"),
@@ -161,7 +162,7 @@ def test_the_list_of_tags_is_what_is_written() -> None:
             r"`(\w+)`", "\n".join(re.findall(r"^  \| (`\w+`(?:, `\w+`)*) \|", read("ARCHITECTURE.md"), re.MULTILINE))
         )
     )
-    (run_id,) = changes.schedule([RunConfig(model="f12", epochs=1)], "cpu")
+    (run_id,) = changes.schedule([RunConfig(model="f12", epochs=1)], "cpu", [Prediction(0.0, True, True)])
     changes.start(run_id, "a message", StackHistory(run_id, 1, ((0, (run_id[:12],)),)))
     artifacts.save_checkpoint(run_id, 0, _weights(), {})
     changes.record(run_id, 0, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 1.0, "cpu", 1)])

@@ -118,13 +118,22 @@ class Confounded:
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """The parameters in which these runs differ."""
-    return [name for name in PARAMETERS if len({getattr(run.config, name) for run in runs}) > 1]
+    return _differing([run.config for run in runs])
+
+
+def _differing(configs: Sequence[RunConfig]) -> list[str]:
+    return [name for name in PARAMETERS if len({getattr(config, name) for config in configs}) > 1]
+
+
+def described(configs: Sequence[RunConfig]) -> list[str]:
+    """Each by what distinguishes it from the others, "tanh, lr 0.01"; by its name if nothing does."""
+    names = _differing(configs)
+    return [_words(config, names) or config.name for config in configs]
 
 
 def labels(runs: Sequence[Run]) -> dict[str, str]:
     """Run id → the shortest text that distinguishes the run from the others: "tanh, lr 0.01"."""
-    names = differing(runs)
-    texts = {run.id: _words(run.config, names) or run.config.name for run in runs}
+    texts = dict(zip((run.id for run in runs), described([run.config for run in runs]), strict=True))
     twice = {text for text in texts.values() if sum(text == other for other in texts.values()) > 1}
     return {run_id: f"{text} · {run_id[:6]}" if text in twice else text for run_id, text in texts.items()}
 

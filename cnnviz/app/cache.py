@@ -7,8 +7,11 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
+from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
+
+MOST_DIAGNOSED = 24  # runs: more findings than that nobody reads
 
 
 @st.cache_data(ttl=1.0, show_spinner=False)
@@ -57,3 +60,23 @@ def _histories() -> _Histories:
 def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     """reading.history() of these runs, each epoch read once."""
     return _histories().read(addresses.tracking_uri(), found, metrics)
+
+
+def findings(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
+    """Each run's findings, by its id; none if there are more runs than one could read about."""
+    if len(chosen) > MOST_DIAGNOSED:
+        return {}
+    alike: dict[tuple[str, ...], list[Run]] = {}
+    for run in chosen:
+        alike.setdefault(tuple(metric_names(run.config)), []).append(run)
+    found: dict[str, list[Finding]] = {}
+    for names, runs in alike.items():
+        recorded = history(runs, names)
+        parts = dict(iter(recorded.groupby("run_id")))
+        found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, recorded.iloc[:0])) for run in runs}
+    return found
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _findings(run_id: str, epoch: int, _run: Run, _history: pd.DataFrame) -> list[Finding]:
+    return diagnose(_run.config, _history)

@@ -2,23 +2,28 @@
 
 import itertools
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from cnnviz import data, paths
+from cnnviz.analysis import comparison, predictions
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.shell import readable_errors
+from cnnviz.app.state import Slot
 from cnnviz.config import DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Prediction, Run
 from cnnviz.wording import count
 
 OWN = "own"
+EXPERIMENT = Slot("launch_preset", next(iter(PRESETS)))
 MOST_EPOCHS = int(SETTINGS["epochs"].high)
 
 
@@ -26,26 +31,84 @@ def launcher() -> None:
     """Choose what to train, see what it costs, train it."""
     st.subheader("Train")
     titles = {key: preset.title for key, preset in PRESETS.items()} | {OWN: "Your own"}
-    chosen = st.selectbox("What", list(titles), format_func=titles.__getitem__, key="launch_preset")
+    chosen = st.selectbox("Experiment", list(titles), format_func=titles.__getitem__, key=EXPERIMENT.name)
     with readable_errors():
         choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
         if chosen != OWN:
             st.caption(plain(PRESETS[chosen].shows))
         columns = itertools.cycle(st.columns(2))
         for name in _offered("always"):
-            choices[name] = [
-                _data_set() if name == "dataset" else _one(name, DEFAULTS[name], f"launch_{name}", next(columns))
-            ]
+            key, value = _remembered(name, choices)
+            choices[name] = [_data_set(value, key) if name == "dataset" else _one(name, value, key, next(columns))]
         with st.expander("More"):
-            choices |= {name: [_one(name, DEFAULTS[name], f"launch_{name}", st)] for name in _offered("folded")}
+            for name in _offered("folded"):
+                key, value = _remembered(name, choices)
+                choices[name] = [_one(name, value, key, st)]
             device = st.selectbox("Device", ["auto", *devices.available()], key="launch_device")
         configs = grid(None, **choices)
         st.caption(plain(estimate.estimate(configs, device).sentence))
         if st.button("Train", type="primary", width="stretch", key="launch", icon=":material/play_arrow:"):
-            control.submit(configs, device)
-            st.toast(f"{count(len(configs), 'run')} scheduled", icon=":material/check:")
-            cache.all_runs.clear()
-            st.switch_page("pages/home.py")
+            train(configs, device, ask=chosen != OWN)
+
+
+def _remembered(name: str, choices: dict[str, list[Any]]) -> tuple[str, Any]:
+    """The widget's key and its first value; a preset's own value is not mixed up with what was typed elsewhere."""
+    (value,) = choices.get(name, [DEFAULTS[name]])
+    return f"launch_{name}" if value == DEFAULTS[name] else f"launch_{name} {value}", value
+
+
+def choose(experiment: str) -> None:
+    """Have the form show this experiment; to be called before it is drawn, as a button's on_click is."""
+    EXPERIMENT.set(experiment)
+
+
+def train(configs: Sequence[RunConfig], device: str = "auto", ask: bool = False) -> None:
+    """Schedule the runs and show them on Home. ask: what is expected of them first, unless some were trained before."""
+    known = {replace(run.config, epochs=1) for run in cache.runs()}
+    if ask and not any(replace(config, epochs=1) in known for config in configs):
+        _predict(configs, device)
+    else:
+        _submit(configs, device)
+
+
+def _submit(configs: Sequence[RunConfig], device: str, predicted: Sequence[Prediction] | None = None) -> None:
+    with readable_errors():
+        control.submit(configs, device, predicted)
+        st.toast(f"{count(len(configs), 'run')} scheduled", icon=":material/check:")
+        widgets.forget_runs()
+        st.switch_page("pages/home.py")
+
+
+@st.dialog("What do you expect?")
+def _predict(configs: Sequence[RunConfig], device: str) -> None:
+    """Ask before it trains; the answers are kept with the runs and shown beside what came."""
+    names, epochs = comparison.described(configs), max(config.epochs for config in configs)
+    places = range(len(configs))
+    st.caption("Say it before you see it. Your answers are kept, and shown beside the result.")
+    best: int | None = 0
+    if len(configs) > 1:
+        name = names.__getitem__
+        best = st.selectbox("Which will be best?", places, None, format_func=name, key="predict_best")
+        some = st.multiselect(
+            "Which will not learn?", places, format_func=name, placeholder="All will learn", key="predict_stalled"
+        )
+    else:
+        learns = st.radio("Will it learn?", ("Yes", "No"), horizontal=True, key="predict_learns")
+        some = [] if learns == "Yes" else [0]
+    options = [None, 0, *range(2, epochs + 1)]
+    words = {None: "I don't know", 0: f"Not within {epochs} epochs"}
+    overfits = st.selectbox(
+        "From which epoch on will the best one overfit?",
+        options,
+        format_func=lambda epoch: words.get(epoch, str(epoch)),
+        help="Its test loss rises while its train loss goes on falling",
+        key="predict_overfits",
+    )
+    row = st.container(horizontal=True)
+    if row.button("Train", type="primary", disabled=best is None, icon=":material/play_arrow:", key="predict_train"):
+        _submit(configs, device, predictions.predictions(configs, time.time(), best, some, overfits))
+    if row.button("Skip", key="predict_skip"):
+        _submit(configs, device)
 
 
 def _own_choices() -> dict[str, list[Any]]:
@@ -93,24 +156,31 @@ def _one(name: str, value: Any, key: str, place: Any) -> Any:
     return place.number_input(its.title, low, high, value, step, format=shown, key=key, help=text)
 
 
-def _data_set() -> str:
+def _data_set(value: str, key: str) -> str:
     names = list(DATASETS)
-    default = 0 if data.available("cifar10") else 1
-    name = st.selectbox("Data set", names, default, format_func=data.TITLES.__getitem__, key="launch_dataset")
+    default = names.index(value if data.available(value) else "synthetic")
+    name = st.selectbox("Data set", names, default, format_func=data.TITLES.__getitem__, key=key)
     if name == "synthetic":
         st.caption("Drawn shapes made by cnnviz, shaped like CIFAR-10. Its figures are not CIFAR-10's.")
-    if not data.available("cifar10"):
-        st.caption(f"CIFAR-10 is not in `{paths.data_root()}`.")
-        if st.button("Download CIFAR-10 (170 MB)", key="fetch", width="stretch"):
-            with readable_errors():
-                bar = st.progress(0.0)
-
-                def show(message: str, fraction: float) -> None:
-                    bar.progress(min(fraction, 1.0), text=plain(message))
-
-                data.fetch(show)
-                st.rerun()
+    else:
+        download("sidebar")
     return name
+
+
+def download(where: str) -> None:
+    """The button that fetches CIFAR-10, and what to do without a network; nothing if it is here."""
+    if data.available("cifar10"):
+        return
+    if st.button("Download CIFAR-10 (170 MB)", key=f"fetch {where}", width="stretch", icon=":material/download:"):
+        with readable_errors():
+            bar = st.progress(0.0)
+
+            def show(message: str, fraction: float) -> None:
+                bar.progress(min(fraction, 1.0), text=plain(message))
+
+            data.fetch(show)
+            st.rerun()
+    st.caption(f"Without a network: copy `{paths.CIFAR10_ARCHIVE}` into `{paths.data_root()}` and reload the page.")
 
 
 def more_epochs(found: Sequence[Run], key: str) -> None:
@@ -163,6 +233,7 @@ def finding(run: Run, found: Finding, key: str) -> None:
 
 
 def launch(configs: Sequence[RunConfig], device: str) -> None:
+    """Schedule the runs and stay on the page."""
     with readable_errors():
         control.submit(configs, devices.nearest(device))
         _launched(f"{count(len(configs), 'run')} scheduled")

@@ -7,15 +7,18 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from PIL import Image
 
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.app.launch": "cnnviz"}
+ICON = bytes.fromhex("0072b2e69f00009e73cc79a7")  # of 2 × 2 pixels
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
 _WORKER_SEEN_TO = Slot("worker_seen_to", False)
 
@@ -34,28 +37,36 @@ def navigation() -> Any:
 
 
 def begin() -> Any:
-    """What app.py does before a page: the page that is asked for."""
+    """What app.py does first: the page that is asked for, with its name and the navigation."""
     _APP_RAN.set(True)
+    icon = Image.frombytes("RGB", (2, 2), ICON).resize((32, 32), Image.Resampling.NEAREST)
+    # Before the navigation, whose named icons would be fetched from the network.
+    st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")
     page = navigation()
-    _load()
+    st.set_page_config(page_title=f"{page.title} · cnnviz")
+    st.html(Path(__file__).with_name("style.css"))
+    return page
+
+
+def is_loaded() -> bool:
+    """Whether what takes seconds to import has been imported."""
+    return all(name in sys.modules for name in _SLOW)
+
+
+def load() -> None:
+    """Import what takes seconds, once a server, and say so meanwhile; see that a worker is there if one is needed."""
+    if not is_loaded():
+        place = st.empty()
+        for step, (name, title) in enumerate(_SLOW.items()):
+            place.progress(step / len(_SLOW), f"Starting: loading {title} …")
+            importlib.import_module(name)
+        place.empty()
     if not _WORKER_SEEN_TO.get():
         from cnnviz.jobs import control
 
         with readable_errors():
             control.ensure_worker()  # runs whose worker died go on
         _WORKER_SEEN_TO.set(True)
-    return page
-
-
-def _load() -> None:
-    """Import what takes seconds, once a server, and say so meanwhile."""
-    if all(name in sys.modules for name in _SLOW):
-        return
-    place = st.empty()
-    for step, (name, title) in enumerate(_SLOW.items()):
-        place.progress(step / len(_SLOW), f"Starting: loading {title} …")
-        importlib.import_module(name)
-    place.empty()
 
 
 def guard() -> None:

@@ -23,14 +23,17 @@ from cnnviz.jobs import devices, processes
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.status import WorkerStatus, is_locked, workers
 from cnnviz.store import changes, connection, reading
+from cnnviz.store.runs import Prediction
 
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
 LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
 
 
-def submit(configs: Sequence[RunConfig], device: str = "auto") -> list[str]:
-    """Schedule the runs and start a worker if there is none; their ids."""
-    run_ids = changes.schedule(configs, devices.resolve(device))
+def submit(
+    configs: Sequence[RunConfig], device: str = "auto", predicted: Sequence[Prediction | None] | None = None
+) -> list[str]:
+    """Schedule the runs and start a worker if there is none; their ids. predicted: what is expected of each."""
+    run_ids = changes.schedule(configs, devices.resolve(device), predicted)
     ensure_worker()
     return run_ids
 

@@ -16,7 +16,7 @@ from cnnviz.store import artifacts, connection
 from cnnviz.store.failures import readable_errors
 from cnnviz.store.reading import forget, history, metric_names, run
 from cnnviz.store.records import status_of
-from cnnviz.store.runs import ACTIVE, Run, Segment, StackHistory
+from cnnviz.store.runs import ACTIVE, Prediction, Run, Segment, StackHistory
 
 FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
 
@@ -28,13 +28,22 @@ _OF_THE_WEIGHTS = re.compile(r"(train|test)_(loss|accuracy)(_exact)?|saturation/
 _LONGEST_TAG = 8000  # characters, MLflow's limit
 
 
-def schedule(configs: Sequence[RunConfig], device: str) -> list[str]:
-    """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given."""
+def schedule(
+    configs: Sequence[RunConfig], device: str, predicted: Sequence[Prediction | None] | None = None
+) -> list[str]:
+    """New runs, waiting for a worker of that device ("cpu", "cuda" or "mps"); their ids in the order given.
+
+    predicted: what is expected of each.
+    """
     with readable_errors():
-        return [_release(_create(config, device), config) for config in configs]
+        expected = predicted or [None] * len(configs)
+        return [
+            _release(_create(config, device, predicted=each), config)
+            for config, each in zip(configs, expected, strict=True)
+        ]
 
 
-def _create(config: RunConfig, device: str, origin: str = "") -> str:
+def _create(config: RunConfig, device: str, origin: str = "", predicted: Prediction | None = None) -> str:
     """A run that no worker takes yet."""
     client = connection.client()
     tags = {
@@ -42,6 +51,8 @@ def _create(config: RunConfig, device: str, origin: str = "") -> str:
         "cnnviz.queued_at": repr(time.time()),
         "cnnviz.train_loss": "train_*: mean over the epoch as it trains; train_*_exact: with the test figures' weights",
     }
+    if predicted:
+        tags["cnnviz.predicted"] = json.dumps(asdict(predicted))
     run_id = client.create_run(connection.experiment(), tags=tags, run_name=config.name + origin).info.run_id
     client.log_batch(run_id, params=[Param(name, value) for name, value in recorded(config).items()])
     folder = artifacts.folder_of(run_id)

@@ -13,7 +13,7 @@ from mlflow import entities
 
 from cnnviz.config import DEVICES, restored
 from cnnviz.errors import ConfigError
-from cnnviz.store.runs import ACTIVE, STATUSES, Run, Segment, StackHistory
+from cnnviz.store.runs import ACTIVE, STATUSES, Prediction, Run, Segment, StackHistory
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -74,6 +74,7 @@ def describe(found: entities.Run, accuracy: Mapping[int, float]) -> Run | None:
         return None
     status_, queued_at, device = status_of(found), _queued_at(found, tags), tags.read("device", _device, "cpu")
     stack_history, parent = tags.read("stack", _stack_history, None), tags.read("parent", _run_id, "")
+    predicted = tags.read("predicted", _prediction, None)
     return Run(
         id=info.run_id,
         name=info.run_name or config.name,
@@ -90,6 +91,7 @@ def describe(found: entities.Run, accuracy: Mapping[int, float]) -> Run | None:
         accuracy=tuple(accuracy[epoch] for epoch in range(first, last + 1)),
         parent=parent,
         first_epoch=first,
+        predicted=predicted,
     )
 
 
@@ -184,3 +186,10 @@ def _stack_history(text: str) -> StackHistory | None:
     noted = json.loads(text)
     members = tuple((int(first), tuple(map(str, ids))) for first, ids in noted["seats"])
     return StackHistory(str(noted["begun"]), int(noted["threads"]), members) if members else None
+
+
+def _prediction(text: str) -> Prediction:
+    noted = json.loads(text)
+    epoch = noted.get("overfits")
+    learns, best = noted["learns"] is True, noted["best"] is True
+    return Prediction(_finite(noted["at"]), learns, best, None if epoch is None else _whole(epoch))

@@ -30,6 +30,16 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What somebody expected of a run before it, and those launched with it, began."""
+
+    at: float  # seconds since 1970; the same for all that were launched together
+    learns: bool
+    best: bool  # of those launched together
+    overfits: int | None = None  # the epoch from which the best of them overfits; 0: never; None: not said
+
+
+@dataclass(frozen=True)
 class StackHistory:
     """The stacks a run was trained in. Its last bits depend on them, so an interrupted run goes on in the same one."""
 
@@ -61,6 +71,7 @@ class Run:
     accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
     parent: str = ""  # id of the run this one was forked from
     first_epoch: int = 0  # 0, or the epoch at which it left its parent
+    predicted: Prediction | None = None
 
     @property
     def seconds(self) -> float:

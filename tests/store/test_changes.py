@@ -6,9 +6,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from cnnviz.config import RunConfig
+from cnnviz.config import RunConfig, grid
 from cnnviz.errors import CnnvizError, StoreError
-from cnnviz.store import artifacts, changes, reading
+from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store.runs import Prediction
 from tests.helpers.runs import record, trained
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
@@ -143,3 +144,13 @@ def test_a_launch_cut_short_leaves_no_half_a_run(monkeypatch: pytest.MonkeyPatch
             with pytest.raises(StoreError, match="free some space"):
                 changes.schedule([CONFIG], "cpu")
         assert reading.runs() == reading.queue("cpu") == []
+
+
+def test_what_was_expected_is_kept_with_the_run() -> None:
+    expected = [Prediction(1234.5, learns=False, best=False), Prediction(1234.5, learns=True, best=True, overfits=12)]
+    run_ids = changes.schedule(grid(lr=[0.1, 0.01]), "cpu", expected)
+    assert [reading.run(run_id).predicted for run_id in run_ids] == expected
+    connection.client().set_tag(run_ids[0], "cnnviz.predicted", '{"at": "never"}')
+    spoiled = reading.run(run_ids[0])
+    assert spoiled.predicted is None
+    assert "cnnviz.predicted" in spoiled.message

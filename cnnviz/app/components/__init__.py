@@ -1,94 +1,14 @@
-"""Pictures that can be clicked."""
+"""What Streamlit has no widget for: each a Python function, its JavaScript and its CSS."""
 
-import base64
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from PIL import Image
-from torch import Tensor
-
-from cnnviz.app.state import reported
-from cnnviz.render.colours import Scale
-from cnnviz.render.exports import png
-from cnnviz.render.maps import ATLAS_COLUMNS, atlas
 
 _FOLDER = Path(__file__).parent
 
 
-def _component(name: str, html: str) -> Any:
+def component(name: str, html: str) -> Any:
+    """The component of NAME.css and NAME.js."""
     css, js = ((_FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return st.components.v2.component(f"cnnviz_{name}", html=html, css=css, js=js)
-
-
-_tiles = _component("tiles", '<div class="grid" role="group"></div>')
-_cells = _component(
-    "cells",
-    '<div class="map" tabindex="0" role="application"><div class="chosen"></div><div class="mark"></div></div>'
-    '<div class="readout" aria-live="polite"></div>',
-)
-
-
-def tiles(
-    label: str,
-    pictures: Image.Image,
-    size: tuple[int, int],
-    zoom: int,
-    items: Sequence[dict[str, str]],
-    key: str,
-    on_pick: Callable[[int], None],
-    selected: int | None = None,
-    dense: bool = False,
-) -> None:
-    """A grid of clickable pictures.
-
-    pictures: as render.maps.mosaic lays them out; size: width and height of each, pixels; zoom: screen pixels for each;
-    items: for each a "name" beneath it, a "title" to read on hover or aloud and perhaps a "note"; dense: without names.
-    """
-
-    def picked() -> None:
-        index = reported(key).picked
-        if index is not None:
-            on_pick(int(index))
-
-    data = {
-        "label": label,
-        "src": _address(pictures),
-        "columns": ATLAS_COLUMNS,
-        "width": size[0],
-        "height": size[1],
-        "zoom": zoom,
-        "items": list(items),
-        "selected": selected,
-        "dense": dense,
-    }
-    _tiles(key=key, data=data, on_picked_change=picked)
-
-
-def cell_map(
-    label: str, values: Tensor, scale: Scale, cell: tuple[int, int], key: str, on_pick: Callable[[int, int], None]
-) -> None:
-    """One map (height, width), large, with the value under the pointer; a click picks a cell."""
-    rows, columns = values.shape
-
-    def picked() -> None:
-        at = reported(key).picked
-        if at is not None:
-            on_pick(int(at[0]), int(at[1]))
-
-    data = {
-        "label": label,
-        "src": _address(atlas(values[None], scale)),
-        "rows": rows,
-        "columns": columns,
-        "zoom": max(2, round(320 / max(rows, columns))),
-        "values": [f"{value:.5g}" for value in values.flatten().tolist()],
-        "row": cell[0],
-        "column": cell[1],
-    }
-    _cells(key=key, data=data, on_picked_change=picked)
-
-
-def _address(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image, fast=True)).decode()

@@ -40,7 +40,7 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
     lines = frame if "seeds apart" in shown else curves.collapse(frame, view.parameters)
     colours = widgets.hues(view.colour, chosen)
-    found = reasons.findings_of(chosen) if "findings" in shown else {}
+    found = cache.findings(chosen) if "findings" in shown else {}
     segments = curves.segment_starts(frame, chosen)
     made = curve_charts.panels(lines, view, colours, segments, marked(found))
     if not made:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cnnviz.analysis import comparison, costs
-from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.curves import choices
 from cnnviz.app.markdown import plain
@@ -18,28 +16,7 @@ from cnnviz.store.runs import Run
 SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
 SECTION = text_key("why", SECTIONS[0])
 FLOW_WIDTH = 290  # pixels; three heat maps side by side
-MOST_DIAGNOSED = 24  # runs
 MANY_PAIRS = 8  # from which they are folded
-
-
-def findings_of(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
-    """Each run's findings, by its id; none if there are more runs than one could read about."""
-    if len(chosen) > MOST_DIAGNOSED:
-        return {}
-    alike: dict[tuple[str, ...], list[Run]] = {}
-    for run in chosen:
-        alike.setdefault(tuple(metric_names(run.config)), []).append(run)
-    found: dict[str, list[Finding]] = {}
-    for names, runs in alike.items():
-        history = cache.history(runs, names)
-        parts = dict(iter(history.groupby("run_id")))
-        found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, history.iloc[:0])) for run in runs}
-    return found
-
-
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _findings(run_id: str, epoch: int, _run: Run, _history: pd.DataFrame) -> list[Finding]:
-    return diagnose(_run.config, _history)
 
 
 def section(chosen: Sequence[Run]) -> None:
@@ -59,9 +36,9 @@ def section(chosen: Sequence[Run]) -> None:
 
 
 def findings(chosen: Sequence[Run]) -> None:
-    runs, found = {run.id: run for run in chosen}, findings_of(chosen)
-    if len(chosen) > MOST_DIAGNOSED:
-        st.caption(f"Findings are shown for up to {MOST_DIAGNOSED} runs at once: choose fewer above.")
+    runs, found = {run.id: run for run in chosen}, cache.findings(chosen)
+    if len(chosen) > cache.MOST_DIAGNOSED:
+        st.caption(f"Findings are shown for up to {cache.MOST_DIAGNOSED} runs at once: choose fewer above.")
     alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
     for run_id in alarmed:
         st.markdown(f"**{plain(runs[run_id].name)}**")

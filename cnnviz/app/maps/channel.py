@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.app.components import cell_map, tiles
+from cnnviz.app.components.pictures import cell_map, tiles
 from cnnviz.app.maps import networks
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked, scan

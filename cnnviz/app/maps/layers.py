@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from cnnviz.app.components import tiles
+from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps.channel import detail
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked, ranges

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cnnviz import data, paths
 from cnnviz.app import widgets
-from cnnviz.app.components import tiles
+from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps import uploads
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.state import number_key, text_key

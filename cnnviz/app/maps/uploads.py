@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cnnviz.app import shell, widgets
-from cnnviz.app.components import tiles
+from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot

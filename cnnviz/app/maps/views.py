@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnviz.app.components import tiles
+from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps import selection
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import pairs_of

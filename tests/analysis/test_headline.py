@@ -1,0 +1,57 @@
+"""What came of some runs, in a sentence or two."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cnnviz.analysis.evidence import Finding
+from cnnviz.analysis.headline import headline, newest
+from tests.helpers.runs import run
+
+
+def finding(kind: str, title: str = "", epoch: int | None = None, severity: str = "alarm") -> Finding:
+    return Finding(kind, severity, title, "", "", epoch)  # type: ignore[arg-type]
+
+
+def test_the_best_run_comes_first_and_what_went_wrong_is_counted() -> None:
+    runs = [
+        replace(run(f"r{index}", lr=lr), accuracy=(0.1, *accuracy))
+        for index, (lr, accuracy) in enumerate([(0.1, (0.3, 0.633)), (0.01, (0.5, 0.4)), (0.001, (0.1, 0.1))])
+    ]
+    found = {
+        "r0": [finding("overfitting", epoch=12)],
+        "r1": [finding("overfitting", epoch=8), finding("gap", severity="note")],
+        "r2": [finding("chance_level", "Never left chance level")],
+    }
+    assert headline(runs, found) == (
+        "lr 0.1: 63.3 %",
+        [
+            "Best of 3 by test accuracy on CIFAR-10, at epoch 2",
+            "1 of 3 never left chance level",
+            "2 of 3 overfit, the first since epoch 8",
+        ],
+    )
+
+
+def test_chance_level_is_told_by_how_it_came_to_it() -> None:
+    runs = [replace(run(f"r{index}", seed=index), accuracy=(0.1, 0.1)) for index in range(2)]
+    fell, early = finding("chance_level", "Fell back"), finding("chance_level", "Still at", severity="note")
+    _, words = headline(runs, {"r0": [fell], "r1": [early]})
+    assert words[1:] == ["1 of 2 fell back to chance level", "1 of 2 has not left chance level yet"]
+
+
+def test_one_run_is_not_compared_and_one_without_an_epoch_says_so() -> None:
+    alone = replace(run("r", dataset="synthetic"), accuracy=(0.1, 0.5))
+    title, words = headline([alone], {"r": [finding("diverged", epoch=2)]})
+    assert title == f"{alone.config.name}: 50.0 %"
+    assert words == [
+        "Its best test accuracy on synthetic shapes (not CIFAR-10), at epoch 1",
+        "It diverged at epoch 2",
+    ]
+    assert headline([run("r")], {}) == ("1 network: no epoch yet", [])
+
+
+def test_the_newest_are_those_launched_together() -> None:
+    now = datetime.now()
+    runs = [replace(run(str(age)), created=now - timedelta(seconds=age)) for age in (0, 5, 119, 121)]
+    assert newest(runs) == runs[:3]
+    assert newest([]) == []
