@@ -14,7 +14,7 @@ from cnnviz.analysis import comparison, predictions
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
-from cnnviz.app.shell import readable_errors
+from cnnviz.app.shell import FORM_OPEN, readable_errors
 from cnnviz.app.state import Slot
 from cnnviz.config import DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
@@ -58,8 +58,9 @@ def _remembered(name: str, choices: dict[str, list[Any]]) -> tuple[str, Any]:
 
 
 def choose(experiment: str) -> None:
-    """Have the form show this experiment; to be called before it is drawn, as a button's on_click is."""
+    """Open the form on this experiment; to be called before it is drawn, as a button's on_click is."""
     EXPERIMENT.set(experiment)
+    FORM_OPEN.set(True)
 
 
 def train(configs: Sequence[RunConfig], device: str = "auto", ask: bool = False) -> None:
@@ -76,6 +77,7 @@ def _submit(configs: Sequence[RunConfig], device: str, predicted: Sequence[Predi
         control.submit(configs, device, predicted)
         st.toast(f"{count(len(configs), 'run')} scheduled", icon=":material/check:")
         widgets.forget_runs()
+        FORM_OPEN.set(False)
         st.switch_page("pages/home.py")
 
 

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from PIL import Image
@@ -19,6 +19,7 @@ from cnnviz.errors import CnnvizError
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.app.launch": "cnnviz"}
 ICON = bytes.fromhex("0072b2e69f00009e73cc79a7")  # of 2 × 2 pixels
+FORM_OPEN = Slot("form_open", False)  # the sidebar with the launch form; results have the room otherwise
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
 _WORKER_SEEN_TO = Slot("worker_seen_to", False)
 
@@ -43,9 +44,16 @@ def begin() -> Any:
     # Before the navigation, whose named icons would be fetched from the network.
     st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")
     page = navigation()
-    st.set_page_config(page_title=f"{page.title} · cnnviz")
+    sidebar: Literal["expanded", "collapsed"] = "expanded" if FORM_OPEN.get() else "collapsed"
+    st.set_page_config(page_title=f"{page.title} · cnnviz", initial_sidebar_state=sidebar)
     st.html(Path(__file__).with_name("style.css"))
+    with st.container(key="train_button"):  # beside the navigation, by style.css
+        st.button("Train", key="open_form", icon=":material/add:", on_click=_toggle_form, help="Show or hide the form")
     return page
+
+
+def _toggle_form() -> None:
+    FORM_OPEN.set(not FORM_OPEN.get())
 
 
 def is_loaded() -> bool:

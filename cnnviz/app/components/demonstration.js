@@ -185,7 +185,7 @@ function signed(values, at) {
 }
 
 function view(section, network, { classes }) {
-  const head = add(section, "h3");
+  const head = add(section, "h2");
   head.textContent = network.words;
   const said = add(section, "p", "said");
   const row = add(section, "div", "flow");

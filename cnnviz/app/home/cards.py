@@ -33,7 +33,6 @@ def show() -> None:
             on_click=launch.choose,
             args=(launch.OWN,),
         )
-        st.caption("They are in the sidebar.")
 
 
 def _card(column: Any, title: str, text: str) -> Any:
