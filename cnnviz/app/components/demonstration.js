@@ -5,7 +5,6 @@ const SIDE = 32;
 
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".demonstration");
-  root.classList.toggle("dark", data.dark);
   if (root.childElementCount) return root.stop; // drawn already: it goes on playing
   const tensors = read(data.file);
   const networks = data.networks.map((network) => layers(network, tensors, data.epochs));

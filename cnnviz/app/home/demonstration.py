@@ -9,8 +9,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import streamlit as st
-
 from cnnviz.app.components import component
 
 FILE = Path(__file__).with_name("shapes.safetensors")
@@ -26,7 +24,6 @@ NETWORKS: dict[str, dict[str, Any]] = {  # what differs; the rest is alike
 
 def show() -> None:
     """The two networks, playing."""
-
     demonstration = component("demonstration", '<div class="demonstration"></div>')
     demonstration(key="demonstration", data=content())
 
@@ -38,13 +35,7 @@ def content() -> dict[str, Any]:
         for name, what in NETWORKS.items()
     ]
     file = base64.b64encode(FILE.read_bytes()).decode()
-    return {
-        "dark": st.context.theme.type == "dark",
-        "file": file,
-        "networks": networks,
-        "epochs": EPOCHS,
-        "classes": CLASSES,
-    }
+    return {"file": file, "networks": networks, "epochs": EPOCHS, "classes": CLASSES}
 
 
 def make() -> None:
