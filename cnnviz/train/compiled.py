@@ -11,10 +11,18 @@ from cnnviz.train.stack import Stack
 _failed = False  # in this process: what is wrong with a compiler stays so, and takes seconds to find out
 
 
+def _give_up(why: str) -> None:
+    global _failed
+    _failed = True
+    native.note(f"PyTorch cannot compile the step ({why}): it runs without, slower")
+
+
 class CompiledStep:
     """stack.step, compiled at its first call. If that fails, native.troubles says why and the step runs as it is."""
 
     def __init__(self, stack: Stack, mode: str | None) -> None:
+        if stack.device == "cpu" and not _failed and (silent := native.silence()):
+            _give_up(silent)
         self.stack, self.is_proven, self.has_failed = stack, _failed, _failed
         self.step: Callable[[Tensor, Tensor, Tensor], None] = stack.step
         if not _failed:
@@ -33,9 +41,8 @@ class CompiledStep:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # PyTorch's compiler raises its own, the system's, and those of what it calls
-            global _failed
-            _failed = self.has_failed = True
-            native.note(f"PyTorch cannot compile the step ({native.first_error(str(error))}): it runs without, slower")
+            _give_up(native.first_error(str(error)))
+            self.has_failed = True
             for each, saved in zip(self.stack.state(), before, strict=True):
                 each.copy_(saved)
             self.step = self.stack.step

@@ -1,18 +1,22 @@
 """C++ of our own, compiled at first use for one shape and this processor; not kept on disk, as it takes a second."""
 
+import contextlib
 import ctypes
 import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cnnviz.errors import CnnvizError
 
 COMPILE_SECONDS = 120  # it takes one or two
+ANSWER_SECONDS = 30  # for a program of two lines, which takes a tenth of one
 LONGEST_REASON = 200  # characters
 FUNCTIONS = {"lenet.cpp": ("walk", "judge_all", "floats"), "dense.cpp": ("forward", "back_and_learn")}
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
@@ -41,20 +45,53 @@ def first_error(said: str) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} …"
 
 
+def _run(command: Sequence[str], seconds: float) -> tuple[int, str]:
+    """Exit status, and what it said of errors. After so many seconds it ends, with all that it started: a compiler
+    has others do its work, which would go on without it. Raises TimeoutExpired, OSError."""
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=seconds)[1]
+            return process.returncode, said
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+@functools.cache
+def silence() -> str:
+    """Why the compiler cannot be waited for, "" if it answers, be it with an error. Tried once in a process: PyTorch
+    sets its compiler no time."""
+    name = compiler() or "c++"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "made.cpp"
+            source.write_text("#include <cmath>\nint made;\n")
+            for words in (["--version"], [*FLAGS, "-fopenmp", str(source), "-o", f"{source}.so"]):
+                _run([name, *words], ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"{Path(name).name} does not answer within {ANSWER_SECONDS} s"
+    except OSError:  # no time is lost: whoever needs the compiler finds out
+        pass
+    return ""
+
+
 @functools.cache
 def library(source: str, *flags: str, **constants: int | str) -> ctypes.CDLL:
     """cnnviz/train/<source> with these constants. Raises CnnvizError, in one line, if it cannot be compiled."""
+    if silent := silence():
+        raise CnnvizError(f"{source} cannot be compiled: {silent}")
     defined = [f"-D{name}={value}" for name, value in constants.items()]
     try:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "made.so"
             paths = str(Path(__file__).with_name(source)), "-o", str(made)
             command = [compiler() or "c++", *FLAGS, *flags, *defined, *paths]
-            done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, errors="replace", timeout=COMPILE_SECONDS
-            )
-            if done.returncode:
-                reason = first_error(done.stderr) if done.stderr.strip() else f"exit status {done.returncode}"
+            status, said = _run(command, COMPILE_SECONDS)
+            if status:
+                reason = first_error(said) if said.strip() else f"exit status {status}"
                 raise CnnvizError(f"{source} cannot be compiled: {reason}")
             library = ctypes.CDLL(str(made))
             if missing := [name for name in FUNCTIONS.get(source, ()) if not hasattr(library, name)]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -25,6 +26,8 @@ BROKEN = {
     "it makes another library": HONEST + 'while [ "$1" != -o ]; do shift; done\n'
     'echo "int x;" > "$2.c"; exec {gxx} -x c -shared -fPIC -o "$2" "$2.c"',
     "it does not even start": "exit 127",
+    "it takes for ever": "sleep 600",  # in a process of its own, as cc1plus is
+    "it introduces itself and takes for ever": HONEST + "sleep 600",
 }
 SMALL = RunConfig(model="c2k5-s2-c3k3-s2-f12", epochs=1, batch_size=10, limit_train=100)
 LARGE = replace(SMALL, model="c2k5-s2-f300-f900")  # its second fully connected layer has a library of its own
@@ -49,6 +52,7 @@ def _nothing_compiled_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     def forget() -> None:
         torch._dynamo.reset()
         native.library.cache_clear()
+        native.silence.cache_clear()
         dense._compiled.cache_clear()
 
     forget()
@@ -82,6 +86,8 @@ def equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> boo
 def test_a_broken_compiler_leaves_the_plain_step(
     fault: str, data_set: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "for ever" in fault:
+        monkeypatch.setattr(native, "ANSWER_SECONDS", 0.5)
     with installed(BROKEN[fault], tmp_path, monkeypatch):
         ours = {config: weights(config, data_set, method, "eager") for config, method in METHODS.items()}
     assert [line.split(" cannot ")[0] for line in native.troubles] == ["lenet.cpp", "PyTorch", "dense.cpp"]
@@ -113,10 +119,16 @@ def test_a_step_that_fails_half_way_is_taken_back(data_set: Dataset, monkeypatch
     assert equal(ours, weights(SMALL, data_set, "eager"))
 
 
-def test_a_compiler_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.2)
+def test_a_compiler_that_takes_for_ever_over_one_file_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.5)
+    slow = 'case "$*" in *dense.cpp*) sleep 604 ;; *) exec {gxx} "$@" ;; esac'
     with (
-        installed("exec sleep 600", tmp_path, monkeypatch),
-        pytest.raises(native.CnnvizError, match=r"dense\.cpp cannot be compiled: it took more than 0\.2 s"),
+        installed(slow, tmp_path, monkeypatch),
+        pytest.raises(native.CnnvizError, match=r"dense\.cpp cannot be compiled: it took more than 0\.5 s"),
     ):
         native.library("dense.cpp", UNITS=5, PICTURES=2)
+    assert not [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "604"]], (
+        "its work goes on"
+    )
