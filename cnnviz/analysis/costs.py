@@ -24,7 +24,15 @@ BUSY = 0.1  # of the machine's processor time: with more taken by other work, a 
 MEASURE_AGAIN = 60.0  # seconds after a measurement on a busy machine
 WEIGHT_TRIPS = 3  # a step reads the weights in the forward and the backward pass, and writes them
 BYTES = 4  # of a float32
-THE_REST = "launching, memory, and layers too narrow to fill the machine's vectors"
+THE_REST = "memory, and layers too narrow to fill the machine's vectors"
+WAYS = {  # train.loop.METHODS in words
+    "eager": "operation by operation",
+    "kernel": "by the C++ kernel for LeNets",
+    "compiled": "compiled by PyTorch",
+    "graph": "as CUDA graphs",
+    "compiled graph": "compiled, as CUDA graphs",
+    "reduce-overhead": "compiled, as PyTorch's CUDA graphs",
+}
 ALIKE = 1.1  # ratio of two times up to which a sentence calls them equal
 CHEAPER = 0.8  # of the time that its arithmetic alone would predict: worth explaining
 
@@ -47,6 +55,8 @@ class Cost:
     images_per_second: float  # of this network; NaN: not known
     stack: int  # networks trained as one
     threads: int
+    device: str
+    method: str  # how steps were run, of train.loop.METHODS; "": not recorded
     parameters: int
     multiply_adds: int  # per picture, forward
     arithmetic: float  # share of the step that arithmetic would take at the peak, at most 1; NaN: peak not known
@@ -157,6 +167,8 @@ def _cost(run: Run, rates: pd.DataFrame | None, peak: Peak | None) -> Cost:
         rate,
         segment.stack,
         segment.threads,
+        segment.device,
+        segment.method,
         arch.parameters,
         arch.multiply_adds,
         min(pictures * step_flops(arch) / power, 1.0) if power > 0 else math.nan,
@@ -184,7 +196,7 @@ def table(found: Sequence[Cost]) -> pd.DataFrame:
             "wall time (s)": [cost.seconds for cost in found],
             "networks at once": [cost.stack for cost in found],
             "own share (s)": [cost.own_seconds for cost in found],
-            "steps run by": [_longest(cost.run)[0].method for cost in found],
+            "steps run by": [cost.method for cost in found],
             "images/s": [cost.images_per_second for cost in found],
             "parameters": [cost.parameters for cost in found],
             "multiply-adds": [cost.multiply_adds for cost in found],
@@ -213,17 +225,18 @@ def explain(found: Sequence[Cost]) -> str:
     names = large.run.config.model, small.run.config.model
     words = [f"For each picture {names[0]} does {work:.2g} times the arithmetic of {names[1]}"]
     words[0] += " and takes no longer." if longer <= ALIKE else f" and takes {longer:.2g} times as long."
-    if longer < CHEAPER * work:
+    if longer < CHEAPER * work and small.method != "kernel":
         words.append(
             "Only the arithmetic grows with the network: launching a step's operations costs the same however large "
             f"they are, and with batches of {small.run.config.batch_size} each of them has little to do."
         )
-    elif longer > work / CHEAPER:
+    elif longer > work / CHEAPER and not _ways([small, large]):
         words.append("That is more than its arithmetic explains: moving feature maps and weights takes the time.")
+    words += _ways([small, large])
     if not math.isnan(small.arithmetic + large.arithmetic):
         words.append(
             f"Arithmetic at the machine's peak would take {_share(small)} of {names[1]}'s step and {_share(large)} of "
-            f"{names[0]}'s; the rest is {THE_REST}.{_doubt(large)}"
+            f"{names[0]}'s; the rest is {_rest(small, large)}.{_doubt(large)}"
         )
     words.append(
         f"{names[0]}'s {large.parameters:,} weights are read twice and written once a step, "
@@ -241,9 +254,10 @@ def _one_network(found: Sequence[Cost]) -> str:
     ]
     if not math.isnan(cost.arithmetic):
         words.append(
-            f"Arithmetic at the machine's peak would take {_share(cost)} of a step; the rest is {THE_REST}."
+            f"Arithmetic at the machine's peak would take {_share(cost)} of a step; the rest is {_rest(cost)}."
             f"{_doubt(cost)}"
         )
+    words += _ways(found)
     return " ".join([*words, *_sharing(found)])
 
 
@@ -254,13 +268,40 @@ def _sharing(found: Sequence[Cost]) -> list[str]:
     words = (
         f"{cost.stack} networks trained as one share a wall time: {cost.seconds:.0f} s for all of them, not for each"
     )
-    alone = [each for each in found if each.stack == 1 and each.run.config.model == cost.run.config.model]
+    alone = [each for each in found if each.stack == 1 and _comparable(each) == _comparable(cost)]
     if not alone:
         return [f"{words}."]
     gain = cost.images_per_second * cost.stack / alone[0].images_per_second
     if gain <= ALIKE:
         return [f"{words}; one alone processes as many pictures a second as they do together."]
     return [f"{words}; together they process {gain:.2g} times as many pictures a second as one alone."]
+
+
+def _comparable(cost: Cost) -> tuple[object, ...]:
+    return cost.run.config.model, cost.method, cost.device, cost.threads
+
+
+def _ways(found: Sequence[Cost]) -> list[str]:
+    """What besides their networks makes the times of these runs differ: how their steps were run, and on what."""
+    parts = {
+        "method": lambda cost: WAYS.get(cost.method, "in a way that was not recorded"),
+        "device": lambda cost: f"on {cost.device}",
+        "threads": lambda cost: f"on {cost.threads} thread{'s' if cost.threads > 1 else ''}",
+    }
+    differing = [said for name, said in parts.items() if len({getattr(cost, name) for cost in found}) > 1]
+    if not differing:
+        return []
+    ways: dict[str, list[str]] = {}
+    for cost in found:
+        ways.setdefault(" ".join(said(cost) for said in differing), []).append(cost.run.config.model)
+    is_one = len({cost.run.config.model for cost in found}) == 1
+    names = {way: str(len(models)) if is_one else " and ".join(dict.fromkeys(models)) for way, models in ways.items()}
+    listed = "; ".join(f"{name} {way}" for way, name in names.items())
+    return [f"Their steps were run in different ways, which changes the time as well: {listed}."]
+
+
+def _rest(*costs: Cost) -> str:
+    return THE_REST if all(cost.method == "kernel" for cost in costs) else f"launching, {THE_REST}"
 
 
 def _share(cost: Cost) -> str:

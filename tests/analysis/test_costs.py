@@ -15,12 +15,15 @@ from cnnviz.analysis import costs
 from cnnviz.architectures import ARCHITECTURES, build
 from cnnviz.config import RunConfig
 from cnnviz.store.runs import Run, Segment
+from cnnviz.train import loop
 
 PEAK = costs.Peak(100e9)
 
 
-def run(seconds: float, epochs: int = 20, model: str = "lenet5x5", stack: int = 1, threads: int = 1) -> Run:
-    segment = Segment(0, 0.0, seconds, "cpu", threads, stack)
+def run(
+    seconds: float, epochs: int = 20, model: str = "lenet5x5", stack: int = 1, threads: int = 1, method: str = ""
+) -> Run:
+    segment = Segment(0, 0.0, seconds, "cpu", threads, stack, method=method)
     config = RunConfig(model=model)
     return Run(
         f"{model}{stack}",
@@ -110,6 +113,34 @@ def test_one_network_in_stacks_and_alone() -> None:
     assert "2 times as many pictures a second as one alone" in text
     text = costs.explain(costs.costs([run(480.0, stack=6), run(80.0)], peak=PEAK))
     assert "one alone processes as many pictures a second as they do together" in text
+
+
+def test_runs_whose_steps_were_run_in_different_ways_are_not_compared_by_arithmetic_alone() -> None:
+    runs = [run(1000.0, method="kernel"), run(1000.0, model="conv5", method="compiled", threads=2)]
+    text = costs.explain(costs.costs(runs, peak=PEAK))
+    assert "lenet5x5 by the C++ kernel for LeNets on 1 thread; conv5 compiled by PyTorch on 2 threads." in text
+    assert "launching a step's operations" not in text, "the kernel launches none"
+    slower = [run(100.0, method="kernel"), run(30_000.0, model="conv5", method="eager")]
+    text = costs.explain(costs.costs(slower, peak=PEAK))
+    assert "more than its arithmetic explains" not in text
+    assert text.count("different ways") == 1
+
+
+def test_runs_of_one_network_in_different_ways() -> None:
+    runs = [run(240.0, stack=6, method="kernel"), run(80.0, method="eager"), run(90.0, method="eager")]
+    text = costs.explain(costs.costs(runs, peak=PEAK))
+    assert "as well: 1 by the C++ kernel for LeNets; 2 operation by operation." in text
+    assert "one alone" not in text, "none was alone and by the kernel"
+    assert "2 times as many pictures a second as one alone" in costs.explain(
+        costs.costs([*runs[1:], run(240.0, stack=6, method="eager")])
+    )
+
+
+@pytest.mark.parametrize("method", ["", *loop.METHODS])
+def test_no_way_is_named_if_it_is_the_same(method: str) -> None:
+    text = costs.explain(costs.costs([run(1000.0, method=method), run(1000.0, model="conv5", method=method)]))
+    assert "different ways" not in text
+    assert not method or method in costs.WAYS
 
 
 def test_the_table_has_a_row_a_run() -> None:
