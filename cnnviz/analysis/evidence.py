@@ -223,22 +223,26 @@ class RunLines:
         good = np.isfinite(line.to_numpy())
         return [int(epoch) for epoch in line.index[~good]] if len(line) and good[-1] else []
 
+    def try_anew(self, what: str, **changes: Any) -> Trial:
+        """A new run with these changes. It starts untrained, which a fork did not: there the words say so."""
+        return Trial(f"Try {what} from epoch 0" if self.start else f"Try {what}", changes)
+
     def try_rate(self, factor: float) -> Trial | None:
         """The same run at its learning rate times the factor; None outside of 1e-7 to 1, or for still longer steps."""
         lr = float(f"{self.config.lr * factor:.6g}")
         if not 1e-7 <= lr <= 1 or (factor > 1 and self.has_long_steps):
             return None
-        return Trial(f"Try lr {lr:g}", {"lr": lr})
+        return self.try_anew(f"lr {lr:g}", lr=lr)
 
     def try_activation(self) -> Trial | None:
         """The same run with an activation whose gradient vanishes less; None if there is none."""
         other = OTHER_ACTIVATION.get(self.config.activation)
-        return Trial(f"Try {other}", {"activation": other}) if other else None
+        return self.try_anew(other, activation=other) if other else None
 
     def try_seed(self) -> Trial:
         """The same run from other initial weights, with its batches in another order."""
         seed = self.config.seed + 1 if self.config.seed < SETTINGS["seed"].high else 0
-        return Trial(f"Try seed {seed}", {"seed": seed})
+        return self.try_anew(f"seed {seed}", seed=seed)
 
     def try_more(self) -> Trial | None:
         """As many epochs again as this run trained, enough to show a trend; None if it has all that a run may have."""

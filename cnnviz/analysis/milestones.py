@@ -156,11 +156,11 @@ def underfitting(run: RunLines) -> Finding | None:
 def _stronger(run: RunLines) -> Trial | None:
     """Without what holds the weights back, else a wider network, unless it would be too large to train on a whim."""
     if run.config.weight_decay:
-        return Trial("Try no weight decay", {"weight_decay": 0.0})
+        return run.try_anew("no weight decay", weight_decay=0.0)
     try:
         model = wider(run.config.model)
         if architecture(model).parameters > WIDEST:
             return None
     except ConfigError:  # more maps or units than a layer may have
         return None
-    return Trial("Try twice the maps and units", {"model": model})
+    return run.try_anew("twice the maps and units", model=model)

@@ -16,7 +16,6 @@ from cnnviz.analysis.evidence import (
     more_epochs,
     percent,
 )
-from cnnviz.config import RunConfig
 
 RISE = 0.02  # of the lowest test loss: less is not worth acting on, even if it is no noise
 FALL = 0.05  # of the train loss: it must keep falling while the test loss rises, or it is no overfitting
@@ -88,7 +87,7 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
             f"With the weights of epoch {exact.index[-1]}, {accuracy(exact.iloc[-1])} of the training pictures are "
             f"right and {accuracy(correct.iloc[-1])} of the test pictures."
         )
-    trial = _regularised(run.config)
+    trial = _regularised(run)
     return Finding(
         "overfitting",
         "alarm",
@@ -155,14 +154,15 @@ def _confidence(before: float, after: float, rise: float, loss: str) -> str:
     return f"{moved}, {mistakes} ({price})."
 
 
-def _regularised(config: RunConfig) -> Trial:
+def _regularised(run: RunLines) -> Trial:
     """All of the training pictures if some were left out, else a weight decay that makes a difference.
 
     Decay alone shrinks a weight e-fold in 1 / (lr · decay) steps: the decay is the one that makes this the whole run.
     The trial trains config.epochs from the start, even if this run is a fork, which trained the last of them only.
     """
+    config = run.config
     if config.limit_train:
-        return Trial("Try all training pictures", {"limit_train": 0})
+        return run.try_anew("all training pictures", limit_train=0)
     felt = 1 / (config.lr * config.steps_per_epoch * config.epochs)
     decay = float(f"{min(max(felt, 10 * config.weight_decay, 1e-6), 0.1):.1g}")
-    return Trial(f"Try weight decay {decay:g}", {"weight_decay": decay})
+    return run.try_anew(f"weight decay {decay:g}", weight_decay=decay)

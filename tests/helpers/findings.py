@@ -61,6 +61,8 @@ def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
             assert bool(finding.test.changes) != bool(finding.test.epochs)
             changed = finding.test.config(config)
             assert (changed == config) == bool(finding.test.epochs)
+            is_fork = history.epoch.min() > 0
+            assert finding.test.what.endswith(" from epoch 0") == (is_fork and not finding.test.epochs)
     return by_kind
 
 
