@@ -32,8 +32,8 @@ CORRELATIONS = (-0.6, -0.3, 0.0, 0.4, 0.8)  # of neighbouring epochs' noise; the
 _FEWEST = 7  # epochs: of shorter lines all is judged
 _ROUNDING = 1e-6  # of a line's largest value: smaller differences are rounding
 # By the line's epochs, what a ratio must exceed: so many level lines get there whose noise correlates by that of 0 to
-# 0.8 which suits them best (40,000 lines each or more). In between, by the logarithm of the epochs.
-_EPOCHS = np.log([10, 12, 15, 20, 25, 30, 40, 60, 100, 200])
+# 0.8 which suits them best (40,000 lines each or more; benchmarks/trends.py). Between them by the epochs' logarithm.
+EPOCHS = (10, 12, 15, 20, 25, 30, 40, 60, 100, 200)
 PROVEN = np.array([20.2, 19.2, 17.4, 16.2, 15.1, 14.3, 12.8, 11.8, 9.7, 8.6])  # 1.2 %
 LIKELY = np.array([17.0, 16.2, 14.5, 13.3, 12.3, 11.5, 10.3, 9.2, 7.2, 6.2])  # 2.7 %
 FALLING = np.array([18.2, 17.7, 15.7, 14.0, 12.9, 12.4, 10.9, 9.8, 7.6, 6.9])  # 3 % pass this or the next
@@ -239,4 +239,4 @@ def _whiten(values: np.ndarray, correlation: float) -> np.ndarray:
 
 
 def _critical(table: np.ndarray, epochs: int) -> float:
-    return float(np.interp(math.log(epochs), _EPOCHS, table)) if epochs else math.inf
+    return float(np.interp(math.log(epochs), np.log(EPOCHS), table)) if epochs else math.inf
