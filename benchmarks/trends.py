@@ -1,9 +1,9 @@
 """The thresholds of analysis/trends.py, found again by simulation: python -m benchmarks.trends [--lines 2000]
 
 Lines of each number of epochs that there is a threshold for, with noise whose neighbouring epochs correlate by rho (a
-stationary AR(1) process); the same at every call. Of level lines, at the rho that suits them best: what turn()'s ratio
-exceeds in 1.2 % (PROVEN) and 2.7 % (LIKELY), and how many pass the thresholds of falls(), FALLING and FALLING_ALONE. Of
-lines that rise since their middle under white noise: how many are proven if the slope is PROVABLE. Prints Markdown.
+stationary AR(1) process); the same at every call. Of level lines, at the rho that suits them best: how many pass PROVEN
+and LIKELY, what 1.2 and 2.7 % of them pass, and how many fall by FALLING or FALLING_ALONE. Of lines that rise over the
+latter half under white noise: how many are proven if the slope is PROVABLE. Prints Markdown.
 """
 
 import argparse
@@ -20,9 +20,9 @@ NOISE = 0.01  # of the line
 
 
 def lines_of(epochs: int, rho: float, lines: int, rise: float = 0.0) -> list[pd.Series]:
-    """Level, or since the middle on up by so much of the noise an epoch."""
+    """Level, or over the latter half up by so much of the noise an epoch."""
     generator = np.random.default_rng([epochs, round(100 * rho)])
-    trend = rise * np.clip(np.arange(epochs) - epochs // 2, 0, None)
+    trend = rise * np.clip(np.arange(epochs) - (epochs - 1 - round(epochs / 2)), 0, None)
     index = range(1, epochs + 1)
     return [pd.Series(1 + NOISE * (correlated(generator, epochs, rho) + trend), index) for _ in range(lines)]
 
@@ -36,7 +36,8 @@ def row(epochs: int, lines: int) -> list[str]:
     return [
         str(epochs),
         *(
-            f"{table[place]:g} / {np.quantile(ratios, 1 - share, axis=1).max():.1f}"
+            f"{table[place]:g}: {100 * (ratios > table[place]).mean(1).max():.1f} % / "
+            f"{np.quantile(ratios, 1 - share, axis=1).max():.1f}"
             for table, share in ((trends.PROVEN, PROVEN), (trends.LIKELY, LIKELY))
         ),
         f"{100 * falling:.1f}",

@@ -80,8 +80,10 @@ def chance_level(run: RunLines) -> Finding | None:
     peeked = not has_learned and best > CHANCE + CHANCE_NOISE * norm.isf(norm.sf(SIGMAS) / len(line))
     since = holds_since(guessing) if guessing.iloc[-1] else run.end
     words = [f"Test accuracy is {accuracy(trends.level(line))} {_span(run)}; {_GUESSING}."]
-    if best > ABOVE_CHANCE:
+    if best > ABOVE_CHANCE and (peeked or not guessing.all()):
         words.append(f"It was {accuracy(best)} at epoch {at} and fell back.")
+    elif best > ABOVE_CHANCE:
+        words.append(f"Its best of {len(line)} epochs, {accuracy(best)}, may be noise as well.")
     words += _loss_of_guessing(run)
     first, last = run.layers[0], run.layers[-1]
     if run.fold >= VANISHED:

@@ -217,11 +217,15 @@ class RunLines:
             self.gaps(metric) for metric in LOSSES
         )
 
+    def is_finite_now(self, metric: str) -> bool:
+        """Whether the metric's last value is finite, or that epoch's test loss, which is of the weights at its end."""
+        line, tested = self.recorded(metric), self.recorded("test_loss")
+        return len(line) > 0 and (math.isfinite(line.iloc[-1]) or math.isfinite(tested.get(line.index[-1], math.nan)))
+
     def gaps(self, metric: str) -> list[int]:
         """The epochs at which the metric is not finite, of a run that is finite now."""
         line = self.recorded(metric)
-        good = np.isfinite(line.to_numpy())
-        return [int(epoch) for epoch in line.index[~good]] if len(line) and good[-1] else []
+        return [int(epoch) for epoch in line.index[~np.isfinite(line)]] if self.is_finite_now(metric) else []
 
     def try_anew(self, what: str, **changes: Any) -> Trial:
         """A new run with these changes. It starts untrained, which a fork did not: there the words say so."""

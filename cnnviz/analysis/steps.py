@@ -32,17 +32,17 @@ def diverged(run: RunLines) -> Finding | None:
     for metric in LOSSES:
         line = run.recorded(metric)
         if len(line):
-            found = _death(run, metric.replace("_", " "), line)
+            found = _death(run, metric, line)
             if found is not None:
                 return found
     return None
 
 
-def _death(run: RunLines, name: str, line: pd.Series) -> Finding | None:
-    sound = finite(line)
+def _death(run: RunLines, metric: str, line: pd.Series) -> Finding | None:
+    name, sound = metric.replace("_", " "), finite(line)
     limit = EXPLODED * max([run.guessing_loss, *sound.loc[: run.start]])
-    if math.isfinite(line.iloc[-1]):
-        if trends.level(sound) <= limit:
+    if run.is_finite_now(metric):
+        if not len(sound) or trends.level(sound) <= limit:
             return None
         lost, what = holds_since(trends.smooth(sound) > limit), f"is over {EXPLODED:.0f} times that of guessing"
     else:
@@ -132,22 +132,24 @@ def gap(run: RunLines) -> Finding | None:
         epochs, line = run.gaps(metric), run.recorded(metric)
         if not epochs:
             continue
-        name, last = metric.replace("_", " "), finite(line)
+        name = metric.replace("_", " ")
         what = "not a number" if math.isnan(line[epochs[0]]) else "infinite"
         when = f"at epoch {epochs[0]}" if len(epochs) == 1 else f"at {len(epochs)} epochs, {epochs[0]} to {epochs[-1]}"
-        back = int(last.index[last.index > epochs[-1]][0])
+        after = finite(line).loc[epochs[-1] :]
+        shown, seen = (metric, after) if len(after) else ("test_loss", run.recorded("test_loss").loc[epochs[-1] :])
+        again = "is" if len(after) else "the test loss is"
         slower = run.try_rate(0.1)
         return Finding(
             "gap",
             "note",
             f"The {name} was {what} {when}",
-            f"The {name} was {what} {when}, and is {figure(line[back])} at epoch {back}. Weights that are not finite "
-            "stay so: it was the loss that overflowed, and the weights that lasted. All other findings pass over "
-            "such epochs.",
+            f"The {name} was {what} {when}, and {again} {figure(seen.iloc[0])} at epoch {seen.index[0]}. Weights that "
+            "are not finite stay so: it was the loss that overflowed, and the weights that lasted. All other findings "
+            "pass over such epochs.",
             f"{a_run(slower, 'a lower rate')} that has such epochs as well: then the size of the "
             "steps is not the cause.",
             epochs[0],
-            {"epochs": float(len(epochs)), metric: float(line[back])},
+            {"epochs": float(len(epochs)), shown: float(seen.iloc[0])},
             slower,
         )
     return None

@@ -53,12 +53,12 @@ class Turn:
 
     @property
     def likely(self) -> bool:
-        """Noise takes at most 2.7 % of level lines so far."""
+        """Noise takes about 2.7 % of level lines so far, or fewer."""
         return self.ratio > _critical(LIKELY, self.epochs)
 
     @property
     def proven(self) -> bool:
-        """Noise takes at most 1.2 % of level lines so far."""
+        """Noise takes about 1.2 % of level lines so far, or fewer."""
         return self.ratio > _critical(PROVEN, self.epochs)
 
 
@@ -157,7 +157,7 @@ def provable(line: pd.Series) -> float:
 
 
 def falls(line: pd.Series) -> bool:
-    """Whether the line still falls over its last third; noise takes at most 3 % of level lines for falling.
+    """Whether the line still falls over its last third; noise takes about 3 % of level lines for falling.
 
     That third is judged together with what comes before it, whose noise is known better, or alone, if what comes before
     it is no straight line.

@@ -60,7 +60,10 @@ def test_a_single_epoch_above_chance_counts_from_where_noise_seldom_takes_one_of
 ) -> None:
     accuracy = [0.1] * 41
     accuracy[5] = share
-    assert found(BASE, drawn(test_accuracy=accuracy))["chance_level"].title.startswith(title)
+    finding = found(BASE, drawn(test_accuracy=accuracy))["chance_level"]
+    assert finding.title.startswith(title)
+    assert ("and fell back" in finding.sentence) == ("and fell back" in title)
+    assert ("may be noise as well" in finding.sentence) == (title == "Never")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.0, 0.09])

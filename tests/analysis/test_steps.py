@@ -64,6 +64,20 @@ def test_a_loss_that_overflowed_and_is_finite_again_is_noted(metric: str, value:
     assert "at 3 epochs, 2 to 4" in found(BASE, drawn(**lines))["gap"].title
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_train_loss_that_just_overflowed_while_the_test_loss_is_finite_has_not_diverged(value: float) -> None:
+    """The test loss is of the weights at the end of the epoch, so that they are finite. Not the other way about."""
+    lines = {"train_loss": falling(12, end=0.9), "test_loss": falling(12)}
+    lines["train_loss"][12] = value
+    findings = found(BASE, drawn(**lines))
+    assert "diverged" not in findings
+    assert f"and the test loss is {lines['test_loss'][12]:.3g} at epoch 12." in findings["gap"].sentence
+    lines["test_loss"][12] = value
+    assert list(found(BASE, drawn(**lines))) == ["diverged"]
+    lines["train_loss"][12] = 1.0
+    assert list(found(BASE, drawn(**lines))) == ["diverged"]
+
+
 def test_bouncing_is_a_rate_too_high_even_without_update_ratios() -> None:
     loss = falling(20, end=1.2)
     loss[4::2] *= 1.3
