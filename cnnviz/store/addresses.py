@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.uri import resolve_uri_if_local
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -57,6 +58,23 @@ def settled() -> dict[str, str]:
 def database() -> Path:
     """The embedded store's SQLite file."""
     return paths.home() / "mlflow.db"
+
+
+def artifact_root() -> str | None:
+    """Where a new experiment keeps its artifacts; None leaves it to the server.
+
+    Of a database it must be said: MLflow would make a folder wherever whoever connects first happens to work. It is not
+    that of this machine's own files, of which MLflow's are copies.
+    """
+    if is_embedded():
+        return (paths.home() / "artifacts").as_uri()
+    uri = tracking_uri()
+    kind = urlsplit(uri).scheme.split("+")[0]
+    if kind not in DATABASE_ENGINES:
+        return None
+    file = make_url(uri).database if kind == "sqlite" else None
+    folder = Path(file).parent if file and Path(file).is_absolute() else paths.home()
+    return (folder / "mlartifacts").as_uri()
 
 
 def of_sqlite(path: Path, **options: str) -> str:

@@ -183,9 +183,7 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
         client = _Client(uri)
         found = _found_experiment(client, location)
         if found is None:
-            number = client.create_experiment(
-                EXPERIMENT, location if addresses.is_embedded() else None, {_OURS: "true"}
-            )
+            number = client.create_experiment(EXPERIMENT, addresses.artifact_root(), {_OURS: "true"})
         elif found.lifecycle_stage == "deleted":
             raise StoreError(f"the experiment {found.name!r} was deleted in MLflow: restore it there first")
         else:

@@ -65,5 +65,5 @@ def test_a_worker_finds_what_is_named_relative_to_where_one_works(
     assert worker_of(here, settings) == ("FINISHED", "")
     assert {path.name for path in paths.PROJECT.iterdir()} - before <= {".mypy_cache", ".pytest_cache", "__pycache__"}
     home = Path(settings["CNNVIZ_HOME"]).name
-    own = {"mine.db", "mlruns"} if "MLFLOW_TRACKING_URI" in settings else set()
+    own = {"mine.db", "mlartifacts"} if "MLFLOW_TRACKING_URI" in settings else set()
     assert {path.name for path in here.iterdir()} == {"data", home} | own

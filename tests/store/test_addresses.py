@@ -102,6 +102,27 @@ def test_an_absolute_address_stays_as_it_is(given: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("", "home/artifacts"),
+        ("sqlite:///below/runs.db", "below/mlartifacts"),
+        ("sqlite:///home/mlflow.db", "home/mlartifacts"),  # not on top of this machine's own files
+        ("sqlite://", "home/mlartifacts"),
+        ("postgresql://u:p@host/db", "home/mlartifacts"),
+        ("http://host:5000", None),
+        ("databricks", None),
+    ],
+)
+def test_no_artifacts_lie_where_somebody_happens_to_work(
+    given: str, root: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CNNVIZ_HOME", "home")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert addresses.artifact_root() == (root and (tmp_path / root).as_uri())
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("http://user:secret@host:5000", "http://user:***@host:5000"),
