@@ -49,9 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=2000)
     chosen = parser.parse_args()
-    print(
-        "| epochs | PROVEN: in use / found | LIKELY: in use / found | % of level lines falling | % proven at PROVABLE |"
-    )
+    print("| epochs | PROVEN: passed by / found | LIKELY: passed by / found | % falling | % proven at PROVABLE |")
     print("|---|---|---|---|---|")
     for epochs in trends.EPOCHS:
         print(f"| {' | '.join(row(epochs, chosen.lines))} |", flush=True)
