@@ -132,7 +132,9 @@ class Key(Generic[T]):
     def show(self, value: T) -> None:
         """Have the widget that is drawn next show this."""
         visit = _visit()
-        visit.values[self.name] = st.session_state[self.widget] = value
+        visit.values[self.name] = value
+        if self.widget not in st.session_state or st.session_state[self.widget] != value:
+            st.session_state[self.widget] = value  # only then, or it would replace what is being typed meanwhile
         visit.moved.discard(self.name)
         visit.given.pop(self.name, None)
 

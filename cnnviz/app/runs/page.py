@@ -1,100 +1,38 @@
-"""Runs: every run there is."""
+"""Runs: every run there is, the best first."""
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
-from cnnviz import wording
-from cnnviz.app import cache, launch, shell, watching, widgets
-from cnnviz.app.state import Address, Slot, open_page
-from cnnviz.jobs import control, mlflow_ui
-from cnnviz.store import addresses, artifacts, changes
+from cnnviz.app import cache, shell, watching, widgets
+from cnnviz.app.runs import actions, board, filters
+from cnnviz.app.state import Address, Slot
+from cnnviz.jobs import mlflow_ui
+from cnnviz.store import addresses
 from cnnviz.store.runs import Run
 
-DELETED = Slot[list[str]]("deleted", [])  # what the last click on Delete deleted
 MLFLOW_URL = Slot("mlflow_url", "")
-ADDRESS = Address("pages/runs.py")
+ADDRESS = Address("pages/runs.py", filters.KEYS)
 
 
-def table(found: Sequence[Run]) -> list[Run]:
-    """The table; returns the chosen runs."""
-    rows = [
-        {
-            "status": "◌ stopping" if run.stopping else widgets.STATUS[run.status],
-            "run": run.name,
-            "data": "synthetic" if run.config.dataset == "synthetic" else "CIFAR-10",
-            "epochs": f"{max(run.epoch, 0)} / {run.config.epochs}",
-            "best": 100 * run.best[1] if run.best else None,
-            "@": run.best[0] if run.best else None,
-            "last": 100 * run.accuracy[-1] if run.accuracy else None,
-            "test accuracy": [100 * value for value in run.accuracy if value == value],
-            "time": wording.duration(run.seconds) if run.segments else "",
-            "started": run.created,
-            "id": run.id[:6],
-            "note": run.message,
-        }
-        for run in found
-    ]
-    columns = {
-        "best": st.column_config.NumberColumn("best", width=76, format="%.2f %%", help="best test accuracy"),
-        "@": st.column_config.NumberColumn("@ epoch", help="epoch of the best test accuracy"),
-        "last": st.column_config.NumberColumn(
-            "last", width=76, format="%.2f %%", help="test accuracy after the last epoch"
-        ),
-        "test accuracy": st.column_config.LineChartColumn("test accuracy", y_min=0, y_max=100, help="0 to 100 %"),
-        "run": st.column_config.TextColumn("run", width=290),
-        "started": st.column_config.DatetimeColumn("started", format="D MMM, HH:mm"),
-    }
-    height = min(38 + 35 * len(rows), 520)
-    event = st.dataframe(
-        pd.DataFrame(rows),
-        column_config=columns,
-        hide_index=True,
-        on_select="rerun",
-        key="table",
-        height=height,
-        alt="All runs",
-    )
-    return [found[row] for row in event.selection.rows if row < len(found)]
+def show() -> None:
+    """The table with what belongs to it, drawn anew by itself when it is searched, sorted or ticked."""
+    with shell.readable_errors():
+        _show(cache.runs())
+    ADDRESS.update()
 
 
-def actions(chosen: Sequence[Run]) -> None:
-    ids = [run.id for run in chosen]
-    row = st.container(horizontal=True)
-    if row.button("Compare curves", disabled=not chosen, icon=":material/show_chart:", key="compare"):
-        open_page("pages/curves.py", runs=[run_id[:8] for run_id in ids])
-    if row.button("Feature maps", disabled=len(chosen) != 1, icon=":material/grid_view:", key="inspect"):
-        open_page("pages/feature_maps.py", run=ids[0][:8])
-    idle = bool(chosen) and not any(run.active for run in chosen)
-    with row.popover("Continue", disabled=not idle, icon=":material/resume:"):
-        launch.more_epochs(chosen, "runs")
-    with row.popover("Fork", disabled=len(chosen) != 1, icon=":material/call_split:"):
-        if len(chosen) == 1 and (kept := artifacts.checkpoint_epochs(ids[0])):
-            launch.fork(chosen[0], st.selectbox("After epoch", kept[::-1], key="fork_epoch"), "runs")
-    stoppable = bool(chosen) and all(run.active for run in chosen)
-    if row.button("Stop", disabled=not stoppable, icon=":material/stop:", key="stop"):
-        with shell.readable_errors():
-            control.stop(ids, ended_ok=True)
-            widgets.refresh()
-    deletable = bool(chosen) and not any(run.status == "RUNNING" for run in chosen)
-    with row.popover("Delete", disabled=not deletable, icon=":material/delete:"):
-        st.write(f"Delete {wording.count(len(chosen), 'run')}? You can undo it.")
-        if st.button("Delete", type="primary", key="delete"):
-            with shell.readable_errors():
-                changes.delete(ids)
-                DELETED.set(ids)
-                widgets.refresh()
-    if not chosen:
-        st.caption("Tick runs in the table to compare, inspect, continue, fork, stop or delete them.")
-
-
-def undo() -> None:
-    ids = DELETED.get()
-    if ids and st.button(f"Undo deleting {wording.count(len(ids), 'run')}", icon=":material/undo:", key="undo"):
-        changes.restore(ids)
-        DELETED.pop()
-        widgets.refresh()
+def _show(found: Sequence[Run]) -> None:
+    board.forget(found)
+    shown = filters.controls(found)
+    if not shown:
+        widgets.empty_state("No run is like that. Search for something else, or click **Show all**.")
+        return
+    ticked = board.board(shown)
+    hidden = len(board.TICKED.get()) - len(ticked)
+    if hidden:
+        st.caption(f"{hidden} more are ticked, but not shown: nothing is done with them.")
+    actions.row(ticked)
 
 
 def link_to_mlflow() -> None:
@@ -114,14 +52,12 @@ def page() -> None:
         found = cache.runs()
         watching.section(found)
         if found:
-            picked = table(found)
-            actions(picked)
+            st.fragment(show)()
         else:
-            widgets.empty_state(
-                "No runs yet. Choose a preset in the sidebar and click **Train**: "
-                "the curves grow here while the networks learn."
-            )
-        undo()
+            widgets.empty_state("No runs yet. On Home, choose what to train and click **Train**: it is listed here.")
+            st.page_link("pages/home.py", label="Go to Home", icon=":material/home:")
+        actions.undo()
+        actions.question(found)
         if found:
             st.divider()
             link_to_mlflow()
