@@ -32,8 +32,9 @@ def board(shown: Sequence[Run]) -> list[Run]:
     top = max((value for run in shown for value in run.accuracy if not math.isnan(value)), default=1.0)
     columns = [Column("status")]
     columns += [Column("name", kind="long")] if first else []
+    columns += [Column("best", _HELP["best"], "number")]
     columns += [Column(leaderboard.heading(name), kind=_kind(shown, name)) for name in names]
-    columns += [Column(name, _HELP[name], "number") for name in ("best", "@ epoch", "last")]
+    columns += [Column(name, _HELP[name], "number") for name in ("@ epoch", "last")]
     columns += [Column("test accuracy", f"by epoch, 0 to {_percent(top)}", "line", sorts=False)]
     columns += [Column(name, _HELP[name], "number") for name in ("epochs", "time")]
     columns += [Column("started"), Column("run", "the run's id")]
@@ -46,8 +47,8 @@ def board(shown: Sequence[Run]) -> list[Run]:
             [
                 "◌ stopping" if run.stopping else widgets.STATUS[run.status],
                 *([leaderboard.own_name(run) or NOTHING] if first else []),
-                *(leaderboard.value(run, name) for name in names),
                 ("★ " if run.id in stars else "") + _percent(run.best[1] if run.best else math.nan),
+                *(leaderboard.value(run, name) for name in names),
                 str(run.best[0]) if run.best else NOTHING,
                 _percent(run.accuracy[-1] if run.accuracy else math.nan),
                 [round(value / top, 3) if top else 0 for value in run.accuracy if not math.isnan(value)],

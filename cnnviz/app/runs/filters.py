@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from cnnviz import wording
 from cnnviz.analysis import leaderboard
 from cnnviz.analysis.leaderboard import EVERYTHING
 from cnnviz.app.markdown import plain
@@ -13,6 +14,7 @@ from cnnviz.config import PARAMETERS
 from cnnviz.store.runs import Run
 
 FILTERED = ("status", *PARAMETERS)
+MOST_PILLS = 12  # values of one thing
 
 
 def _percents(text: str) -> tuple[int, int]:
@@ -61,9 +63,8 @@ def controls(found: Sequence[Run]) -> list[Run]:
             st.caption(f"**{len(shown)} of {len(found)} runs**{plain(_said())}", width="content")
             st.button("Show all", key="runs_all", type="tertiary", icon=":material/close:", on_click=clear)
         else:
-            st.caption(plain(_in_common(shown)), width="content")
-    if 0 < len(shown) < len(found):
-        st.caption(plain(_in_common(shown)))
+            st.caption(wording.count(len(found), "run"), width="content")
+    st.caption(plain(_in_common(shown) or "No run is like that."))
     return shown
 
 
@@ -88,9 +89,8 @@ def _choices(options: dict[str, list[str]], has_figures: bool) -> None:
     for name, values in options.items():
         if len(values) > 1:
             key: Key[Any] = VALUES[name]
-            title = "status" if name == "status" else leaderboard.heading(name)
-            kind = st.pills if len(values) <= 12 else _multiselect
-            kind(title, values, format_func=plain, selection_mode="multi", key=key.widget)
+            kind = st.pills if len(values) <= MOST_PILLS else _multiselect
+            kind(_title(name), values, format_func=plain, selection_mode="multi", key=key.widget)
     if has_figures:
         st.slider("best test accuracy", 0, 100, key=ACCURACY.widget, format="%d %%")
 
@@ -99,9 +99,13 @@ def _multiselect(title: str, values: Sequence[str], selection_mode: str, **how: 
     st.multiselect(title, values, **how)
 
 
+def _title(name: str) -> str:
+    return name if name == "status" else leaderboard.heading(name)
+
+
 def _said() -> str:
     """What is asked for, beside the search."""
-    parts = [", ".join(key.get()) for key in VALUES.values() if key.get()]
+    parts = [f"{_title(name)} {', '.join(key.get())}" for name, key in VALUES.items() if key.get()]
     low, high = ACCURACY.get()
     parts += [f"{low} to {high} %"] if (low, high) != EVERYTHING else []
     return "".join(f" · {part}" for part in parts)
@@ -109,4 +113,4 @@ def _said() -> str:
 
 def _in_common(shown: Sequence[Run]) -> str:
     words = leaderboard.shared(shown)
-    return f"All {len(shown)}: {words}" if len(shown) > 1 and words else words
+    return f"All: {words}" if len(shown) > 1 and words else words

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cnnviz.app import cache, shell, watching, widgets
-from cnnviz.app.runs import actions, board, filters
+from cnnviz.app.runs import actions, board, filters, parallel
 from cnnviz.app.state import Address, Slot
 from cnnviz.jobs import mlflow_ui
 from cnnviz.store import addresses
@@ -16,23 +16,39 @@ ADDRESS = Address("pages/runs.py", filters.KEYS)
 
 
 def show() -> None:
-    """The table with what belongs to it, drawn anew by itself when it is searched, sorted or ticked."""
+    """All that a search or a filter changes, drawn anew by itself."""
     with shell.readable_errors():
         _show(cache.runs())
     ADDRESS.update()
 
 
 def _show(found: Sequence[Run]) -> None:
-    board.forget(found)
     shown = filters.controls(found)
     if not shown:
         widgets.empty_state("No run is like that. Search for something else, or click **Show all**.")
         return
-    ticked = board.board(shown)
-    hidden = len(board.TICKED.get()) - len(ticked)
-    if hidden:
-        st.caption(f"{hidden} more are ticked, but not shown: nothing is done with them.")
-    actions.row(ticked)
+    useful, many = parallel.is_useful(found), len(found) >= parallel.MANY_RUNS
+    place = parallel.room(many) if useful and many else None
+    st.fragment(rows)([run.id for run in found])  # before the chart, which takes longer
+    if useful and not many:
+        place = parallel.room(many)
+    if place is not None:
+        with place:
+            parallel.section(found, shown)
+
+
+def rows(known: Sequence[str]) -> None:
+    """The table and what is done with the ticked runs: all that a tick changes, drawn anew by itself."""
+    with shell.readable_errors():
+        found = cache.runs()
+        if [run.id for run in found] != known:
+            st.rerun(scope="app")
+        board.forget(found)
+        ticked = board.board(filters.passing(found))
+        if hidden := len(board.TICKED.get()) - len(ticked):
+            st.caption(f"{hidden} more are ticked, but not shown: nothing is done with them.")
+        actions.row(ticked)
+    ADDRESS.update()
 
 
 def link_to_mlflow() -> None:
