@@ -107,14 +107,14 @@ def chart(runs: Sequence[Run], shown: Collection[str], theme: Theme, height: int
     )
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.08, 1.08], nice=False))
     # the part of the scale that stands out from the page
-    extent = [0.35, 1.0] if theme is DARK else [0.0, 0.72]
+    extent = [0.35, 1.0] if theme is DARK else [0.0, 0.56]
     scale = alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=extent), domain=[low, high])
     hue = alt.condition("datum.shown", alt.Color("best:Q", scale=scale, legend=None), alt.value(grey))
     pointer = alt.selection_point(
         name="pointer", on="pointerover", clear="pointerout", fields=["run"], nearest=True, empty=False
     )
     brush = alt.selection_interval(name=BRUSH, encodings=["x", "y"])
-    clear = 0.8 if sum(run.id in shown for run in runs) <= 100 else 0.5
+    clear = 0.9 if sum(run.id in shown for run in runs) <= 100 else 0.7
     seen = [
         alt.when(pointer).then(alt.value(1)).when("datum.shown").then(alt.value(clear)).otherwise(alt.value(0.12)),
         alt.when(pointer).then(alt.value(4)).otherwise(alt.value(1.4)),

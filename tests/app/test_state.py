@@ -11,6 +11,7 @@ from cnnviz import paths
 from cnnviz.app import state
 from cnnviz.app.curves import page as curves_page
 from cnnviz.app.maps import page as maps_page
+from cnnviz.app.runs import page as runs_page
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import said
 
@@ -20,7 +21,7 @@ NASTY = [
     *("True", "c3.-1:off", "<b>x</b>", "**x**", "[x](http://x)", "'; drop table runs", "🙂" * 2000, "../../etc/passwd"),
     *("%s{0}{why}", "ⅷ", "۱۲"),
 ]  # fmt: skip
-ADDRESSES = {"curves": curves_page.ADDRESS, "feature_maps": maps_page.ADDRESS}
+ADDRESSES = {"runs": runs_page.ADDRESS, "curves": curves_page.ADDRESS, "feature_maps": maps_page.ADDRESS}
 
 
 @pytest.mark.parametrize("text", ["0", "7", "007", "999999999"])

@@ -63,12 +63,12 @@ def _many(word: str, number: int) -> str:
 
 def question(found: Sequence[Run]) -> None:
     """Whether to delete, while that is asked: drawn anew with the page, or a page drawn meanwhile would close it."""
-    asked = set(ASKED.get())
-    runs = [run for run in found if run.id in asked]
+    by_id = {run.id: run for run in found}
+    runs = [by_id[run_id] for run_id in ASKED.get() if run_id in by_id]
     if runs:
         st.dialog(f"Delete {wording.count(len(runs), 'run')}?", on_dismiss=_keep)(_question)(runs)
-    elif asked:
-        ASKED.pop()  # deleted elsewhere
+    elif ASKED.get():
+        ASKED.pop()  # they were deleted elsewhere
 
 
 def _question(runs: Sequence[Run]) -> None:
@@ -77,6 +77,8 @@ def _question(runs: Sequence[Run]) -> None:
     if (more := len(runs) - MOST_NAMED) > 0:
         lines.append(f"- and {more} more")
     st.markdown("\n".join(lines))
+    if len(runs) > 1:
+        st.caption(plain(f"All: {leaderboard.shared(runs)}"))
     st.caption("You can undo it.")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="delete", icon=":material/delete:"):

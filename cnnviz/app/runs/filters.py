@@ -44,6 +44,9 @@ def controls(found: Sequence[Run]) -> list[Run]:
         key.offer(options[name])
     ORDER.offer(_ORDERS)
     shown = passing(found)
+    if len(found) == len(shown) == 1:
+        st.caption(plain(_in_common(shown)))
+        return shown
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text_input(
             "Search runs",
