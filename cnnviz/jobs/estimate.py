@@ -93,6 +93,35 @@ def seconds_left(config: RunConfig, start_epoch: int, progress: Progress) -> flo
     return (todo - trained) * config.steps_per_epoch * speed.step_seconds + pictures * picture_seconds
 
 
+def stages(configs: Sequence[RunConfig], device: str) -> dict[str, float]:
+    """How many seconds the stages before training take here, by status.STAGES: as last time, or by a guess.
+
+    The networks that are tested longest count: others are tested, or trained already, at the same time.
+    """
+    known, speeds = _read_file(device), _read_speeds(device)
+    found = {"data": START_SECONDS, "compiling": 0.0, "testing": 0.0}
+    for shard in shards.plan(shards.stacks(configs), configs, device):
+        members = [configs[member] for member in shard.members]
+        first, method = members[0], fastest(members, device)
+        speed = speeds.get(_with_threads(speed_key(members, method), shard.threads))
+        step, picture = speed or _guess(members, method, shard.threads)
+        testing = PROBE_STEPS * step + (TEST_PICTURES + first.train_size) * picture
+        compiling = COMPILE_SECONDS if method in ("compiled", "kernel") else 0.0
+        for stage, seconds in (("testing", testing), ("compiling", compiling)):
+            found[stage] = max(found[stage], seconds)
+    for stage in ("data", "compiling"):
+        last = known.get(f"stage {stage}")
+        if isinstance(last, int | float) and found[stage]:
+            found[stage] = float(last)
+    return {stage: seconds for stage, seconds in found.items() if seconds}
+
+
+def note_stage(device: str, stage: str, seconds: float) -> None:
+    """Keep how long a stage took, for the next time."""
+    with contextlib.suppress(OSError):
+        write_atomically(job_file(device, "speeds"), json.dumps(_read_file(device) | {f"stage {stage}": seconds}))
+
+
 # -- speeds measured here ---------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from cnnviz.config import DEVICES
 from cnnviz.jobs.files import job_file, write_atomically
 
+STAGES = ("data", "compiling", "testing", "training")  # of a launch; "data" includes the start of the worker
 SILENT_SECONDS = 90  # without a new status, after which a worker is said to hang
 SHARD_SILENT_SECONDS = 600  # the same for its processes: compiling and evaluating take minutes on a slow machine
 FRESH_SECONDS = 10  # a worker writes its status several times in so long
@@ -40,6 +41,9 @@ class WorkerStatus:
     message: str = ""
     alive: bool = True  # its lock is held
     silent_seconds: float = 0.0  # the longest that one of its processes had not reported, at updated_at
+    stages: dict[str, float] = field(default_factory=dict)  # of STAGES, as they began: seconds, of the last so far
+    expected: dict[str, float] = field(default_factory=dict)  # seconds a stage takes here, before it begins
+    testing_share: float = 0.0  # of the pictures that the untrained networks are shown
 
     @property
     def hangs_for(self) -> float | None:

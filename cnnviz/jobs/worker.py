@@ -67,13 +67,15 @@ def _wait(device: str, on_status: Callable[[WorkerStatus], None], error: Unreach
 
 def _work(device: str, only: Collection[str] | None, on_status: Callable[[WorkerStatus], None]) -> bool:
     deaths: dict[str, int] = {}
+    free_since = psutil.Process().create_time()
     while True:
         try:
             with status.locked(device):
                 with contextlib.suppress(OSError):  # at once: what lies there is another worker's status
                     status.publish(WorkerStatus(device, os.getpid(), "starting", time.time()))
                 while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
-                    _Training(batch, device, on_status, deaths).go()
+                    _Training(batch, device, on_status, deaths, free_since).go()
+                    free_since = time.time()
         except Timeout:
             return False
         # A run scheduled between the last look at the queue and the release of the lock has found the lock held, so
@@ -133,10 +135,15 @@ class _Training:
         device: str,
         on_status: Callable[[WorkerStatus], None],
         deaths: dict[str, int],
+        free_since: float,
     ) -> None:
         self.batch, self.device, self.on_status = batch, device, on_status
         self.deaths = deaths  # run id → its last epoch when its process was killed
         self.status = WorkerStatus(device, os.getpid(), "starting", time.time())
+        # The first stage began with the click, or when the worker was free for these runs.
+        waited = max(time.time() - max(free_since, min(run.queued_at for run in batch)), 0.0)
+        self.stages = {"data": time.monotonic() - waited}  # when they began
+        self.has_downloaded = False
         self.machine = _Machine(device)
         self.trainees: list[_Trainee] = []  # by member, as the shards count them
         self.checked_at = self.published_at = -1e9  # stop requests, the status
@@ -167,7 +174,11 @@ class _Training:
         shard_of = {member: shard for shard in plan.shards for member in shard.members}
         self.shards = plan.shards
         self.trainees = [_Trainee.of(member, shard_of[index]) for index, member in enumerate(plan.members)]
+        fresh = [each.member.config for each in self.trainees if each.recorded < 0 and not each.is_over]
+        self.status = replace(self.status, expected=estimate.stages(fresh, self.device))
         for each in self.trainees:
+            if time.monotonic() - self.published_at > PUBLISH_SECONDS:  # marking hundreds of runs takes a while
+                self._publish("starting")
             if each.member.is_placeholder:
                 continue
             if changes.start(each.run.id, each.member.message, each.member.stack_history):
@@ -219,6 +230,7 @@ class _Training:
         for name in sorted({each.member.config.dataset for each in self.trainees}):
             try:
                 if not data.available(name):
+                    self.has_downloaded = True
                     data.fetch(lambda message, fraction: self._publish("fetching data", f"{message} {fraction:.0%}"))
             except CnnvizError as error:
                 for each in self.trainees:
@@ -314,6 +326,7 @@ class _Training:
 
     def _report(self, event: ShardProgress) -> None:
         progress = event.progress
+        self._begin(progress.phase, progress.epoch, progress.fraction)
         for each in self._in(event.shard):
             each.say(progress.troubles)
             config, start = each.member.config, max(each.member.start.epoch, 0)
@@ -329,6 +342,23 @@ class _Training:
         if time.monotonic() - self.published_at > PUBLISH_SECONDS or progress.phase != self.status.phase:
             self._publish(progress.phase)
 
+    def _begin(self, phase: str, epoch: int, share: float) -> None:
+        """The stage that the first of the shards has got to. Once one trains, all of them do, as one sees it."""
+        is_testing = phase == "evaluating" and not epoch
+        stage = {"loading data": "data", "compiling": "compiling"}.get(phase, "testing" if is_testing else "training")
+        if is_testing:
+            self.status = replace(self.status, testing_share=max(self.status.testing_share, share))
+        if stage in self.stages or "training" in self.stages:
+            return
+        before, began = list(self.stages.items())[-1]
+        if before == "compiling" or (before == "data" and not self.has_downloaded):
+            estimate.note_stage(self.device, before, time.monotonic() - began)
+        self.stages[stage] = time.monotonic()
+
+    def _stage_seconds(self) -> dict[str, float]:
+        began = [*self.stages.values(), time.monotonic()]
+        return {stage: began[at + 1] - began[at] for at, stage in enumerate(self.stages)}
+
     def _wait(self, error: UnreachableError) -> None:
         """For a server that does not answer. The shards go on until their pipes are full."""
         self.status.runs.clear()
@@ -339,7 +369,14 @@ class _Training:
     def _publish(self, phase: str, message: str = "") -> None:
         now = self.published_at = time.monotonic()
         silent = max((now - at for shard, at in self.reported_at.items() if self._in(shard)), default=0.0)
-        self.status = replace(self.status, phase=phase, message=message, updated_at=time.time(), silent_seconds=silent)
+        self.status = replace(
+            self.status,
+            phase=phase,
+            message=message,
+            updated_at=time.time(),
+            silent_seconds=silent,
+            stages=self._stage_seconds(),
+        )
         with contextlib.suppress(OSError):  # training goes on without room, or the right, to write a status
             status.publish(self.status)
             processes.bound(job_file(self.device, "log"))

@@ -7,7 +7,7 @@ rounding (tests/train/test_lenet.py); other networks are compiled by PyTorch.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -120,7 +120,9 @@ class Kernel:
             view.copy_(self.packed[:, at : at + size].reshape(padded)[..., : view.shape[-1]])
             at += size
 
-    def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
+    def evaluate(
+        self, images: Tensor, labels: Tensor, seen: Callable[[int], None] = lambda pictures: None
+    ) -> list[dict[str, float]]:
         """As Stack.evaluate; the saturation is Stack's own."""
         figures = self.stack.evaluate(images[:SATURATION_PICTURES], labels[:SATURATION_PICTURES])
         totals = torch.zeros(2, self.stack.size, dtype=torch.float64)
@@ -128,6 +130,7 @@ class Kernel:
             some, answers = images[start : start + PICTURES_AT_ONCE], labels[start : start + PICTURES_AT_ONCE]
             pointers = [each.data_ptr() for each in (self.kinds, self.mse, some, answers)]
             self.library.judge_all(self.packed.data_ptr(), self.stack.size, *pointers, len(some), totals.data_ptr())
+            seen(start + len(some))
         for run, (loss, hits) in zip(figures, (totals / len(images)).T.tolist(), strict=True):
             run |= {"loss": loss, "accuracy": hits}
         return figures

@@ -75,7 +75,7 @@ class Progress:
 
     phase: str  # "compiling", "training", "evaluating"
     epoch: int
-    fraction: float  # of the epoch
+    fraction: float  # of the epoch; of epoch 0, of the pictures that the untrained networks are shown
     images_per_second: float  # of each network; 0: not known yet
     speed: Speed | None = None
     troubles: tuple[str, ...] = ()  # what is wrong with a compiler here, which costs time and nothing else
@@ -164,6 +164,8 @@ def _train_stack(
     ]
     if not active:
         return
+    if method == "kernel":
+        on_progress(Progress("compiling", starts[0].epoch + 1, 0.0, 0.0))
     trainer = Trainer([configs[each] for each in active], [starts[each] for each in active], dataset, device, method)
     stack = active  # the members whose networks are trained, in their order in the tensors
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
@@ -263,14 +265,16 @@ class Trainer:
                 return None
             metrics = trained
             on_progress(self._progress("evaluating", epoch, 1.0))
-        data_set = self.dataset
-        evaluated = time.perf_counter()
-        tested = self.evaluate(data_set.test_images, data_set.test_labels)
-        self.picture_seconds = (time.perf_counter() - evaluated) / len(data_set.test_labels)
+        data_set, seen = self.dataset, self._seen(epoch, on_progress)
+        evaluated, many = time.perf_counter(), len(data_set.test_labels)
+        tested = self.evaluate(data_set.test_images, data_set.test_labels, seen)
+        self.picture_seconds = (time.perf_counter() - evaluated) / many
         for run, figures in zip(metrics, tested, strict=True):
             run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
         if exact or epoch == 0:
-            exactly = self.evaluate(data_set.train_images, data_set.train_labels)
+            exactly = self.evaluate(
+                data_set.train_images, data_set.train_labels, lambda pictures: seen(many + pictures)
+            )
             for run, figures in zip(metrics, exactly, strict=True):
                 run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
                 if epoch == 0:  # nothing has been trained: both are the same
@@ -279,6 +283,18 @@ class Trainer:
             run["epoch_seconds"] = time.perf_counter() - began - self.compile_seconds if epoch else 0.0
             run["images_per_second"] = self.rate
         return metrics
+
+    def _seen(self, epoch: int, on_progress: Callable[[Progress], None]) -> Callable[[int], None]:
+        """Reports, several times a second, how much of an evaluation is done: a large network's takes minutes."""
+        reported, every = time.perf_counter(), len(self.dataset.test_labels) + len(self.dataset.train_labels)
+
+        def seen(pictures: int) -> None:
+            nonlocal reported
+            if (now := time.perf_counter()) - reported > REPORT_SECONDS:
+                reported = now
+                on_progress(self._progress("evaluating", epoch, 1.0 if epoch else pictures / every))
+
+        return seen
 
     def _probe(self) -> list[dict[str, float]]:
         """The gradient norms of the untrained network, over the first batches of epoch 1; nothing is changed."""

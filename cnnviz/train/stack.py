@@ -296,11 +296,14 @@ class Stack:
         return _by_run(table)
 
     @torch.no_grad()
-    def evaluate(self, images: Tensor, labels: Tensor) -> list[dict[str, float]]:
+    def evaluate(
+        self, images: Tensor, labels: Tensor, seen: Callable[[int], None] = lambda pictures: None
+    ) -> list[dict[str, float]]:
         """Each run's mean loss, accuracy and, by activation, saturation/…: the share of units whose slope is flat.
 
         A slope is flat under 5 % of the activation's steepest: the unit is saturated (sigmoid, tanh) or inactive (the
-        others). All units before pooling are counted, on the first 1,000 pictures.
+        others). All units before pooling are counted, on the first 1,000 pictures. seen: called with the number of
+        pictures after each batch of them.
         """
         sums = torch.zeros(2, self.size, device=self.device)
         flat = torch.zeros(len(self.arch.weight_layers) - 1, self.size, device=self.device)
@@ -315,6 +318,7 @@ class Stack:
                 measured += len(batch)
                 for layer, each in enumerate(kept[:-1]):
                     flat[layer] += self._flat_share(each) * len(batch)
+            seen(start + len(batch))
         loss, accuracy = sums / len(images)
         table = {"loss": loss, "accuracy": accuracy}
         layers = self.arch.weight_layers[:-1]

@@ -1,18 +1,24 @@
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 import psutil
 import pytest
 
+from cnnviz import data
+from cnnviz.config import RunConfig
 from cnnviz.jobs import control, status, worker
 from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.jobs.status import WorkerStatus, workers
-from cnnviz.store import reading
+from cnnviz.store import changes, reading
+from cnnviz.train import loop, shards
+from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
+from cnnviz.train.shards import Shard, ShardProgress, ShardStarted
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -99,10 +105,44 @@ def test_a_status_is_read_by_this_version_and_the_one_before() -> None:
     progress = {"epoch": 2, "target": 3, "fraction": 0.5, "images_per_second": 100.0, "seconds_left": None}
     before = {"device": "cpu", "pid": 1, "phase": "training", "updated_at": 1.5, "runs": {"a": progress}}
     before |= {"message": "", "alive": True, "silent_seconds": 0.0}
-    text = json.dumps(before)
-    write_atomically(job_file("cpu", "json"), text)
+    write_atomically(job_file("cpu", "json"), json.dumps(before))
     (found,) = workers()
-    assert json.dumps(asdict(replace(found, alive=True))) == text  # and so it is written
+    stages = {"stages": {}, "expected": {}, "testing_share": 0.0}  # which the version before did not report
+    assert asdict(replace(found, alive=True)) == before | stages  # and so it is written
     newer = before | {"host": "b", "runs": {"a": progress | {"batch": 3}}}
     write_atomically(job_file("cpu", "json"), json.dumps(newer))
     assert workers() == [found]
+
+
+def in_this_process(
+    configs: Sequence[RunConfig], starts: Sequence[Start], device: str, stopped: object, planned: Sequence[Shard]
+) -> Iterator[ShardStarted | ShardProgress | EpochResult]:
+    """As shards.train, whose processes would not see what a test has patched."""
+    for shard in planned:
+        yield ShardStarted(shard)
+        reports: list[Progress] = []
+        some = [configs[member] for member in shard.members], [starts[member] for member in shard.members]
+        for result in train_stack(some[0], data.load("synthetic"), some[1], device, on_progress=reports.append):
+            yield from (ShardProgress(shard, each) for each in reports)
+            reports.clear()
+            yield replace(result, member=shard.members[result.member])
+
+
+def test_a_worker_reports_its_stages_and_while_it_marks_hundreds_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "PUBLISH_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "REPORT_SECONDS", -1.0)
+    configs = [RunConfig(dataset="synthetic", limit_train=500, epochs=1, lr=lr) for lr in (0.1, 0.01)]
+    changes.schedule(configs, "cpu")
+    seen: list[WorkerStatus] = []
+    monkeypatch.setattr(shards, "train", in_this_process)
+    assert worker.work("cpu", on_status=seen.append)
+    assert sum(each.phase == "starting" for each in seen) > len(configs)
+    stages = [list(each.stages) for each in seen]
+    assert stages[0] == ["data"]
+    assert stages[-1] in (["data", "testing", "training"], ["data", "compiling", "testing", "training"])
+    assert all(len(now) <= len(then) for now, then in itertools.pairwise(stages))
+    shares = [each.testing_share for each in seen]
+    assert shares == sorted(shares)
+    assert any(0 < share < 1 for share in shares)
+    assert {"data", "testing"} <= seen[-1].expected.keys()
+    assert all(each.hangs_for is None for each in seen)

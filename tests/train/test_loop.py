@@ -128,7 +128,7 @@ def test_all_stopped_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPa
         [replace(TINY, epochs=1000)],
         dataset,
         method="eager",
-        stopped=lambda: {0} if any(0 < each.fraction < 1 for each in reported) else set(),
+        stopped=lambda: {0} if any(each.epoch and 0 < each.fraction < 1 for each in reported) else set(),
         on_progress=reported.append,
     )
     assert [each.epoch for each in results] == [0]
