@@ -37,10 +37,14 @@ KEYS = (RUNS, MEASURE, AXIS, SPLIT, FACETS, COLOUR, STROKE, SMOOTHING, SHOW)
 
 def runs(found: Sequence[Run]) -> list[Run]:
     by_id = {run.id[:8]: run for run in found}
-    newest = [key for key, run in by_id.items() if (found[0].created - run.created).total_seconds() < BATCH_SECONDS]
-    RUNS.offer(by_id, newest)
+    RUNS.offer(by_id, [run.id[:8] for run in newest(found)])
     keys = st.multiselect("Runs", list(by_id), format_func=lambda key: widgets.label(by_id[key]), key=RUNS.widget)
     return [by_id[key] for key in keys]
+
+
+def newest(found: Sequence[Run]) -> list[Run]:
+    """What was launched last, and whatever trains or waits."""
+    return [run for run in found if run.active or (found[0].created - run.created).total_seconds() < BATCH_SECONDS]
 
 
 def view(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cnnviz import wording
 from cnnviz.analysis import curves
-from cnnviz.analysis.comparison import text
+from cnnviz.analysis.comparison import labels, text
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.curves import choices, reasons
@@ -21,6 +21,7 @@ from cnnviz.render.curve_charts import View
 from cnnviz.render.exports import as_file, together
 from cnnviz.store.runs import Run
 
+MOST_NAMED = 6  # runs that wait
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
 EPOCH = number_key("epoch", key="curve_epoch", pinned=True)  # the feature maps have an epoch of their own
 ADDRESS = Address("pages/curves.py", (*choices.KEYS, EPOCH, reasons.SECTION))
@@ -43,6 +44,8 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     found = cache.findings(chosen) if "findings" in shown else {}
     segments = curves.segment_starts(frame, chosen)
     made = curve_charts.panels(lines, view, colours, segments, marked(found))
+    if waiting := without_point(chosen):
+        st.caption(plain(waiting))
     if not made:
         widgets.empty_state(
             "Nothing to draw yet: the first point appears when the untrained networks have been looked at."
@@ -62,6 +65,17 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     summary(chosen, colours, view.colour)
     export(lambda: curve_charts.panels(lines, view, colours, segments, marked(found), legend=True), lines)
     reasons.section(chosen)
+
+
+def without_point(chosen: Sequence[Run]) -> str:
+    """ "5 wait, no point yet: …", the runs among them that have no line to be seen."""
+    waiting = [run for run in chosen if run.active and run.epoch < 0]
+    if not waiting:
+        return ""
+    names = labels(chosen)
+    said = "; ".join(names[run.id] for run in waiting[:MOST_NAMED])
+    more = f" and {len(waiting) - MOST_NAMED} more" if len(waiting) > MOST_NAMED else ""
+    return f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}, no point yet: {said}{more}"
 
 
 def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
@@ -172,6 +186,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
             ),
         },
         alt="Best and last test accuracy of the chosen runs",
+        placeholder="–",
     )
 
 
