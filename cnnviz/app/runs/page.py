@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from cnnviz.app import cache, shell, watching, widgets
+from cnnviz.app import cache, shell, widgets
 from cnnviz.app.runs import actions, board, filters, parallel
 from cnnviz.app.state import Address, Slot
 from cnnviz.jobs import mlflow_ui
@@ -66,7 +66,6 @@ def page() -> None:
     st.title("Runs")
     with ADDRESS.on_show():
         found = cache.runs()
-        watching.section(found)
         if found:
             st.fragment(show)()
         else:
