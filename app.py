@@ -11,8 +11,10 @@ if page.title == "Home":
 shell.load()
 
 from cnnviz.app import launch  # noqa: E402 — it takes seconds the first time, and load() has said so
+from cnnviz.app.watching.pill import pill  # noqa: E402
 
 with st.sidebar:
     launch.launcher()
+pill(page)
 with shell.readable_errors():
     page.run()

@@ -12,6 +12,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def elapsed(seconds: float) -> str:
+    """
+    >>> elapsed(40), elapsed(160), elapsed(7500)
+    ('40 s', '2 min 40 s', '2 h 5 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if rest and 0 < minutes < 60 else duration(seconds)
+
+
 def duration_range(low: float, high: float) -> str:
     """
     >>> duration_range(120, 360), duration_range(40, 160), duration_range(60, 62)

@@ -1,0 +1,89 @@
+"""Runs that were launched together: which they are, how they stand, how long they took."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from cnnviz.analysis.comparison import differing, labels, text
+from cnnviz.analysis.evidence import ABOVE_CHANCE
+from cnnviz.config import ALWAYS_NAMED, SETTINGS, RunConfig
+from cnnviz.store.runs import Run
+
+APART_SECONDS = 5.0  # between two runs of the same click: scheduling one takes a fraction of it
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run's place among those launched with it."""
+
+    run: Run
+    name: str  # what differs: "tanh, lr 0.01"
+    rank: int | None  # from 1; None: no point yet
+    accuracy: float | None  # test accuracy after the last epoch
+    change: float | None  # since the epoch before
+    remark: str = ""
+
+
+def launched_with(found: Sequence[Run], active: Sequence[Run]) -> list[Run]:
+    """The active runs and those of the same click that have ended, in the order in which they were queued."""
+    if not active:
+        return []
+    ordered = sorted(found, key=lambda run: run.queued_at)
+    at = ordered.index(min(active, key=lambda run: run.queued_at))
+    while at and ordered[at].queued_at - ordered[at - 1].queued_at < APART_SECONDS:
+        at -= 1
+    return ordered[at:]
+
+
+def short_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id → what differs of it, defaults left out: "conv5, lr 0.01, 1000 images"; where that does not tell runs
+    apart, comparison.labels()."""
+    names, whole = differing(runs), labels(runs)
+    short = {run.id: _short(run.config, names) for run in runs}
+    told_apart = len(set(short.values())) == len(runs) and all(short.values())
+    return short if told_apart else whole
+
+
+def _short(config: RunConfig, names: Sequence[str]) -> str:
+    values = {name: getattr(config, name) for name in names}
+    said = {name: value for name, value in values.items() if name in ALWAYS_NAMED or value != config.default(name)}
+    return ", ".join(SETTINGS[name].named.format(text(value)) for name, value in said.items())
+
+
+def standings(runs: Sequence[Run], lost: Collection[str] = ()) -> list[Standing]:
+    """The best first, those without a point last. lost: ids of runs whose loss is not finite any more."""
+    names = short_names(runs)
+    begun = sorted((run for run in runs if run.accuracy), key=lambda run: -_value(run.accuracy[-1]))
+    rest = [run for run in runs if not run.accuracy]
+    return [_standing(run, names[run.id], place, run.id in lost) for place, run in enumerate(begun, 1)] + [
+        Standing(run, names[run.id], None, None, None, _state(run)) for run in rest
+    ]
+
+
+def _standing(run: Run, name: str, rank: int, lost: bool) -> Standing:
+    now = run.accuracy[-1]
+    change = now - run.accuracy[-2] if len(run.accuracy) > 1 else None
+    if lost:
+        remark = "diverged"
+    elif run.epoch == 0:
+        remark = "untrained"
+    else:
+        remark = "chance level" if not now > ABOVE_CHANCE else ""
+    ended = "" if run.active else _state(run)
+    return Standing(run, name, rank, now, change, ended or remark)
+
+
+def _value(accuracy: float) -> float:
+    return accuracy if math.isfinite(accuracy) else -1.0
+
+
+def _state(run: Run) -> str:
+    return {"SCHEDULED": "waiting", "RUNNING": "no point yet", "FAILED": "failed", "KILLED": "stopped"}.get(
+        run.status, ""
+    )
+
+
+def took(runs: Sequence[Run]) -> float | None:
+    """Seconds from the click to the last result; None for runs of which nothing was trained."""
+    ends = [part.started_at + part.setup + part.seconds for run in runs for part in run.segments[-1:]]
+    return max(ends) - min(run.queued_at for run in runs) if ends else None

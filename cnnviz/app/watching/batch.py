@@ -1,0 +1,35 @@
+"""Which runs are watched: what trains and waits, and after its end what did, until one leaves."""
+
+from collections.abc import Iterable, Sequence
+
+from cnnviz.analysis.launches import launched_with
+from cnnviz.app.state import Slot
+from cnnviz.store.runs import Run
+
+_WATCHED = Slot[tuple[str, ...]]("watched", ())
+
+
+def of(found: Sequence[Run]) -> list[Run]:
+    """In the order in which they were queued; none if nothing trains, or has while one watched."""
+    active = [run for run in found if run.active]
+    watched = set(_WATCHED.get())
+    if not active:
+        return _ordered(run for run in found if run.id in watched)
+    together = {run.id for run in launched_with(found, active)}
+    if watched & {run.id for run in active}:  # else they are of an earlier launch
+        together |= watched
+    _WATCHED.set(tuple(together))
+    return _ordered(run for run in found if run.id in together)
+
+
+def newest(found: Sequence[Run]) -> list[Run]:
+    """Those, or the last launch."""
+    return of(found) or launched_with(found, sorted(found, key=lambda run: run.queued_at)[-1:])
+
+
+def forget() -> None:
+    _WATCHED.pop()
+
+
+def _ordered(runs: Iterable[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: run.queued_at)

@@ -1,0 +1,158 @@
+"""What trains and waits, drawn anew while it does; after its end, what has come of it."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from cnnviz.analysis import launches
+from cnnviz.app import cache, shell
+from cnnviz.app.markdown import plain
+from cnnviz.app.state import Slot, flag_key
+from cnnviz.app.watching import batch, board, chart, style
+from cnnviz.app.watching.film import PICTURE, RUN, film
+from cnnviz.jobs import control, stages
+from cnnviz.jobs.status import WorkerStatus, workers
+from cnnviz.store.runs import Run
+from cnnviz.wording import count, duration, elapsed
+
+SECONDS = 1.5  # between two looks
+PROJECTOR = flag_key("projector")
+KEYS = (PROJECTOR, RUN, PICTURE)  # for Home's address
+_STEPS = Slot[list[list[stages.Step]]]("watched_steps", [])
+MOST_NAMED = 6  # runs that wait
+
+
+def section(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> bool:
+    """Draw it; False, and nothing, if nothing trains or waits, nor did until now.
+
+    update: writes the page's address, after a choice.
+    """
+    if not batch.of(found):
+        return False
+    _show(found, update, large=False)
+    return True
+
+
+def projector(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> None:
+    """For a class: what trains, or the last launch, over all of the screen and in large type, without controls."""
+    style.once()
+    style.fill_screen()
+    st.button("✕", key="leave_projector", help="Leave (Escape)", shortcut="Esc", on_click=PROJECTOR.set, args=(False,))
+    if batch.newest(found):
+        _show(found, update, large=True)
+    else:
+        st.header("Nothing has been trained yet")
+
+
+def _show(found: Sequence[Run], update: Callable[[], object], large: bool) -> None:
+    style.once()
+    if any(run.active for run in found):
+        st.fragment(_live, run_every=SECONDS)(_state(found), update, large)
+    else:
+        _draw(batch.newest(found) if large else batch.of(found), update, large)
+
+
+def _state(found: Sequence[Run]) -> tuple[tuple[str, str], ...]:
+    return tuple((run.id, run.status) for run in found)
+
+
+def _live(known: tuple[tuple[str, str], ...], update: Callable[[], object], large: bool) -> None:
+    with shell.readable_errors():  # app.py's are not around a fragment that runs by itself
+        found = cache.runs()
+        if _state(found) != known:
+            st.rerun(scope="app")
+        _draw(batch.newest(found) if large else batch.of(found), update, large)
+
+
+def _draw(runs: Sequence[Run], update: Callable[[], object], large: bool) -> None:
+    with st.container(key="watching"):
+        _drawn(runs, update, large)
+
+
+def _drawn(runs: Sequence[Run], update: Callable[[], object], large: bool) -> None:
+    active = [run for run in runs if run.active]
+    if active:
+        _stages(active, len(runs), large)
+    else:
+        _ended(runs, large)
+    group = chart.grouping(runs)
+    standings = launches.standings(runs, chart.lost(runs))
+    left, right = st.columns([3, 2], gap="medium")
+    with left.container(key="watching_charts"):
+        chart.chart(runs, group, chart.LARGE if large else chart.SMALL)
+    right.html(board.board(standings, {run.id: group.hue(run) for run in runs}))
+    best = standings[0].run if standings[0].rank else None
+    film(runs, best, update, controls=not large)
+
+
+def _stages(active: Sequence[Run], many: int, large: bool) -> None:
+    statuses = workers()
+    if not any(status.alive for status in statuses):
+        control.ensure_worker()
+    training = [run for run in active if run.status == "RUNNING"]
+    waiting = [run for run in active if run.status == "SCHEDULED"]
+    head = f"{count(many, 'network')}"
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader(head + (" training" if training else " about to train"), anchor=False)
+        if not large:
+            to_projector()
+    for line in control.troubles(statuses):
+        st.warning(plain(line), icon=":material/warning:")
+    for status in statuses:
+        hung(status)
+    alive: list[WorkerStatus | None] = [status for status in statuses if status.alive]
+    busy = [status for status in alive if status and stages.of_runs(status, active)]
+    _STEPS.set([stages.steps(each, active) for each in busy or alive[:1] or [None]])
+    for steps in _STEPS.get():
+        st.html(board.steps(steps))
+    if training and waiting:
+        names = ", ".join(run.name for run in waiting[:MOST_NAMED])
+        more = len(waiting) - MOST_NAMED
+        st.caption(plain(f"{len(waiting)} waiting: {names}" + (f" and {more} more" if more > 0 else "")))
+
+
+def _ended(runs: Sequence[Run], large: bool) -> None:
+    finished = sum(run.status == "FINISHED" for run in runs)
+    took = launches.took(runs)
+    words = f"{count(finished, 'network')} finished" if finished else f"{count(len(runs), 'network')} ended"
+    words += f" in {elapsed(took)}" if took is not None else ""
+    other = {"failed": "FAILED", "stopped": "KILLED"}
+    for word, status in other.items():
+        if number := sum(run.status == status for run in runs):
+            words += f", {number} {word}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"✓ {words}" if finished else words, anchor=False)
+        if not large:
+            keys = [run.id[:8] for run in runs]
+            best = max(runs, key=lambda run: run.best[1] if run.best else -1.0)
+            icon = ":material/show_chart:"
+            st.page_link("pages/curves.py", label="Look at their curves", icon=icon, query_params={"runs": keys})
+            icon = ":material/grid_view:"
+            inside = {"run": best.id[:8]}
+            st.page_link("pages/feature_maps.py", label="Look inside the best", icon=icon, query_params=inside)
+            to_projector()
+    for steps in _STEPS.get():  # as they were, so that nothing below them moves
+        epochs = count(max(run.epoch for run in runs), "epoch")
+        st.html(board.steps([*steps[:-1], stages.Step("training", "done", epochs, 1.0)]))
+    for run in runs:
+        if run.status == "FAILED" and run.message:
+            st.warning(plain(f"{run.name}: {run.message}"), icon=":material/warning:")
+
+
+def to_projector() -> None:
+    icon = ":material/present_to_all:"
+    st.button("Projector", key="to_projector", icon=icon, on_click=PROJECTOR.set, args=(True,))
+
+
+def hung(status: WorkerStatus) -> None:
+    if (seconds := status.hangs_for) is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"The worker on {status.device} has not moved for {duration(seconds)}. "
+            "Replaced, it goes on from the last complete epochs.",
+            icon=":material/warning:",
+        )
+        if st.button("Replace it", key=f"replace {status.device}", icon=":material/restart_alt:"):
+            control.replace_worker(status.device)
+            st.rerun()
