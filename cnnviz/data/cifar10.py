@@ -125,13 +125,23 @@ def read() -> tuple[Tensor, ...]:
     """
     from torchvision.datasets import CIFAR10
 
-    parts = []
-    for file in [*CIFAR10.train_list, *CIFAR10.test_list]:  # one by one: all at once need three times the memory
-        part = type("Part", (CIFAR10,), {"train_list": [file], "test_list": []})(paths.data_root())
-        parts.append((torch.from_numpy(part.data).contiguous(), torch.tensor(part.targets)))
-    (*train, test) = parts
-    images, labels = zip(*train, strict=True)
-    return torch.cat(images), torch.cat(labels), *test
+    # one by one: all at once need three times the memory
+    images, labels = zip(*map(_read_file, CIFAR10.train_list), strict=True)
+    return torch.cat(images), torch.cat(labels), *read_test()
+
+
+def read_test() -> tuple[Tensor, Tensor]:
+    """The test pictures and labels alone, as read() has them."""
+    from torchvision.datasets import CIFAR10
+
+    return _read_file(CIFAR10.test_list[0])
+
+
+def _read_file(file: list[str]) -> tuple[Tensor, Tensor]:
+    from torchvision.datasets import CIFAR10
+
+    part = type("Part", (CIFAR10,), {"train_list": [file], "test_list": []})(paths.data_root())
+    return torch.from_numpy(part.data).contiguous(), torch.tensor(part.targets)
 
 
 def _faults(folder: Path) -> dict[str, str]:

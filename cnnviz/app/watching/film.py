@@ -8,13 +8,14 @@ import streamlit as st
 import torch
 from PIL import Image
 
+from cnnviz import data, paths
 from cnnviz.analysis.evidence import ABOVE_CHANCE
 from cnnviz.analysis.launches import short_names
 from cnnviz.app import widgets
-from cnnviz.app.maps.pictures import load_dataset
+from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, number_key, optional_key
 from cnnviz.data import Dataset
-from cnnviz.errors import CheckpointError
+from cnnviz.errors import CheckpointError, CnnvizError
 from cnnviz.inspection import recorded
 from cnnviz.inspection.film import Frame, frame
 from cnnviz.render import film as render
@@ -26,6 +27,7 @@ from cnnviz.store.runs import Run
 RUN = optional_key("film")
 PICTURE = number_key("film_picture", 7)
 _FIRST_BEST = Slot("film_first_best", "")
+FIRST = "The first frame comes with the untrained network."
 FRAME, LARGE_FRAME = 132, 210  # pixels a frame is wide
 
 
@@ -55,16 +57,22 @@ def film(runs: Sequence[Run], best: Run | None, update: Callable[[], object], co
         PICTURE.offer(range(10_000))
         row.number_input("Test picture", 0, 9_999, key=PICTURE.widget, on_change=changed, width=150)
     with place:
-        st.html(_strip(run, PICTURE.get(), FRAME if controls else LARGE_FRAME))
+        try:
+            st.html(_strip(run, PICTURE.get(), FRAME if controls else LARGE_FRAME))
+        except CnnvizError as error:
+            st.caption(plain(f"No film: {error}."))
 
 
 def _strip(run: Run, number: int, width: int) -> str:
     torch.set_num_threads(1)  # more would only wait for the cores that train
-    dataset = load_dataset(run.config.dataset)
+    uri = addresses.tracking_uri()
+    if not (epochs := _epochs(uri, run.id, run.epoch, run)):  # nor may there be any pictures yet
+        return _film(run, width, f"<figure><figcaption>{FIRST}</figcaption></figure>")
+    dataset = _test_set(run.config.dataset, str(paths.data_root()))
     number = min(number, len(dataset.test_labels) - 1)
     truth, theme = dataset.classes[int(dataset.test_labels[number])], widgets.theme()
-    uri, frames = addresses.tracking_uri(), []
-    for epoch in _epochs(uri, run.id, run.epoch, run):
+    frames = []
+    for epoch in epochs:
         try:
             frames.append(_frame(uri, run.id, epoch, run.config.dataset, number, run, dataset))
         except CheckpointError:  # thinned out since
@@ -73,15 +81,18 @@ def _strip(run: Run, number: int, width: int) -> str:
     parts = [_drawn(uri, run.id, number, each.epoch, scale, limit, theme.paper, each) for each in frames]
     said = [_figure(each, part, run, dataset, number) for each, part in zip(frames, parts, strict=True)]
     picture = _address(Image.fromarray(widgets.enlarge(dataset.test_images[number], 2)))
-    empty = "<figure><figcaption>The first frame comes with the untrained network.</figcaption></figure>"
     head = (
         f'<figure class="picture"><img class="kernels" src="{picture}" alt="Test picture {number}, {truth}">'
         f"<figcaption>test picture {number}<br><b>{html.escape(truth)}</b></figcaption></figure>"
     )
+    return _film(run, width, "".join(reversed(said)) + head)
+
+
+def _film(run: Run, width: int, figures: str) -> str:
     tall = round(1.15 * width) + 60
     return (
         f'<div class="watching-film" style="--frame:{width}px;min-height:{tall}px" tabindex="0" role="group" '
-        f'aria-label="{html.escape(run.name)}, epoch by epoch">{"".join(reversed(said)) or empty}{head}</div>'
+        f'aria-label="{html.escape(run.name)}, epoch by epoch">{figures}</div>'
     )
 
 
@@ -100,6 +111,11 @@ def _figure(each: Frame, pictures: tuple[str, str] | None, run: Run, dataset: Da
         )
     name = f"epoch {each.epoch}" if each.epoch else "untrained"
     return f"<figure>{images}<figcaption>{name}<br><b>{html.escape(words)}</b></figcaption></figure>"
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _test_set(name: str, root: str) -> Dataset:
+    return data.load_test(name)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
