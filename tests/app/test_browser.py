@@ -1,6 +1,5 @@
 """The main job in a real browser: launch, watch, close, come back, look inside."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,22 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     epochs.fill("8")  # long enough to be seen at it on a fast machine
     epochs.press("Tab")
     page.get_by_role("button", name="Train", exact=True).click()
-    # the first point, without a reload
+    page.locator(".watching-steps .now").wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    page.locator(".watching-board td", has_text=" %").wait_for()  # the first point, without a reload
+    assert "None" not in page.locator(".watching-board").inner_text()
     (run,) = reading.runs()
     assert run.active
     page.close()
 
-    end = time.monotonic() + 300
-    while reading.run(run.id).active:
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    page = page_of(browser, f"{address}/curves", elsewhere)
+    page.locator(".st-key-pill").get_by_role("link", name="1 network").click()
+    page.locator(".watching-steps .training.now", has_text="of 8").wait_for()
+    page.get_by_text("1 network finished in").wait_for(timeout=300_000)
+    page.locator(".watching-film figure", has_text="epoch 8").wait_for()
+    assert page.get_by_text("has not moved").count() == 0
+    page.get_by_role("link", name="Look at their curves").wait_for()
+    page.close()
     assert reading.run(run.id).status == "FINISHED"
     assert reading.run(run.id).epoch == 8
 

@@ -18,7 +18,6 @@ from cnnviz.store.runs import Run
 
 MOST_PANELS = 4
 FEW = 6  # lines that one panel has room for, whatever differs
-MOST_LETTERS = 24  # of a name in the chart; the board has all of it
 METRICS = ("test_loss",)
 
 
@@ -26,9 +25,10 @@ METRICS = ("test_loss",)
 class Size:
     height: int  # pixels of all panels together
     font: int
+    letters: int  # of a name; the board has all of it
 
 
-SMALL, LARGE = Size(420, 12), Size(580, 18)
+SMALL, LARGE = Size(420, 12, 24), Size(560, 18, 34)
 
 
 @dataclass(frozen=True)
@@ -123,5 +123,5 @@ def _panels(
         made.append((title, live_charts.rows(own, names, series, ends, gap, tall)))
     ink = "#e6ebf0" if dark else "#1c2733"
     return made, live_charts.spec(
-        ends, tall, _group.hues, min(longest, MOST_LETTERS), height, size.font, ink, len(groups) == 1
+        ends, tall, _group.hues, min(longest, size.letters), height, size.font, ink, len(groups) == 1
     )

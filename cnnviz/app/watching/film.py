@@ -38,9 +38,11 @@ def film(runs: Sequence[Run], best: Run | None, update: Callable[[], object], co
         _FIRST_BEST.set(best.id[:8])  # and not whichever leads now: the film would jump
     RUN.offer(by_id, _FIRST_BEST.offer([*by_id, ""]) or next(iter(by_id)))
     run = by_id[RUN.get() or next(iter(by_id))]
+    names = short_names(runs)
+    if not controls:
+        st.caption(plain(f"One picture in {names[run.id]}, epoch by epoch"))
     place = st.container()
     if controls:
-        names = short_names(runs)
 
         def changed() -> None:
             update()

@@ -91,7 +91,7 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
         control.ensure_worker()
     training = [run for run in active if run.status == "RUNNING"]
     waiting = [run for run in active if run.status == "SCHEDULED"]
-    head = f"{count(many, 'network')}"
+    head = count(many, "network") if len(active) == many else f"{len(active)} of {count(many, 'network')}"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(head + (" training" if training else " about to train"), anchor=False)
         if not large:

@@ -1,0 +1,86 @@
+"""What is shown of a training, on every page, with AppTest."""
+
+import re
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnnviz import data, paths
+from cnnviz.app import cache
+from cnnviz.architectures import architecture, initial_weights
+from cnnviz.config import RunConfig
+from cnnviz.store import artifacts, changes
+from tests.helpers.runs import record
+from tests.helpers.screens import said
+
+pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+
+
+def shown(opened: AppTest) -> str:
+    """All HTML on the page, but for its style sheets."""
+    bodies = [str(each.proto.body) for each in opened.get("html")]
+    return "\n".join(body for body in bodies if "<style>" not in body)
+
+
+def headings(opened: AppTest) -> str:
+    return "\n".join(str(each.value) for each in opened.subheader)
+
+
+def rows(opened: AppTest) -> list[str]:
+    """The leader board: network, figure, change."""
+    found = re.findall(r"<tr><td class=\"rank\">.*?</tr>", shown(opened))
+    return [" ".join(re.sub(r"<[^>]*>", " ", row.split("</td>", 1)[1]).split()) for row in found]
+
+
+def test_from_the_click_to_the_end() -> None:
+    data.load("synthetic")
+    configs = [RunConfig(dataset="synthetic", epochs=2, lr=lr) for lr in (0.1, 0.01, 0.001)]
+    first, second, third = changes.schedule(configs, "cpu")
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    assert not opened.error
+    assert "about to train" in headings(opened)
+    assert "● Data" in shown(opened)
+    assert shown(opened).count("waiting") >= 3
+    assert "first frame comes with" in shown(opened)
+    assert "None" not in shown(opened)
+
+    for run_id in (first, second):
+        changes.start(run_id)
+        for epoch in range(2):
+            weights = initial_weights(architecture("lenet5x5"), epoch)
+            artifacts.save_checkpoint(run_id, epoch, weights, {})
+            record(run_id, epoch, 0.1 + 0.2 * epoch * (run_id == second), float("nan") if run_id == first else 1.0)
+    cache.all_runs.clear()
+    opened.run()
+    assert not opened.error
+    assert "3 networks training" in headings(opened)
+    assert said(opened).count("1 waiting") == 1
+    assert rows(opened) == ["lr 0.01 30.0 % +20.0", "lr 0.1 10.0 % diverged", "lr 0.001 – waiting"]
+    assert "untrained" in shown(opened)
+    assert "epoch 1" in shown(opened)
+    assert shown(opened).count("First-layer maps") == 2
+
+    opened.switch_page("pages/curves.py").run()
+    (pill,) = opened.get("page_link")
+    assert pill.proto.label.startswith("3 networks · ")
+    assert "no point yet" in said(opened)
+
+    opened.switch_page("pages/home.py").run()
+    for run_id, status in ((first, "FINISHED"), (second, "FINISHED"), (third, "KILLED")):
+        changes.finish(run_id, status)
+    cache.all_runs.clear()
+    opened.run()
+    assert "2 networks finished in" in headings(opened)
+    assert "1 stopped" in headings(opened)
+    assert len(rows(opened)) == 3  # nothing has gone
+    assert [each.proto.label for each in opened.get("page_link")] == ["Look at their curves", "Look inside the best"]
+
+    opened.button(key="to_projector").click().run()
+    assert opened.query_params["projector"] == "True"
+    assert "film" not in {each.key for each in opened.selectbox}
+    assert len(rows(opened)) == 3
+
+    opened.switch_page("pages/runs.py").run()
+    assert not opened.get("page_link")
+    opened.switch_page("pages/home.py").run()
+    assert not rows(opened)  # left
