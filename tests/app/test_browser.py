@@ -16,9 +16,10 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.get_by_role("combobox").first.click()
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
     page.get_by_text("1 run, one stack").wait_for()
-    epochs = page.get_by_role("spinbutton", name="Epochs")
-    epochs.fill("8")  # long enough to be seen at it on a fast machine
-    epochs.press("Tab")
+    page.get_by_text("More", exact=True).click()
+    for name, value in (("Training images", "5000"), ("Epochs", "40")):  # cheap, and seen at it on a fast machine
+        page.get_by_role("spinbutton", name=name).fill(value)
+        page.get_by_role("spinbutton", name=name).press("Tab")
     page.get_by_role("button", name="Train", exact=True).click()
     page.locator(".watching-steps .now").wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
@@ -30,14 +31,14 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
 
     page = page_of(browser, f"{address}/curves", elsewhere)
     page.locator(".st-key-pill").get_by_role("link", name="1 network").click()
-    page.locator(".watching-steps .training.now", has_text="of 8").wait_for()
+    page.locator(".watching-steps .training.now", has_text="of 40").wait_for()
     page.get_by_text("1 network finished in").wait_for(timeout=300_000)
-    page.locator(".watching-film figure", has_text="epoch 8").wait_for()
+    page.locator(".watching-film figure", has_text="epoch 40").wait_for()
     assert page.get_by_text("has not moved").count() == 0
     page.get_by_role("link", name="Look at their curves").wait_for()
     page.close()
     assert reading.run(run.id).status == "FINISHED"
-    assert reading.run(run.id).epoch == 8
+    assert (reading.run(run.id).epoch, run.config.limit_train) == (40, 5000)
 
     page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
     page.get_by_text("predicted").first.wait_for()
