@@ -8,13 +8,6 @@ from cnnviz.data.dataset import TITLES
 from cnnviz.store.runs import Run
 from cnnviz.wording import count
 
-TOGETHER_SECONDS = 120  # runs launched within this of the newest were launched with it
-
-
-def newest(runs: Sequence[Run]) -> list[Run]:
-    """Of all runs, newest first, those that were launched last."""
-    return [run for run in runs if (runs[0].created - run.created).total_seconds() < TOGETHER_SECONDS]
-
 
 def headline(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> tuple[str, list[str]]:
     """The best run, "tanh, lr 0.01: 63.3 %", and sentences about all: "5 of 12 never left chance level"; findings: by

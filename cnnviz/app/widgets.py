@@ -60,6 +60,12 @@ def empty_state(text: str) -> None:
     st.info(text, icon=":material/lightbulb:")
 
 
+def no_runs() -> None:
+    """What every page but Home says as long as there is nothing to show."""
+    empty_state("No runs yet. Home has three ways to begin; **Train**, at the top, has all settings.")
+    st.page_link("pages/home.py", label="Go to Home", icon=":material/home:")
+
+
 def thumbnails(pixels: Tensor) -> Image.Image:
     """uint8 (N, 32, 32, 3) pictures as tiles() takes them."""
     return mosaic(pixels.cpu().numpy())

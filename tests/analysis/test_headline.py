@@ -1,10 +1,9 @@
 """What came of some runs, in a sentence or two."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from cnnviz.analysis.evidence import Finding
-from cnnviz.analysis.headline import headline, newest
+from cnnviz.analysis.headline import headline
 from tests.helpers.runs import run
 
 
@@ -48,10 +47,3 @@ def test_one_run_is_not_compared_and_one_without_an_epoch_says_so() -> None:
         "It diverged at epoch 2",
     ]
     assert headline([run("r")], {}) == ("1 network: no epoch yet", [])
-
-
-def test_the_newest_are_those_launched_together() -> None:
-    now = datetime.now()
-    runs = [replace(run(str(age)), created=now - timedelta(seconds=age)) for age in (0, 5, 119, 121)]
-    assert newest(runs) == runs[:3]
-    assert newest([]) == []

@@ -209,7 +209,7 @@ def page() -> None:
     with ADDRESS.on_show():
         found = cache.runs()
         if not found:
-            widgets.empty_state("No runs yet. Choose a preset in the sidebar and click **Train**.")
+            widgets.no_runs()
             return
         chosen = choices.runs(found)
         if not chosen:

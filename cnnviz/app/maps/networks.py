@@ -45,7 +45,7 @@ def choose(found: list[Run]) -> list[Looked]:
     """Draw the choice of one or two networks; nothing to look into is said so, and an empty list."""
     by_id = {run.id[:8]: run for run in found if run.epoch >= 0}
     if not by_id:
-        widgets.empty_state("No network to look into yet. Choose a preset in the sidebar and click **Train**.")
+        widgets.no_runs()
         return []
     keys = list(by_id)
     left, right = st.columns(2)

@@ -69,8 +69,7 @@ def page() -> None:
         if found:
             st.fragment(show)()
         else:
-            widgets.empty_state("No runs yet. On Home, choose what to train and click **Train**: it is listed here.")
-            st.page_link("pages/home.py", label="Go to Home", icon=":material/home:")
+            widgets.no_runs()
         actions.undo()
         actions.question(found)
         if found:

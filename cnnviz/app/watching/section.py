@@ -22,15 +22,9 @@ _STEPS = Slot[list[list[stages.Step]]]("watched_steps", [])
 MOST_NAMED = 6  # runs that wait
 
 
-def section(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> bool:
-    """Draw it; False, and nothing, if nothing trains or waits, nor did until now.
-
-    update: writes the page's address, after a choice.
-    """
-    if not batch.of(found):
-        return False
+def section(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> None:
+    """What trains and waits, or the last launch; found: not empty; update: writes the address, after a choice."""
     _show(found, update, large=False)
-    return True
 
 
 def projector(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> None:
@@ -38,7 +32,7 @@ def projector(found: Sequence[Run], update: Callable[[], object] = lambda: None)
     style.once()
     style.fill_screen()
     st.button("✕", key="leave_projector", help="Leave (Escape)", shortcut="Esc", on_click=PROJECTOR.set, args=(False,))
-    if batch.newest(found):
+    if found:
         _show(found, update, large=True)
     else:
         st.header("Nothing has been trained yet")
@@ -49,7 +43,7 @@ def _show(found: Sequence[Run], update: Callable[[], object], large: bool) -> No
     if any(run.active for run in found):
         st.fragment(_live, run_every=SECONDS)(_state(found), update, large)
     else:
-        _draw(batch.newest(found) if large else batch.of(found), update, large)
+        _draw(batch.newest(found), update, large)
 
 
 def _state(found: Sequence[Run]) -> tuple[tuple[str, str], ...]:
@@ -61,7 +55,7 @@ def _live(known: tuple[tuple[str, str], ...], update: Callable[[], object], larg
         found = cache.runs()
         if _state(found) != known:
             st.rerun(scope="app")
-        _draw(batch.newest(found) if large else batch.of(found), update, large)
+        _draw(batch.newest(found), update, large)
 
 
 def _draw(runs: Sequence[Run], update: Callable[[], object], large: bool) -> None:
