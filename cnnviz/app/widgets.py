@@ -62,7 +62,7 @@ def empty_state(text: str) -> None:
 
 def no_runs() -> None:
     """What every page but Home says as long as there is nothing to show."""
-    empty_state("No runs yet. Home has three ways to begin; **Train**, at the top, has all settings.")
+    empty_state("No runs yet. Home has three ways to begin; **New experiment**, at the top, has all settings.")
     st.page_link("pages/home.py", label="Go to Home", icon=":material/home:")
 
 

@@ -12,8 +12,8 @@ from tests.helpers.screens import page_of
 def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
     elsewhere: list[str] = []
     page = page_of(browser, address, elsewhere)
-    page.get_by_text("No runs yet").wait_for()
-    page.get_by_role("combobox").first.click()
+    page.get_by_role("button", name="New experiment").click()
+    page.get_by_role("combobox", name="Experiment").click()
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
     page.get_by_text("1 run, one stack").wait_for()
     page.get_by_text("More", exact=True).click()
@@ -21,6 +21,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
         page.get_by_role("spinbutton", name=name).fill(value)
         page.get_by_role("spinbutton", name=name).press("Tab")
     page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Skip").click()
     page.locator(".watching-steps .now").wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
     page.locator(".watching-board td", has_text=" %").wait_for()  # the first point, without a reload
@@ -63,6 +64,6 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
 
 def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: str) -> None:
     page = page_of(browser, f"{address}/curves?runs=nothing", [])
-    page.get_by_text("click Train").first.wait_for()
+    page.get_by_text("No runs yet").first.wait_for()
     page.get_by_role("link", name="Feature maps").wait_for()
     page.close()
