@@ -48,7 +48,13 @@ def begin() -> Any:
     st.set_page_config(page_title=f"{page.title} · cnnviz", initial_sidebar_state=sidebar)
     st.html(Path(__file__).with_name("style.css"))
     with st.container(key="train_button"):  # beside the navigation, by style.css
-        st.button("New experiment", key="open_form", icon=":material/add:", on_click=_toggle_form, help="Show or hide the form")
+        st.button(
+            "New experiment",
+            key="open_form",
+            icon=":material/add:",
+            on_click=_toggle_form,
+            help="Show or hide the form",
+        )
     return page
 
 

@@ -12,15 +12,17 @@ from tests.helpers.screens import page_of
 def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
     elsewhere: list[str] = []
     page = page_of(browser, address, elsewhere)
-    page.get_by_role("button", name="New experiment").click()
-    page.get_by_role("combobox", name="Experiment").click()
+    page.get_by_text("See what a convolutional network learns").wait_for()
+    page.locator(".st-key-open_form").get_by_role("button").click()
+    form = page.get_by_test_id("stSidebar")
+    form.get_by_role("combobox").first.click()
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
-    page.get_by_text("1 run, one stack").wait_for()
-    page.get_by_text("More", exact=True).click()
+    form.get_by_text("1 run, one stack").wait_for()
+    form.get_by_text("More", exact=True).click()
     for name, value in (("Training images", "5000"), ("Epochs", "40")):  # cheap, and seen at it on a fast machine
-        page.get_by_role("spinbutton", name=name).fill(value)
-        page.get_by_role("spinbutton", name=name).press("Tab")
-    page.get_by_role("button", name="Train", exact=True).click()
+        form.get_by_role("spinbutton", name=name).fill(value)
+        form.get_by_role("spinbutton", name=name).press("Tab")
+    form.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Skip").click()
     page.locator(".watching-steps .now").wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
@@ -36,7 +38,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.get_by_text("1 network finished in").wait_for(timeout=300_000)
     page.locator(".watching-film figure", has_text="epoch 40").wait_for()
     assert page.get_by_text("has not moved").count() == 0
-    page.get_by_role("link", name="Look at their curves").wait_for()
+    page.get_by_role("link", name="Why? Look at the curves").wait_for()
     page.close()
     assert reading.run(run.id).status == "FINISHED"
     assert (reading.run(run.id).epoch, run.config.limit_train) == (40, 5000)
@@ -64,6 +66,6 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
 
 def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: str) -> None:
     page = page_of(browser, f"{address}/curves?runs=nothing", [])
-    page.get_by_text("No runs yet").first.wait_for()
+    page.get_by_text("click Train").first.wait_for()
     page.get_by_role("link", name="Feature maps").wait_for()
     page.close()

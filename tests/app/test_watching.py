@@ -23,7 +23,7 @@ def shown(opened: AppTest) -> str:
 
 
 def headings(opened: AppTest) -> str:
-    return "\n".join(str(each.value) for each in opened.subheader)
+    return "\n".join(str(each.value) for each in opened.title)
 
 
 def rows(opened: AppTest) -> list[str]:
@@ -70,10 +70,11 @@ def test_from_the_click_to_the_end() -> None:
         changes.finish(run_id, status)
     cache.all_runs.clear()
     opened.run()
-    assert "2 networks finished in" in headings(opened)
-    assert "1 stopped" in headings(opened)
+    assert headings(opened) == r"lr 0\.01\: 30\.0 %"
+    assert re.search(r"2 networks finished in .*, 1 stopped\\\. ", said(opened))
     assert len(rows(opened)) == 3  # nothing has gone
-    assert [each.proto.label for each in opened.get("page_link")] == ["Look at their curves", "Look inside the best"]
+    links = ["Why? Look at the curves", "Look inside the best one"]
+    assert [each.proto.label for each in opened.get("page_link")] == links
 
     opened.button(key="to_projector").click().run()
     assert opened.query_params["projector"] == "True"

@@ -3,7 +3,7 @@
 from cnnviz.app import cache
 from cnnviz.app.home import cards, opening, results
 from cnnviz.app.state import Address
-from cnnviz.app.watching import batch, section
+from cnnviz.app.watching import section
 
 ADDRESS = Address("pages/home.py", section.KEYS)
 
@@ -18,9 +18,6 @@ def page() -> None:
             opening.ensure()
             cards.show()
             return
-        newest = batch.newest(found)
-        if not any(run.active for run in newest):
-            results.headlines(newest)
         section.section(found, ADDRESS.update)
         results.expected(found)
         results.checklist(found)

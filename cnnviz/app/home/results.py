@@ -1,4 +1,4 @@
-"""What came of the experiment launched last, what was expected of it, and what the study still needs."""
+"""What was expected of the last experiment, and what the study still needs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cnnviz import data
-from cnnviz.analysis import headline, predictions, study
+from cnnviz.analysis import predictions, study
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import open_page
@@ -17,14 +17,6 @@ from cnnviz.store.runs import Run
 from cnnviz.wording import count
 
 MARKS = {"done": ":material/check_circle:", "begun": ":material/pending:", "open": ":material/circle:"}
-
-
-def headlines(runs: Sequence[Run]) -> None:
-    """What came of these runs, in a line and a sentence or two."""
-    title, words = headline.headline(runs, cache.findings(runs))
-    st.title(plain(title))
-    if words:
-        st.markdown(plain(". ".join(words) + "."))
 
 
 def expected(found: Sequence[Run]) -> None:

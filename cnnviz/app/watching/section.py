@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from cnnviz.analysis import launches
+from cnnviz.analysis import headline, launches
 from cnnviz.app import cache, shell
 from cnnviz.app.markdown import plain
-from cnnviz.app.state import Slot, flag_key
+from cnnviz.app.state import flag_key
 from cnnviz.app.watching import batch, board, chart, style
 from cnnviz.app.watching.film import PICTURE, RUN, film
 from cnnviz.jobs import control, stages
@@ -18,7 +18,6 @@ from cnnviz.wording import count, duration, elapsed
 SECONDS = 1.5  # between two looks
 PROJECTOR = flag_key("projector")
 KEYS = (PROJECTOR, RUN, PICTURE)  # for Home's address
-_STEPS = Slot[list[list[stages.Step]]]("watched_steps", [])
 MOST_NAMED = 6  # runs that wait
 
 
@@ -87,7 +86,7 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
     waiting = [run for run in active if run.status == "SCHEDULED"]
     head = count(many, "network") if len(active) == many else f"{len(active)} of {count(many, 'network')}"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader(head + (" training" if training else " about to train"), anchor=False)
+        st.title(head + (" training" if training else " about to train"), anchor=False)
         if not large:
             to_projector()
     for line in control.troubles(statuses):
@@ -96,9 +95,8 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
         hung(status)
     alive: list[WorkerStatus | None] = [status for status in statuses if status.alive]
     busy = [status for status in alive if status and stages.of_runs(status, active)]
-    _STEPS.set([stages.steps(each, active) for each in busy or alive[:1] or [None]])
-    for steps in _STEPS.get():
-        st.html(board.steps(steps))
+    for each in busy or alive[:1] or [None]:
+        st.html(board.steps(stages.steps(each, active)))
     if training and waiting:
         names = ", ".join(run.name for run in waiting[:MOST_NAMED])
         more = len(waiting) - MOST_NAMED
@@ -106,28 +104,27 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
 
 
 def _ended(runs: Sequence[Run], large: bool) -> None:
-    finished = sum(run.status == "FINISHED" for run in runs)
-    took = launches.took(runs)
+    """What has come of them, where the stages were."""
+    title, findings = headline.headline(runs, cache.findings(runs))
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title(plain(title), anchor=False)
+        if not large:
+            to_projector()
+    took, finished = launches.took(runs), sum(run.status == "FINISHED" for run in runs)
     words = f"{count(finished, 'network')} finished" if finished else f"{count(len(runs), 'network')} ended"
     words += f" in {elapsed(took)}" if took is not None else ""
-    other = {"failed": "FAILED", "stopped": "KILLED"}
-    for word, status in other.items():
+    for word, status in (("failed", "FAILED"), ("stopped", "KILLED")):
         if number := sum(run.status == status for run in runs):
             words += f", {number} {word}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"✓ {words}" if finished else words, anchor=False)
-        if not large:
-            keys = [run.id[:8] for run in runs]
-            best = max(runs, key=lambda run: run.best[1] if run.best else -1.0)
-            icon = ":material/show_chart:"
-            st.page_link("pages/curves.py", label="Look at their curves", icon=icon, query_params={"runs": keys})
+    st.markdown(plain(". ".join([words, *findings]) + "."))
+    if not large:
+        best = max(runs, key=lambda run: run.best[1] if run.best else -1.0)
+        with st.container(horizontal=True):
+            icon, which = ":material/show_chart:", {"runs": [run.id[:8] for run in runs]}
+            st.page_link("pages/curves.py", label="Why? Look at the curves", icon=icon, query_params=which)
             icon = ":material/grid_view:"
-            inside = {"run": best.id[:8]}
-            st.page_link("pages/feature_maps.py", label="Look inside the best", icon=icon, query_params=inside)
-            to_projector()
-    for steps in _STEPS.get():  # as they were, so that nothing below them moves
-        epochs = count(max(run.epoch for run in runs), "epoch")
-        st.html(board.steps([*steps[:-1], stages.Step("training", "done", epochs, 1.0)]))
+            of = {"run": best.id[:8]}
+            st.page_link("pages/feature_maps.py", label="Look inside the best one", icon=icon, query_params=of)
     for run in runs:
         if run.status == "FAILED" and run.message:
             st.warning(plain(f"{run.name}: {run.message}"), icon=":material/warning:")
