@@ -33,7 +33,7 @@ class Estimate:
     measured: bool  # by speeds measured on this machine; else a guess
     at_least: float  # seconds, as at_most; equal if measured
     at_most: float
-    sentence: str  # "12 runs, one stack, about 9 min here" or "… 2 to 6 min here (not measured yet)"
+    sentence: str  # "12 runs trained together, about 9 min here" or "… 2 to 6 min here (not measured yet)"
 
 
 def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
@@ -53,8 +53,8 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     seconds = max(busy)
     factor = 1.0 if measured else UNCERTAINTY
     low, high = seconds / factor, seconds * factor
-    stacks = "one stack" if len(groups) == 1 else f"{len(groups)} stacks"
-    sentence = f"{wording.count(len(configs), 'run')}, {stacks}, {wording.duration_range(low, high)} here"
+    together = f" in {len(groups)} groups" if len(groups) > 1 else " trained together" if len(configs) > 1 else ""
+    sentence = f"{wording.count(len(configs), 'run')}{together}, {wording.duration_range(low, high)} here"
     sentence += "" if measured else " (not measured yet)"
     return Estimate(len(configs), len(groups), seconds, measured, low, high, sentence)
 

@@ -1,5 +1,6 @@
 """The main job in a real browser: launch, watch, close, come back, look inside."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     form = page.get_by_test_id("stSidebar")
     form.get_by_role("combobox").first.click()
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
-    form.get_by_text("1 run, one stack").wait_for()
+    form.get_by_text(re.compile("^1 run, ")).wait_for()
     form.get_by_text("More", exact=True).click()
     for name, value in (("Training images", "5000"), ("Epochs", "40")):  # cheap, and seen at it on a fast machine
         form.get_by_role("spinbutton", name=name).fill(value)

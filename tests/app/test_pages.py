@@ -48,9 +48,9 @@ def test_the_cost_is_said_before_the_click() -> None:
 
     opened = app()
     opened.sidebar.selectbox(key="launch_preset").set_value("1a").run()
-    assert re.search(r"12 runs, one stack, \d[\w ]* to \d[\w ]* here \(not measured yet\)", said())
+    assert re.search(r"12 runs trained together, \d[\w ]* to \d[\w ]* here \(not measured yet\)", said())
     opened.sidebar.selectbox(key="launch_preset").set_value("2a").run()
-    assert re.search(r"\b1 run, one stack, \d[\w ]* to \d[\w ]* here \(not measured yet\)", said())
+    assert re.search(r"\b1 run, \d[\w ]* to \d[\w ]* here \(not measured yet\)", said())
     assert opened.sidebar.button(key="launch")
 
 

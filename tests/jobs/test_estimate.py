@@ -23,14 +23,14 @@ def test_estimates_learn_from_what_was_measured() -> None:
     guess = estimate.estimate([TINY], "cpu")
     assert not guess.measured
     assert guess.at_least < guess.seconds < guess.at_most
-    assert re.fullmatch(r"1 run, one stack, \d+ s? ?to \d+ s here \(not measured yet\)", guess.sentence)
+    assert re.fullmatch(r"1 run, \d+ s? ?to \d+ s here \(not measured yet\)", guess.sentence)
     note([TINY])
     measured = estimate.estimate([TINY], "cpu")
     assert measured.measured
     steps, pictures = 100 + 3 * 300, 4 * 10_000 + 2 * 3000
     assert measured.seconds == pytest.approx(6 + 0.010 * steps + 0.001 * pictures + 4 * 0.03)
     assert measured.at_least == measured.at_most == measured.seconds
-    assert measured.sentence == "1 run, one stack, about 1 min here"
+    assert measured.sentence == "1 run, about 1 min here"
     assert estimate.estimate(grid(TINY, seed=[0, 1]), "cpu").stacks == 2
 
 
