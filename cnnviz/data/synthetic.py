@@ -9,9 +9,11 @@ Shapes are signed distance functions (as in Inigo Quilez' "2D distance functions
 arithmetic is IEEE's + - × ÷ √ on float32 one operation at a time: nothing that may differ between machines.
 """
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +227,14 @@ def draw(split: str, count: int, on_progress: Progress | None = None) -> tuple[A
     images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     labels = np.empty(count, np.int64)
     index, mistaken = {"train": (0, MISTAKEN), "test": (1, 0.0)}[split]
-    for start in range(0, count, CHUNK):
-        stop = min(start + CHUNK, count)
-        pixels, names = _chunk(mistaken, VERSION, index, start // CHUNK)
-        images[start:stop], labels[start:stop] = pixels[: stop - start], names[: stop - start]
-        if on_progress:
-            on_progress(f"drawing the {split}ing pictures", stop / count)
+    starts = range(0, count, CHUNK)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter
+        drawn = pool.map(lambda start: _chunk(mistaken, VERSION, index, start // CHUNK), starts)
+        for start, (pixels, names) in zip(starts, drawn, strict=True):
+            stop = min(start + CHUNK, count)
+            images[start:stop], labels[start:stop] = pixels[: stop - start], names[: stop - start]
+            if on_progress:
+                on_progress(f"drawing the {split}ing pictures", stop / count)
     return images, labels
 
 

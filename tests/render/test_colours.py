@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import ImageColor
 
+from cnnviz.render.colours import DARK, LIGHT, PALETTE, Scale, Theme, by_channel, colour
 from cnnviz.render.colours import NOT_FINITE as MAGENTA
-from cnnviz.render.colours import Scale, by_channel, colour
 from cnnviz.render.maps import legend
 from tests.helpers.drawn import maps_of
 
@@ -69,3 +70,17 @@ def test_scales_by_channel_are_of_one_kind() -> None:
     assert by_channel(values[:1]) == [Scale(0.0, 2.0, signed=False)]
     assert by_channel(values) == [Scale(-2, 2, True), Scale(-1, 1, True), Scale(0, 0, True, finite=False)]
     assert by_channel(torch.tensor([0.5, 3.0])) == [Scale(0.5, 3.0, signed=False)]
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    """Relative luminance, as WCAG 2.2 defines it."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("hue", PALETTE)
+def test_every_line_stands_out_from_the_paper(hue: str, theme: Theme) -> None:
+    line, paper = (_luminance(tuple(part / 255 for part in each)) for each in (ImageColor.getrgb(hue), theme.paper))
+    high, low = max(line, paper), min(line, paper)
+    assert (high + 0.05) / (low + 0.05) >= 3
