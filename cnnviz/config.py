@@ -310,10 +310,10 @@ PRESETS = {
             "model": ["lenet5x5"],
             "activation": ["tanh"],
             "loss": ["cross_entropy"],
-            "lr": [0.1, 0.03, 0.01],
+            "lr": [0.1, 0.05, 0.02],
             "dataset": ["synthetic"],
-            "limit_train": [5000],
-            "epochs": [8],
+            "limit_train": [4000],
+            "epochs": [6],
         },
     ),
     "1a": Preset(

@@ -1,0 +1,93 @@
+"""What somebody waits for who has never started cnnviz: python -m benchmarks.start
+
+A server on a free port, an empty store and no data set, Chromium 1400×900. Prints Markdown; needs the packages of
+requirements-dev.txt.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from cnnviz import paths
+from tests.helpers.screens import CHROMIUM, FLAGS
+
+PAGES = {"Runs": "3 runs", "Curves": "Measure", "Feature maps": "predicted", "Home": "Projector"}  # what shows them
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = dict(os.environ) | {"CNNVIZ_HOME": str(folder / "home"), "CNNVIZ_DATA": str(folder / "data")}
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "app.py",
+        "--server.headless",
+        "true",
+        "--server.port",
+        str(port),
+    ]
+    server = subprocess.Popen(command, cwd=paths.PROJECT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            time.sleep(0.05)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page.set_default_timeout(300_000)
+            print("| from | to | seconds |\n|---|---|---|")
+            measure(page, f"http://127.0.0.1:{port}")
+            browser.close()
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure(page: Page, address: str) -> None:
+    begun = time.monotonic()
+
+    def row(start: str, end: str) -> None:
+        print(f"| {start} | {end} | {time.monotonic() - begun:.1f} |", flush=True)
+
+    page.goto(address)
+    page.get_by_role("link", name="Curves").wait_for()
+    row("opening the address, cold server", "the pages' names")
+    page.get_by_text("Epoch 1 of 15").wait_for()
+    row("opening the address, cold server", "something moves")
+    page.get_by_role("button", name="Train three networks").wait_for()
+    row("opening the address, cold server", "the page is whole")
+
+    page.get_by_role("button", name="Train three networks").click()
+    page.get_by_role("dialog").get_by_role("button", name="Skip").click()
+    begun = time.monotonic()
+    page.locator(".watching-board td", has_text=" %").first.wait_for()
+    row("the click on *Try it*", "the first point, drawing the shapes included")
+    page.get_by_text("3 networks finished in").wait_for()
+    row("the click on *Try it*", "finished curves")
+
+    for name, shown in PAGES.items():
+        for again in (False, True):
+            begun = time.monotonic()
+            page.get_by_role("link", name=name, exact=True).click()
+            page.get_by_text(shown).first.wait_for()
+            if again:
+                row("the click on a page's name, seen before", name)
+            page.get_by_role("link", name="Curves" if name == "Runs" else "Runs", exact=True).click()
+            page.get_by_text(PAGES["Curves" if name == "Runs" else "Runs"]).first.wait_for()
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()
