@@ -4,14 +4,14 @@ A server on a free port, an empty store and no data set, Chromium 1400×900. Pri
 requirements-dev.txt.
 """
 
+import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -21,38 +21,35 @@ from tests.helpers.screens import CHROMIUM, FLAGS
 PAGES = {"Runs": "3 runs", "Curves": "Measure", "Feature maps": "predicted", "Home": "Projector"}  # what shows them
 
 
-def main() -> None:
-    folder = Path(tempfile.mkdtemp())
+@contextlib.contextmanager
+def first_visit(width: int = 1400, height: int = 900) -> Iterator[tuple[Page, str]]:
+    """A browser's page and the address of a server that has just been started, without runs or data sets."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = dict(os.environ) | {"CNNVIZ_HOME": str(folder / "home"), "CNNVIZ_DATA": str(folder / "data")}
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app.py",
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(port),
-    ]
-    server = subprocess.Popen(command, cwd=paths.PROJECT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.05)
-        with sync_playwright() as playwright:
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
+        env = dict(os.environ) | {"CNNVIZ_HOME": f"{folder}/home", "CNNVIZ_DATA": f"{folder}/data"}
+        command += ["--server.port", str(port)]
+        nowhere = subprocess.DEVNULL
+        server = subprocess.Popen(command, cwd=paths.PROJECT, env=env, stdout=nowhere, stderr=nowhere)
+        try:
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                time.sleep(0.05)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(300_000)
-            print("| from | to | seconds |\n|---|---|---|")
-            measure(page, f"http://127.0.0.1:{port}")
+            yield page, f"http://127.0.0.1:{port}"
             browser.close()
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def main() -> None:
+    with first_visit() as (page, address):
+        print("| from | to | seconds |\n|---|---|---|")
+        measure(page, address)
 
 
 def measure(page: Page, address: str) -> None:

@@ -9,8 +9,11 @@ from safetensors.torch import load_file
 from cnnviz.app.home import demonstration
 from cnnviz.architectures import architecture
 from cnnviz.inspection.network import load_network, predict
+from cnnviz.jobs import control
+from cnnviz.jobs.status import workers
 from cnnviz.store import reading
 from tests.helpers.screens import page_of
+from tests.helpers.workers import wait_for
 
 EPOCHS = (0, 7, demonstration.EPOCHS)
 SHOWN = """
@@ -71,6 +74,15 @@ def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -
     page.get_by_role("dialog").wait_for(state="detached")
     page.get_by_role("button", name="Train three networks").wait_for(state="detached")
     assert len(reading.runs()) == 3
+
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_text("3 runs").wait_for()
+    control.stop([run.id for run in reading.runs()], ended_ok=True)
+    wait_for(lambda: not any(status.alive for status in workers()))
+    page.locator(".st-key-pill").wait_for(state="detached")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert faults(page) == []
     page.close()
 
 
