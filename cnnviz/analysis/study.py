@@ -22,6 +22,7 @@ class Part:
     state: State
     progress: str  # "7 of 12 trained"
     train: tuple[RunConfig, ...] = ()  # what is missing
+    target: int = EPOCHS  # epochs, of what is trained already
     resume: Mapping[int, list[str]] = field(default_factory=dict)  # more epochs → ids of the runs that lack them
     look: tuple[str, ...] = ()  # ids of the runs to look at
     page: str = "pages/curves.py"  # where
@@ -42,7 +43,8 @@ def checklist(runs: Sequence[Run], dataset: str = "cifar10") -> list[Part]:
     ]
     if parts[0].state == "done" and not longer and first.best:
         progress = f"12 of 12; take one on to {CONTINUED} epochs"
-        parts[0] = replace(parts[0], state="begun", progress=progress, resume=_lacking([first.best]))
+        resume = _lacking([first.best], CONTINUED)
+        parts[0] = replace(parts[0], state="begun", progress=progress, target=CONTINUED, resume=resume)
     done = all(part.state == "done" for part in parts if part.key != "1b")
     everything = tuple(run.id for grid in grids.values() for run in grid.found)
     hand_in = "everything is trained" if done else "the curves, the reasons, the maps"
@@ -68,15 +70,18 @@ class _Grid:
         state: State = "done" if len(self.done) == total else "begun" if self.found else "open"
         active = sum(run.active for run in self.found)
         progress = f"{len(self.done)} of {total} trained" + (f", {active} in training" if active else "")
-        return Part(key, question, state, progress, self.missing, look=tuple(run.id for run in self.found))
+        if short := len(self.found) - len(self.done) - active:
+            progress += f", {short} for less than {EPOCHS} epochs"
+        look = tuple(run.id for run in self.found)
+        return Part(key, question, state, progress, self.missing, resume=_lacking(self.found, EPOCHS), look=look)
 
 
-def _lacking(runs: Sequence[Run]) -> dict[int, list[str]]:
-    """How many more epochs take each of these runs to CONTINUED; those that train already are left out."""
+def _lacking(runs: Sequence[Run], target: int) -> dict[int, list[str]]:
+    """How many more epochs take each of these runs to the target; those that train already are left out."""
     more: dict[int, list[str]] = {}
     for run in runs:
-        if run.epoch < CONTINUED and not run.active:
-            more.setdefault(CONTINUED - run.epoch, []).append(run.id)
+        if run.epoch < target and not run.active:
+            more.setdefault(target - max(run.epoch, 0), []).append(run.id)
     return more
 
 
@@ -99,4 +104,5 @@ def _comparison(best: Sequence[Run]) -> Part:
         return Part("3b", question, "done", "3 of 3 trained", look=tuple(run.id for run in best))
     state: State = "begun" if ready else "open"
     progress = f"{len(ready)} of 3 have {CONTINUED} epochs"
-    return Part("3b", question, state, progress, resume=_lacking(best), look=tuple(run.id for run in best))
+    look = tuple(run.id for run in best)
+    return Part("3b", question, state, progress, target=CONTINUED, resume=_lacking(best, CONTINUED), look=look)

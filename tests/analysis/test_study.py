@@ -37,6 +37,14 @@ def test_what_is_missing_of_the_grid_is_what_is_offered() -> None:
     assert found.train == tuple(each.config for each in grid[8:])
 
 
+def test_what_was_trained_for_too_few_epochs_goes_on() -> None:
+    grid = trained("1a", 3)
+    found = parts([*grid[:11], replace(grid[11], epoch=-1)])["1a"]
+    assert (found.train, found.target) == ((), 20)
+    assert found.resume == {17: [f"1a {index}" for index in range(11)], 20: ["1a 11"]}
+    assert found.progress == "0 of 12 trained, 12 for less than 20 epochs"
+
+
 def test_a_grid_of_another_data_set_or_a_fork_does_not_count() -> None:
     forks = [replace(each, parent="x") for each in trained("1a")]
     assert parts([*trained("1a", dataset="synthetic"), *forks])["1a"].state == "open"

@@ -32,7 +32,7 @@ def expected(found: Sequence[Run]) -> None:
         {"question": each.question, "you expected": each.said, "what came": each.came, "": marks[each.right]}
         for each in verdicts
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What was expected beside what came")
+    st.table(pd.DataFrame(rows).map(plain).set_index("question"))
     if said := runs[0].predicted:
         st.caption(f"Said on {datetime.fromtimestamp(said.at):%d %B %Y, %H:%M}, before they began.")
 
@@ -55,7 +55,7 @@ def _next(part: study.Part, primary: bool) -> None:
     if part.train:
         if st.button(f"Train {count(len(part.train), 'network')}", type=kind, key=f"train {part.key}"):
             launch.train(part.train, ask=True)
-    elif part.resume and st.button(f"Go on to {study.CONTINUED} epochs", type=kind, key=f"resume {part.key}"):
+    elif part.resume and st.button(f"Go on to {part.target} epochs", type=kind, key=f"resume {part.key}"):
         with shell.readable_errors():
             for epochs, ids in part.resume.items():
                 control.continue_runs(ids, epochs)
