@@ -5,16 +5,22 @@ import streamlit as st
 from cnnviz.app import shell
 from cnnviz.app.home import opening
 
-page = shell.begin()
-if page.title == "Home":
-    opening.first()
-shell.load()
 
-from cnnviz.app import launch  # noqa: E402 — it takes seconds the first time, and load() has said so
-from cnnviz.app.watching.pill import pill  # noqa: E402
+def main() -> None:
+    page = shell.begin()
+    if page.title == "Home":
+        opening.first()
+    shell.load()
 
-with st.sidebar:
-    launch.launcher()
-pill(page)
-with shell.readable_errors():
-    page.run()
+    from cnnviz.app import launch  # these take seconds the first time, and load() has said so
+    from cnnviz.app.watching.pill import pill
+
+    with st.sidebar:
+        launch.launcher()
+    pill(page)
+    with shell.readable_errors():
+        page.run()
+
+
+if __name__ == "__main__":  # not in processes that multiprocessing spawns, which run this file, too
+    main()

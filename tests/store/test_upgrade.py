@@ -152,9 +152,7 @@ def page(name: str, **address: str | list[str]) -> AppTest:
 
 @pytest.mark.usefixtures("pages")
 def test_the_runs_page_lists_them() -> None:
-    opened = page("runs")
-    (table,) = opened.dataframe
-    assert len(table.value) == len(RUNS)
+    assert f"{len(RUNS)} runs" in said(page("runs"))
 
 
 @pytest.mark.usefixtures("pages")
