@@ -78,7 +78,7 @@ def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -
     assert sorted(run.predicted.best for run in reading.runs() if run.predicted) == [False, False, True]
 
     page.get_by_role("link", name="Runs", exact=True).click()
-    page.get_by_text("3 runs").wait_for()
+    page.get_by_text("3 runs", exact=True).wait_for()
     control.stop([run.id for run in reading.runs()], ended_ok=True)
     wait_for(lambda: not any(status.alive for status in workers()))
     page.locator(".st-key-pill").wait_for(state="detached")

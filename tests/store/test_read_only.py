@@ -118,7 +118,7 @@ def test_the_pages_show_it_and_say_why_training_waits(store: str) -> None:
         "begin = PagesManager.__init__\n"
         "def warm(*args, **settings):\n    PagesManager.uses_pages_directory = False\n    begin(*args, **settings)\n"
         "PagesManager.__init__ = warm\n"
-        "for page in ('runs', 'curves', 'feature_maps'):\n"
+        "for page in ('home', 'runs', 'curves', 'feature_maps'):\n"
         "    opened = AppTest.from_file('app.py', default_timeout=60).run().switch_page(f'pages/{page}.py').run()\n"
         "    assert not opened.exception, opened.exception\n"
         "    assert not opened.error, opened.error\n"
