@@ -9,7 +9,6 @@ from cnnviz import paths
 from cnnviz.app import shell
 from cnnviz.app.home import demonstration
 from cnnviz.app.state import Slot
-from cnnviz.errors import CnnvizError
 
 _DRAWN = Slot("opening_drawn", False)  # by first(), in the run that draws the page
 
@@ -39,7 +38,7 @@ def _is_empty() -> bool:
     """Asked first on later reruns, too, so that the demonstration keeps its place on the page and goes on playing."""
     from cnnviz.app import cache
 
-    with contextlib.suppress(CnnvizError):  # the page reports it
+    with contextlib.suppress(Exception):  # the page reports it
         return not cache.runs()
     return False
 
