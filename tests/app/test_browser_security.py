@@ -45,9 +45,14 @@ def test_only_this_machine_is_answered_and_rubbish_is_refused_in_a_line(
         page.locator("input[type=file]").first.set_input_files(str(tmp_path / name))
         page.get_by_text(f"{name} ").last.wait_for()
         page.locator("[data-testid=stAlertContentError]", has_text=name).wait_for()
-    for path in ("", "curves", "feature_maps"):
+    for path, text in (
+        ("", "Projector"),
+        ("runs", "Tick runs to compare"),
+        ("curves", "onerror=alert"),
+        ("feature_maps", "onerror=alert"),
+    ):
         page.goto(f"{address}/{path}?runs={run_id[:8]}&run={run_id[:8]}")
-        page.get_by_text("onerror=alert").first.wait_for(state="attached")
+        page.get_by_text(text).first.wait_for(state="attached")
     assert page.locator("img[src*=evil]").count() == 0
     assert elsewhere == []
     page.close()

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def train(words: list[str], folder: Path, **settings: str) -> Run:
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TMPDIR": str(folder)} | settings
     command = [sys.executable, "-W", "ignore", "-m", "cnnviz", "train", "--dataset", "synthetic", *words]
     done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
+    assert reading.runs(), done.stderr[-3000:]
     (run,) = reading.runs()
     assert (done.returncode, run.status) == (0, "FINISHED"), f"{run.message}\n{done.stderr[-3000:]}"
     assert run.epoch == run.config.epochs
@@ -48,14 +50,13 @@ def broken(folder: Path, script: str) -> str:
 
 
 @pytest.fixture
-def nothing_runs_from_here(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system that is mounted noexec."""
-    folder = tmp_path / "noexec"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", str(folder)], capture_output=True).returncode:
-        pytest.skip("file systems may not be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def nothing_runs_from_here() -> Iterator[Path]:
+    """A folder on a file system that is mounted noexec; its path is short, as that of a socket in it must be."""
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "none", folder], capture_output=True).returncode:
+            pytest.skip("file systems may not be mounted here")
+        yield Path(folder)
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_compiler_that_fails(tmp_path: Path) -> None:
