@@ -104,9 +104,11 @@ def test_keys_search_filters_the_address_and_parallel_axes(browser: Any, idle: s
     page.get_by_role("button", name="Filter").press("Enter")
     page.get_by_role("button", name="tanh", exact=True).click()
     page.wait_for_function("() => location.search.includes('activation=tanh')")
+    page.get_by_text("4 of 8 runs").wait_for()
     page.keyboard.press("Escape")
     page.get_by_text("Search runs").wait_for(state="attached")
     page.get_by_placeholder("Search").press_sequentially("mse", delay=20)
+    page.get_by_placeholder("Search").press("Enter")
     page.get_by_text("2 of 8 runs").wait_for()
     page.wait_for_function("() => location.search.includes('search=mse')")
     url = page.url
