@@ -1,4 +1,6 @@
-"""Figures as people say them."""
+"""Figures and lists as people say them."""
+
+from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
@@ -39,3 +41,12 @@ def count(number: int, noun: str) -> str:
     ('1 run', '12 runs')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: Sequence[str], separator: str = ", ", most: int = 6) -> str:
+    """
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more

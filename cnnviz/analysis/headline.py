@@ -13,7 +13,7 @@ def headline(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     """The best run, "tanh, lr 0.01: 63.3 %", and sentences about all: "5 of 12 never left chance level"; findings: by
     run."""
     names, total = labels(runs), len(runs)
-    best = max((run for run in runs if run.best), key=lambda run: run.best[1] if run.best else 0.0, default=None)
+    best = max(runs, key=lambda run: run.best_accuracy, default=None)
     if best is None or best.best is None:
         return f"{count(total, 'network')}: no epoch yet", []
     epoch, value = best.best
@@ -43,7 +43,7 @@ _WORDS = {
     "chance_level": ("fell back to chance level", "fell back to chance level"),
     "below_chance": ("ended below chance level", "ended below chance level"),
     "early": ("has not left chance level yet", "have not left chance level yet"),
-    "lr_too_high": ("takes too long steps: its learning rate is too high", "take too long steps"),
+    "lr_too_high": ("has too high a learning rate", "have too high a learning rate"),
     "overfitting": ("overfits since epoch {epoch}", "overfit, the first since epoch {epoch}"),
     "underfitting": ("underfits", "underfit"),
     "still_improving": ("was still improving", "were still improving"),

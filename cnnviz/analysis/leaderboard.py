@@ -84,7 +84,7 @@ def ordered(runs: Sequence[Run], by: str = "best", reverse: bool = False) -> lis
     """
     figure = _FIGURES.get(by) or (lambda run: getattr(run.config, by))
     aged = sorted(runs, key=lambda run: (run.created, run.id))
-    aged.sort(key=lambda run: -(run.best[1] if run.best else -math.inf))
+    aged.sort(key=lambda run: -run.best_accuracy)
     known = [run for run in aged if not _missing(figure(run))]
     known.sort(key=figure, reverse=(by in DESCENDING) != reverse)
     return known + [run for run in aged if _missing(figure(run))]

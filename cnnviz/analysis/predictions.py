@@ -41,12 +41,12 @@ def verdicts(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     """Of runs launched together that have all ended, each with a prediction; findings: by run."""
     names = labels(runs)
     found = []
-    best = max(runs, key=lambda run: run.best[1] if run.best else 0.0)
+    best = max(runs, key=lambda run: run.best_accuracy)
     expected = [run for run in runs if run.predicted and run.predicted.best]
     if len(runs) > 1 and expected and best.best:
-        place = 1 + sum((run.best or (0, 0.0))[1] > (expected[0].best or (0, 0.0))[1] for run in runs)
+        place = 1 + sum(run.best_accuracy > expected[0].best_accuracy for run in runs)
         came = f"{names[best.id]}, {accuracy(best.best[1])}"
-        came += "" if place == 1 else f"; yours came {place} of {len(runs)}"
+        came += "" if place == 1 else f"; yours ranks {place} of {len(runs)}"
         found.append(Verdict("Which is best?", names[expected[0].id], came, place == 1))
     said = {run.id for run in runs if run.predicted and not run.predicted.learns}
     stalled = {run.id for run in runs if _fails_to_learn(findings.get(run.id, ()))}

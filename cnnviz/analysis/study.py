@@ -63,7 +63,7 @@ class _Grid:
 
     @property
     def best(self) -> Run | None:
-        return max(self.done, key=lambda run: run.best[1] if run.best else 0.0, default=None)
+        return max(self.done, key=lambda run: run.best_accuracy, default=None)
 
     def part(self, key: str, question: str) -> Part:
         total = len(self.configs)
@@ -90,7 +90,7 @@ def _looking(grid: _Grid) -> Part:
     question = "What do a good and a bad network see in the same picture?"
     if len(grid.done) < 2 or grid.best is None:
         return Part("1b", question, "open", "needs two networks of 1a", page="pages/feature_maps.py")
-    worst = min(grid.done, key=lambda run: run.best[1] if run.best else 0.0)
+    worst = min(grid.done, key=lambda run: run.best_accuracy)
     return Part(
         "1b", question, "begun", "ready to look at", look=(grid.best.id, worst.id), page="pages/feature_maps.py"
     )

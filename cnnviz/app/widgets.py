@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnnviz import wording
+from cnnviz.analysis import leaderboard
 from cnnviz.app import cache
 from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Theme
@@ -15,13 +16,8 @@ from cnnviz.render.exports import png
 from cnnviz.render.maps import mosaic
 from cnnviz.store.runs import Run
 
-STATUS = {
-    "SCHEDULED": "◷ waiting",
-    "RUNNING": "▶ training",
-    "FINISHED": "✓ finished",
-    "FAILED": "✕ failed",
-    "KILLED": "■ stopped",
-}
+_SIGNS = {"SCHEDULED": "◷", "RUNNING": "▶", "FINISHED": "✓", "FAILED": "✕", "KILLED": "■"}
+STATUS = {status: f"{sign} {leaderboard.STATUS[status]}" for status, sign in _SIGNS.items()}
 
 
 def is_dark() -> bool:

@@ -87,7 +87,7 @@ def chart(runs: Sequence[Run], shown: Collection[str], theme: Theme, height: int
     names = [axis.name for axis in found]
     rows: list[dict[str, Any]] = []
     for run in runs:
-        best = run.best[1] if run.best else low
+        best = run.best_accuracy
         told = {"run": run.id, "label": leaderboard.label(run, names), "best": best, "shown": run.id in shown}
         rows.append(told | {"axis": LAST, "place": (best - low) / (high - low)})
     for axis in found:

@@ -89,6 +89,11 @@ class Run:
         return -epoch, value
 
     @property
+    def best_accuracy(self) -> float:
+        """The best test accuracy, to rank by: -1 if there is none."""
+        return self.best[1] if self.best else -1.0
+
+    @property
     def active(self) -> bool:
         """Waiting or training."""
         return self.status in ACTIVE

@@ -26,7 +26,7 @@ def test_what_was_right_and_what_was_not() -> None:
     runs = launched(1, [2], 10, [0.6, 0.5, 0.1])
     overfits = Finding("overfitting", "alarm", "", "", "", 12)
     assert verdicts(runs, {"r0": [overfits], "r1": [EARLY], "r2": [STALLED]}) == [
-        Verdict("Which is best?", "lr 0.01", "lr 0.1, 60.0 %; yours came 2 of 3", False),
+        Verdict("Which is best?", "lr 0.01", "lr 0.1, 60.0 %; yours ranks 2 of 3", False),
         Verdict("Which do not learn?", "1: lr 0.001", "1: lr 0.001", True),
         Verdict("When does the best one overfit?", "from epoch 10 on", "since epoch 12, 2 epochs later", None),
     ]

@@ -6,7 +6,9 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.analysis.predictions import predictions
 from cnnviz.app import cache
+from cnnviz.app.home import demonstration
 from cnnviz.config import PRESETS, grid
+from cnnviz.data import synthetic
 from cnnviz.store import changes, reading
 from tests.helpers.runs import record
 from tests.helpers.screens import said
@@ -16,6 +18,10 @@ pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker
 
 def home() -> AppTest:
     return AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+
+
+def test_the_demonstration_names_the_shapes_that_are_drawn() -> None:
+    assert demonstration.CLASSES == synthetic.CLASSES
 
 
 def test_a_preset_asks_what_is_expected_unless_it_was_trained_before() -> None:
@@ -47,7 +53,7 @@ def test_what_was_expected_stands_beside_what_came() -> None:
     assert not opened.exception
     assert "lr 0.1: 60.0 %" in str(opened.title[0].value).replace("\\", "")
     rows = opened.table[0].value.map(lambda text: text.replace("\\", "")).to_numpy().tolist()
-    assert rows == [["lr 0.01", "lr 0.1, 60.0 %; yours came 2 of 2", "✗"], ["none", "none", "✓"]]
+    assert rows == [["lr 0.01", "lr 0.1, 60.0 %; yours ranks 2 of 2", "✗"], ["none", "none", "✓"]]
 
 
 def test_the_checklist_trains_what_comes_next() -> None:

@@ -7,7 +7,7 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".demonstration");
   if (root.childElementCount) return root.stop; // drawn already: it goes on playing
   const tensors = read(data.file);
-  const networks = data.networks.map((network) => layers(network, tensors, data.epochs));
+  const networks = data.networks.map((network) => layers(network, tensors));
   const pictures = chunks(tensors.pictures, 3 * SIDE * SIDE);
   let epoch = 0;
   let picture = data.classes.indexOf("triangle");
@@ -17,7 +17,7 @@ export default function ({ data, parentElement }) {
   const choice = add(head, "div", "pictures", { role: "group", "aria-label": "Picture" });
   const buttons = pictures.map((pixels, index) => {
     const button = add(choice, "button", "", { type: "button", "aria-label": data.classes[index], title: data.classes[index] });
-    paint(add(button, "canvas"), [pixels], SIDE, SIDE, (value, at) => [value[at], value[at + 1], value[at + 2]], 3);
+    paint(add(button, "canvas"), [pixels], SIDE, SIDE, rgb, 3);
     button.onclick = () => show(epoch, index);
     return button;
   });
@@ -45,7 +45,10 @@ export default function ({ data, parentElement }) {
     if (playing) {
       timer = setInterval(() => {
         if (epoch < data.epochs) show(epoch + 1, picture);
-        else if (++waited >= PAUSE) [waited] = [0, show(0, picture)];
+        else if (++waited >= PAUSE) {
+          waited = 0;
+          show(0, picture);
+        }
       }, 1000 * SECONDS);
     }
     play.textContent = playing ? "Pause" : "▶ Play";
@@ -97,7 +100,7 @@ function chunks(values, size) {
 
 const ACTIVATIONS = { tanh: Math.tanh, sigmoid: (x) => 1 / (1 + Math.exp(-x)) };
 
-function layers({ name, activation, words }, tensors, epochs) {
+function layers({ name, activation, words }, tensors) {
   const act = ACTIVATIONS[activation];
   const weights = (epoch, layer) => [tensors[`${name}/${epoch}/${layer}.weight`], tensors[`${name}/${epoch}/${layer}.bias`]];
   return {
@@ -173,6 +176,10 @@ function paint(canvas, pictures, side, columns, colour, step = 1) {
   });
 }
 
+function rgb(values, at) {
+  return values.subarray(at, at + 3);
+}
+
 const SCALE = ["2166ac", "67a9cf", "d1e5f0", "f7f7f7", "fddbc7", "ef8a62", "b2182b"].map((hex) =>
   [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)),
 ); // RdBu (Brewer, Harrower, 2003), reversed: -1 is blue, 0 white, 1 red
@@ -207,7 +214,7 @@ function view(section, network, { classes }) {
   });
   add(figure, "figcaption").textContent = "probability of each class";
   return ({ c1, c3, probabilities }, epoch, truth, pixels) => {
-    paint(seen, [pixels], SIDE, 1, (value, at) => [value[at], value[at + 1], value[at + 2]], 3);
+    paint(seen, [pixels], SIDE, 1, rgb, 3);
     paint(first, chunks(c1, 28 * 28), 28, 3, signed);
     paint(second, chunks(c3, 10 * 10), 10, 4, signed);
     seen.setAttribute("aria-label", `a ${classes[truth]}`);

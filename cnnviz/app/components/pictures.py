@@ -1,6 +1,5 @@
 """Pictures that can be clicked."""
 
-import base64
 from collections.abc import Callable, Sequence
 
 from PIL import Image
@@ -9,7 +8,7 @@ from torch import Tensor
 from cnnviz.app.components import component
 from cnnviz.app.state import reported
 from cnnviz.render.colours import Scale
-from cnnviz.render.exports import png
+from cnnviz.render.exports import data_address
 from cnnviz.render.maps import ATLAS_COLUMNS, atlas
 
 _tiles = component("tiles", '<div class="grid" role="group"></div>')
@@ -44,7 +43,7 @@ def tiles(
 
     data = {
         "label": label,
-        "src": _address(pictures),
+        "src": data_address(pictures, fast=True),
         "columns": ATLAS_COLUMNS,
         "width": size[0],
         "height": size[1],
@@ -69,7 +68,7 @@ def cell_map(
 
     data = {
         "label": label,
-        "src": _address(atlas(values[None], scale)),
+        "src": data_address(atlas(values[None], scale), fast=True),
         "rows": rows,
         "columns": columns,
         "zoom": max(2, round(320 / max(rows, columns))),
@@ -78,7 +77,3 @@ def cell_map(
         "column": cell[1],
     }
     _cells(key=key, data=data, on_picked_change=picked)
-
-
-def _address(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image, fast=True)).decode()

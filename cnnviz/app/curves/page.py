@@ -21,7 +21,6 @@ from cnnviz.render.curve_charts import View
 from cnnviz.render.exports import as_file, together
 from cnnviz.store.runs import Run
 
-MOST_NAMED = 6  # runs that wait
 PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
 EPOCH = number_key("epoch", key="curve_epoch", pinned=True)  # the feature maps have an epoch of their own
 ADDRESS = Address("pages/curves.py", (*choices.KEYS, EPOCH, reasons.SECTION))
@@ -73,9 +72,8 @@ def without_point(chosen: Sequence[Run]) -> str:
     if not waiting:
         return ""
     names = labels(chosen)
-    said = "; ".join(names[run.id] for run in waiting[:MOST_NAMED])
-    more = f" and {len(waiting) - MOST_NAMED} more" if len(waiting) > MOST_NAMED else ""
-    return f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}, no point yet: {said}{more}"
+    said = wording.listed([names[run.id] for run in waiting], "; ")
+    return f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'}, no point yet: {said}"
 
 
 def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
@@ -154,7 +152,7 @@ def at_an_epoch(chosen: Sequence[Run]) -> None:
 
 
 def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None:
-    ordered = sorted(chosen, key=lambda run: -(run.best or (0, 0.0))[1])
+    ordered = sorted(chosen, key=lambda run: -run.best_accuracy)
     rows = [
         {
             "colour": "●",

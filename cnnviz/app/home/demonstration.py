@@ -6,6 +6,7 @@ them anew.
 """
 
 import base64
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ NETWORKS: dict[str, dict[str, Any]] = {  # what differs; the rest is alike
 }
 
 
+_demonstration = component("demonstration", '<div class="demonstration"></div>')
+
+
 def show() -> None:
     """The two networks, playing."""
-    demonstration = component("demonstration", '<div class="demonstration"></div>')
-    demonstration(key="demonstration", data=content())
+    _demonstration(key="demonstration", data=content())
 
 
+@cache
 def content() -> dict[str, Any]:
     """What the browser needs."""
     networks = [

@@ -26,15 +26,15 @@ def expected(found: Sequence[Run]) -> None:
     verdicts = predictions.verdicts(runs, cache.findings(runs))
     if not verdicts:
         return
-    st.subheader("What you expected, and what came")
+    st.subheader("What you expected, and what happened")
     marks = {True: "✓", False: "✗", None: "–"}
     rows = [
-        {"question": each.question, "you expected": each.said, "what came": each.came, "": marks[each.right]}
+        {"question": each.question, "you expected": each.said, "what happened": each.came, "": marks[each.right]}
         for each in verdicts
     ]
     st.table(pd.DataFrame(rows).map(plain).set_index("question"))
     if said := runs[0].predicted:
-        st.caption(f"Said on {datetime.fromtimestamp(said.at):%d %B %Y, %H:%M}, before they began.")
+        st.caption(f"Answered on {datetime.fromtimestamp(said.at):%d %B %Y, %H:%M}, before the training began.")
 
 
 def checklist(found: Sequence[Run]) -> None:

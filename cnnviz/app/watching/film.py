@@ -1,6 +1,5 @@
 """One picture in one network after every epoch so far: kernels, maps, prediction."""
 
-import base64
 import html
 from collections.abc import Callable, Sequence
 
@@ -20,7 +19,7 @@ from cnnviz.inspection import recorded
 from cnnviz.inspection.film import Frame, frame
 from cnnviz.render import film as render
 from cnnviz.render.colours import Scale
-from cnnviz.render.exports import png
+from cnnviz.render.exports import data_address
 from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
 
@@ -82,7 +81,7 @@ def _strip(run: Run, number: int, width: int) -> str:
     scale, limit = render.map_scale(frames), render.kernel_limit(frames)
     parts = [_drawn(uri, run.id, number, each.epoch, scale, limit, theme.paper, each) for each in frames]
     said = [_figure(each, part, run, dataset, number) for each, part in zip(frames, parts, strict=True)]
-    picture = _address(Image.fromarray(widgets.enlarge(dataset.test_images[number], 2)))
+    picture = data_address(Image.fromarray(widgets.enlarge(dataset.test_images[number], 2)))
     head = (
         f'<figure class="picture"><img class="kernels" src="{picture}" alt="Test picture {number}, {truth}">'
         f"<figcaption>test picture {number}<br><b>{html.escape(truth)}</b></figcaption></figure>"
@@ -144,8 +143,4 @@ def _drawn(
     """Kernels and maps as addresses; None without a convolution."""
     if _frame.maps is None:
         return None
-    return _address(render.kernels(_frame, limit, paper)), _address(render.maps(_frame, scale, paper))
-
-
-def _address(image: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+    return data_address(render.kernels(_frame, limit, paper)), data_address(render.maps(_frame, scale, paper))

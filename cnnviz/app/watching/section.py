@@ -13,12 +13,11 @@ from cnnviz.app.watching.film import PICTURE, RUN, film
 from cnnviz.jobs import control, stages
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store.runs import Run
-from cnnviz.wording import count, duration, elapsed
+from cnnviz.wording import count, duration, elapsed, listed
 
 SECONDS = 1.5  # between two looks
 PROJECTOR = flag_key("projector")
 KEYS = (PROJECTOR, RUN, PICTURE)  # for Home's address
-MOST_NAMED = 6  # runs that wait
 
 
 def section(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> None:
@@ -28,7 +27,6 @@ def section(found: Sequence[Run], update: Callable[[], object] = lambda: None) -
 
 def projector(found: Sequence[Run], update: Callable[[], object] = lambda: None) -> None:
     """For a class: what trains, or the last launch, over all of the screen and in large type, without controls."""
-    style.once()
     style.fill_screen()
     st.button("✕", key="leave_projector", help="Leave (Escape)", shortcut="Esc", on_click=PROJECTOR.set, args=(False,))
     if found:
@@ -98,9 +96,7 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
     for each in busy or alive[:1] or [None]:
         st.html(board.steps(stages.steps(each, active)))
     if training and waiting:
-        names = ", ".join(run.name for run in waiting[:MOST_NAMED])
-        more = len(waiting) - MOST_NAMED
-        st.caption(plain(f"{len(waiting)} waiting: {names}" + (f" and {more} more" if more > 0 else "")))
+        st.caption(plain(f"{len(waiting)} waiting: {listed([run.name for run in waiting])}"))
 
 
 def _ended(runs: Sequence[Run], large: bool) -> None:
@@ -118,7 +114,7 @@ def _ended(runs: Sequence[Run], large: bool) -> None:
             words += f", {number} {word}"
     st.markdown(plain(". ".join([words, *findings]) + "."))
     if not large:
-        best = max(runs, key=lambda run: run.best[1] if run.best else -1.0)
+        best = max(runs, key=lambda run: run.best_accuracy)
         with st.container(horizontal=True):
             icon, which = ":material/show_chart:", {"runs": [run.id[:8] for run in runs]}
             st.page_link("pages/curves.py", label="Why? Look at the curves", icon=icon, query_params=which)
