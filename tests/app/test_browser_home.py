@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 from safetensors.torch import load_file
 
 from cnnviz.app.home import demonstration
@@ -71,6 +72,7 @@ def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -
     page.get_by_role("dialog").get_by_text("Which will be best?").wait_for()
     page.get_by_role("combobox", name="Which will be best?").press("ArrowDown")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("button", name="Train", exact=True)).to_be_enabled()
     press_until(page, "Tab", "Train")
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for(state="detached")
@@ -82,9 +84,12 @@ def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -
     control.stop([run.id for run in reading.runs()], ended_ok=True)
     wait_for(lambda: not any(status.alive for status in workers()))
     page.locator(".st-key-pill").wait_for(state="detached")
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        assert faults(page) == []
+    for name in ("Runs", "Curves"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.get_by_role("heading", name=name, exact=True).wait_for()
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            assert faults(page) == []
     page.close()
 
 

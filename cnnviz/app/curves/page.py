@@ -178,6 +178,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
             "colour": st.column_config.TextColumn("", width=30, help=f"the curve's colour, by {colour}"),
             "best": percent,
             "last": percent,
+            "@ epoch": st.column_config.NumberColumn(format="%d"),
             "run": st.column_config.TextColumn(width=290),
             "segments": st.column_config.TextColumn(
                 help="training time by segment; the time between segments is not in it"

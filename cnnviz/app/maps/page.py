@@ -30,7 +30,8 @@ ADDRESS = Address("pages/feature_maps.py", (*networks.KEYS, *pictures.KEYS, *sel
 
 def verdicts(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     columns = st.columns([2, *([4] * len(looked))])
-    columns[0].image(enlarge(choice.pixels, 5), caption=f"{choice.name}, as the network sees it")
+    words = f"{choice.name}, as the network sees it"
+    columns[0].image(enlarge(choice.pixels, 5), caption=words, alt=words)
     for one, column in zip(looked, columns[1:], strict=True):
         with column:
             verdict(one, choice, dataset)

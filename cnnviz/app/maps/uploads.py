@@ -99,8 +99,9 @@ def _opened(digest: str, name: str, _content: bytes) -> Upload | str:
 def _strip(upload: Upload, prepared: Prepared) -> None:
     """What became of an upload."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.image(upload.original, caption="original")
-    row.image(prepared.square.resize((160, 160), RESAMPLING), caption="square")
-    row.image(prepared.pixels.numpy(), caption="32×32")
-    row.image(enlarge(prepared.pixels, 5), caption="the same, as the network gets it")
+    row.image(upload.original, caption="original", alt="original")
+    row.image(prepared.square.resize((160, 160), RESAMPLING), caption="square", alt="square")
+    row.image(prepared.pixels.numpy(), caption="32×32", alt="32×32")
+    words = "the same, as the network gets it"
+    row.image(enlarge(prepared.pixels, 5), caption=words, alt=words)
     st.caption(plain(prepared.note))

@@ -61,7 +61,7 @@ def why(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
             st.markdown(f"**{plain(one.title)}**: {name}")
             row = st.container(horizontal=True)
             for caption, picture in parts:
-                row.image(picture, caption=caption, width=32 * zoom)
+                row.image(picture, caption=caption, alt=caption, width=32 * zoom)
             if CAM not in results:
                 st.caption("This network has no convolution, so there is no Grad-CAM of it.")
             title = f"{one.title}, {choice.name}: what speaks for {name}"
