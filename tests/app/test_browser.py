@@ -14,8 +14,9 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     elsewhere: list[str] = []
     page = page_of(browser, address, elsewhere)
     page.get_by_text("See what a convolutional network learns").wait_for()
-    page.locator(".st-key-open_form").get_by_role("button").click()
     form = page.get_by_test_id("stSidebar")
+    assert not form.is_visible()  # its fields are not in the tab order
+    page.locator(".st-key-open_form").get_by_role("button").click()
     form.get_by_role("combobox").first.click()
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
     form.get_by_text(re.compile("^1 run, ")).wait_for()

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from safetensors.torch import load_file
 
@@ -13,7 +12,7 @@ from cnnviz.inspection.network import load_network, predict
 from cnnviz.jobs import control
 from cnnviz.jobs.status import workers
 from cnnviz.store import reading
-from tests.helpers.screens import page_of
+from tests.helpers.screens import faults, page_of
 from tests.helpers.workers import wait_for
 
 EPOCHS = (0, 7, demonstration.EPOCHS)
@@ -100,11 +99,3 @@ def press_until(page: Any, key: str, name: str) -> None:
         if page.evaluate("document.activeElement.innerText || ''").strip().endswith(name):
             return
     raise AssertionError(f"no {name} is reached with {key}")
-
-
-def faults(page: Any) -> list[str]:
-    """What axe-core finds serious."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {each['nodes'][0]['target']}" for each in found if each["impact"] in ("serious", "critical")
-    ]

@@ -10,7 +10,7 @@ from cnnviz import paths
 from cnnviz.config import RunConfig, grid
 from cnnviz.jobs import status
 from cnnviz.store import changes, reading
-from tests.helpers.screens import page_of
+from tests.helpers.screens import faults, page_of
 
 pytestmark = pytest.mark.usefixtures("synthetic_root")
 
@@ -106,8 +106,10 @@ def test_keys_search_filters_the_address_and_parallel_axes(browser: Any, idle: s
     page.wait_for_function("() => location.search.includes('activation=tanh')")
     page.get_by_text("4 of 8 runs").wait_for()
     page.keyboard.press("Escape")
-    page.get_by_text("Search runs").wait_for(state="attached")
+    page.get_by_test_id("stPopoverBody").wait_for(state="detached")
+    expect(page.get_by_role("button", name="Filter")).to_be_focused()  # as it closes; what is typed before is lost
     page.get_by_placeholder("Search").press_sequentially("mse", delay=20)
+    expect(page.get_by_placeholder("Search")).to_have_value("mse")
     page.get_by_placeholder("Search").press("Enter")
     page.get_by_text("2 of 8 runs").wait_for()
     page.wait_for_function("() => location.search.includes('search=mse')")
@@ -123,6 +125,9 @@ def test_keys_search_filters_the_address_and_parallel_axes(browser: Any, idle: s
     page.get_by_text("every run as a line").click()
     chart = page.locator("[data-testid=stVegaLiteChart]").locator("svg, canvas").first
     chart.wait_for()
+    for theme in ("dark", "light"):
+        page.emulate_media(color_scheme=theme)
+        assert faults(page) == []
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 0.35 * box["width"], box["y"] + 0.5 * box["height"])  # the second of four axes
     page.mouse.down()

@@ -33,3 +33,13 @@ def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
     page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
     page.goto(url)
     return page
+
+
+def faults(page: Any) -> list[str]:
+    """What axe-core finds serious on it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['target']}" for each in found if each["impact"] in ("serious", "critical")
+    ]

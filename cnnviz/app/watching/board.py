@@ -38,7 +38,7 @@ def board(shown: Sequence[Standing], hues: Mapping[str, str]) -> str:
 def _row(each: Standing, hue: str) -> str:
     name, remark = html.escape(each.name), html.escape(each.remark)
     accuracy = "–" if each.accuracy is None else f"{100 * each.accuracy:.1f} %"
-    change = "–" if each.change is None else f"{100 * each.change:+.1f}".replace("-", "−")
+    change = "–" if each.change is None else f"{100 * each.change:+z.1f}".replace("-", "−")
     change = f'<td class="change" title="{remark}"><small>{remark}</small></td>' if remark else f"<td>{change}</td>"
     return (
         f'<tr><td class="rank">{each.rank or "–"}</td>'
