@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from cnnviz.analysis import groups
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import Finding, accuracy
 from cnnviz.data.dataset import TITLES
@@ -20,31 +21,9 @@ def headline(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     of = f"Best of {total} by test accuracy" if total > 1 else "Its best test accuracy"
     on = TITLES[best.config.dataset]
     words = [f"{of} on {on[0].lower() + on[1:] if best.config.dataset == 'synthetic' else on}, at epoch {epoch}"]
-    for kind, (one, many) in _WORDS.items():
-        found = [each for key in names for each in findings.get(key, ()) if _kind(each) == kind]
-        if not found:
-            continue
-        since = min((each.epoch for each in found if each.epoch), default=0)
-        who = f"{len(found)} of {total}" if total > 1 else "It"
-        words.append(f"{who} {(one if len(found) == 1 else many).format(epoch=since)}")
+    for which in groups.HEADLINE:
+        found = [each for key in names for each in findings.get(key, ()) if groups.outcome(each) == which]
+        if found:
+            who = f"{len(found)} of {total}" if total > 1 else "It"
+            words.append(f"{who} {groups.phrase(which, found)}")
     return f"{names[best.id]}: {accuracy(value)}", words
-
-
-def _kind(finding: Finding) -> str:
-    if finding.severity == "note" and finding.kind in ("chance_level", "below_chance"):
-        return "early"
-    return "never" if finding.title.startswith("Never left") else finding.kind
-
-
-# By kind of finding: of one run, of several.
-_WORDS = {
-    "diverged": ("diverged at epoch {epoch}", "diverged"),
-    "never": ("never left chance level", "never left chance level"),
-    "chance_level": ("fell back to chance level", "fell back to chance level"),
-    "below_chance": ("ended below chance level", "ended below chance level"),
-    "early": ("has not left chance level yet", "have not left chance level yet"),
-    "lr_too_high": ("has too high a learning rate", "have too high a learning rate"),
-    "overfitting": ("overfits since epoch {epoch}", "overfit, the first since epoch {epoch}"),
-    "underfitting": ("underfits", "underfit"),
-    "still_improving": ("was still improving", "were still improving"),
-}

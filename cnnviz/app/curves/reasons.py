@@ -7,7 +7,7 @@ import streamlit as st
 
 from cnnviz.analysis import comparison, costs
 from cnnviz.app import cache, launch, shell, widgets
-from cnnviz.app.curves import choices
+from cnnviz.app.curves import choices, findings
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.render import curve_charts
@@ -26,26 +26,13 @@ def section(chosen: Sequence[Run]) -> None:
     name = st.segmented_control("Why", SECTIONS, required=True, key=SECTION.widget, label_visibility="collapsed")
     with shell.readable_errors():
         if name == "Findings":
-            findings(chosen)
+            findings.draw(chosen)
         elif name == "Gradient flow":
             gradient_flow(chosen)
         elif name == "What differs":
             differences(chosen)
         else:
             time_taken(chosen)
-
-
-def findings(chosen: Sequence[Run]) -> None:
-    runs, found = {run.id: run for run in chosen}, cache.findings(chosen)
-    if len(chosen) > cache.MOST_DIAGNOSED:
-        st.caption(f"Findings are shown for up to {cache.MOST_DIAGNOSED} runs at once: choose fewer above.")
-    alarmed = sorted(found, key=lambda run_id: -sum(each.severity == "alarm" for each in found[run_id]))
-    for run_id in alarmed:
-        st.markdown(f"**{plain(runs[run_id].name)}**")
-        if not found[run_id]:
-            st.caption("No findings: too few epochs to judge, or nothing out of the ordinary.")
-        for index, each in enumerate(found[run_id]):
-            launch.finding(runs[run_id], each, f"{run_id} {index}")
 
 
 def gradient_flow(chosen: Sequence[Run]) -> None:

@@ -1,0 +1,155 @@
+"""Findings of many runs → one for all that say the same; and runs by what they have in common."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnviz.analysis.comparison import labels, text, words
+from cnnviz.analysis.evidence import Finding
+from cnnviz.analysis.leaderboard import columns, heading
+from cnnviz.config import PARAMETERS, TYPES
+from cnnviz.store.runs import Run
+from cnnviz.wording import count, listed
+
+# By outcome: what is said of one run, and of several. The order in which they are said of equally many runs.
+WORDS = {
+    "diverged": ("diverged at epoch {epoch}", "diverged"),
+    "never": ("never left chance level", "never left chance level"),
+    "chance_level": ("fell back to chance level", "fell back to chance level"),
+    "below_chance": ("ended below chance level", "ended below chance level"),
+    "early": ("has not left chance level yet", "have not left chance level yet"),
+    "lr_too_high": ("has too high a learning rate", "have too high a learning rate"),
+    "overfitting": ("overfits since epoch {epoch}", "overfit, the first since epoch {epoch}"),
+    "underfitting": ("underfits", "underfit"),
+    "dead_relus": ("has dead ReLUs since epoch {epoch}", "have dead ReLUs"),
+    "vanishing_gradients": ("loses its gradient before the first layer", "lose their gradient before the first layer"),
+    "saturated_units": ("has saturated units since epoch {epoch}", "have saturated units"),
+    "maybe_overfitting": ("may overfit since epoch {epoch}", "may overfit, the first since epoch {epoch}"),
+    "lr_too_low": ("has a low learning rate", "have a low learning rate"),
+    "slow_start": ("left chance level at epoch {epoch} only", "left chance level late, the first at epoch {epoch}"),
+    "still_improving": ("was still improving", "were still improving"),
+    "converged": ("converged at epoch {epoch}", "converged, the first at epoch {epoch}"),
+    "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
+}
+HEADLINE = (*list(WORDS)[:8], "still_improving")  # what Home says of an experiment
+FEW = 3  # values of a number from which "or less" and "or more" are said
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of which the same is found."""
+
+    outcome: str  # of WORDS
+    severity: Literal["alarm", "note"]  # the worst of them
+    members: tuple[tuple[Run, Finding], ...]  # in the order of the runs
+    says: str  # "5 runs never left chance level"
+    who: str  # "sigmoid, except cross entropy with lr 0.1"; "": all of them, or the only one
+
+
+def outcome(finding: Finding) -> str:
+    """Its kind, of WORDS: being at chance level is told by how it came to it."""
+    if finding.kind in ("chance_level", "below_chance") and finding.severity == "note":
+        return "early"
+    return "never" if finding.title.startswith("Never left") else finding.kind
+
+
+def phrase(which: str, found: Sequence[Finding]) -> str:
+    """What is said of as many runs: "overfit, the first since epoch 8"."""
+    since = min((each.epoch for each in found if each.epoch), default=0)
+    return WORDS[which][len(found) > 1].format(epoch=since)
+
+
+def groups(chosen: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> list[Group]:
+    """Alarms first, then what is found of most runs. findings: by run."""
+    members: dict[str, list[tuple[Run, Finding]]] = {}
+    for run in chosen:
+        for each in findings.get(run.id, ()):
+            members.setdefault(outcome(each), []).append((run, each))
+    order = list(WORDS)
+    found = [_group(which, those, chosen) for which, those in members.items()]
+    return sorted(found, key=lambda group: (group.severity != "alarm", -len(group.members), order.index(group.outcome)))
+
+
+def _group(which: str, members: Sequence[tuple[Run, Finding]], chosen: Sequence[Run]) -> Group:
+    says = phrase(which, [each for _, each in members])
+    if len(chosen) == 1:
+        subject = "It"
+    elif len(members) == len(chosen):
+        subject = f"All {len(chosen)} runs"
+    else:
+        subject = count(len(members), "run")
+    who = in_common(chosen, {run.id for run, _ in members}) if len(members) < len(chosen) else ""
+    severity: Literal["alarm", "note"] = "alarm" if any(each.severity == "alarm" for _, each in members) else "note"
+    return Group(which, severity, tuple(members), f"{subject} {says}", who)
+
+
+# -- what runs have in common ----------------------------------------------------------------------
+
+
+def in_common(chosen: Sequence[Run], some: Collection[str]) -> str:
+    """Some of the chosen runs (ids), in parameters that hold for them and for no other chosen run.
+
+    "sigmoid", "sigmoid with lr 0.01 or less", "sigmoid, except cross entropy with lr 0.1"; by their names if no such
+    words are found; "" for all of them.
+    """
+    those = [run for run in chosen if run.id in some]
+    rest = [run for run in chosen if run.id not in some]
+    if not rest or not those:
+        return ""
+    names, by_id = columns(chosen), labels(chosen)
+    if len(those) == 1:
+        return by_id[those[0].id]
+    box = _box(those, names)
+    inside = [run for run in rest if _is_in(run, box)]
+    if not inside:
+        return _said(box, chosen)
+    if len(inside) < len(those) and not any(_is_in(run, _box(inside, names)) for run in those):
+        within = [run for run in chosen if _is_in(run, box)]
+        outer = _said(box, chosen)
+        exception = by_id[inside[0].id] if len(inside) == 1 and not outer else _said(_box(inside, names), within)
+        return f"{outer}, except {exception}" if outer else f"all, except {exception}"
+    return _halves(chosen, those, names) or listed([by_id[run.id] for run in those], "; ", most=4)
+
+
+def _halves(chosen: Sequence[Run], those: Sequence[Run], names: Sequence[str]) -> str:
+    """ "mse with lr 0.1, and sigmoid with lr 0.01": by the values of one parameter, each in words of its own."""
+    for name in names:
+        parts: dict[object, list[Run]] = {}
+        for run in those:
+            parts.setdefault(vars(run.config)[name], []).append(run)
+        boxes = [_box(part, names) for part in parts.values()]
+        if len(parts) == 2 and not any(_is_in(run, box) for run in chosen for box in boxes if run not in those):
+            return ", and ".join(_said(box, chosen) for box in boxes)
+    return ""
+
+
+def _box(runs: Sequence[Run], names: Sequence[str]) -> dict[str, set[object]]:
+    """The values of each parameter among these runs."""
+    return {name: {vars(run.config)[name] for run in runs} for name in names}
+
+
+def _is_in(run: Run, box: Mapping[str, Collection[object]]) -> bool:
+    return all(vars(run.config)[name] in values for name, values in box.items())
+
+
+def _said(box: Mapping[str, set[object]], among: Sequence[Run]) -> str:
+    """The box in words, without the parameters of which it has every value; "" if that is all of them."""
+    parts = []
+    for name in sorted(box, key=PARAMETERS.index):
+        every = sorted({vars(run.config)[name] for run in among})
+        if box[name] != set(every):
+            parts.append(_values(name, sorted(box[name], key=every.index), every))
+    return " with ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else "".join(parts)
+
+
+def _values(name: str, some: Sequence[object], every: Sequence[object]) -> str:
+    """ "lr 0.01", "lr 0.01 or less", "every activation but sigmoid", "lr 0.1 or 0.5"."""
+    if len(some) > 1 and len(every) >= FEW and TYPES[name] is not str and name != "seed":
+        if list(some) == list(every[: len(some)]):
+            return f"{words(name, some[-1])} or less"
+        if list(some) == list(every[-len(some) :]):
+            return f"{words(name, some[0])} or more"
+    if len(some) == len(every) - 1 and len(some) >= FEW:
+        (left,) = set(every) - set(some)
+        return f"every {heading(name)} but {text(left)}"
+    return " or ".join([words(name, some[0]), *(text(value) for value in some[1:])])
