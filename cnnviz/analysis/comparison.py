@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from cnnviz.analysis.evidence import TEST_PICTURES
-from cnnviz.config import PARAMETERS, SETTINGS, RunConfig
+from cnnviz.config import ALWAYS_NAMED, PARAMETERS, SETTINGS, RunConfig
 from cnnviz.errors import ConfigError
 from cnnviz.store.runs import Run
 from cnnviz.wording import count
@@ -126,8 +126,12 @@ def _differing(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def described(configs: Sequence[RunConfig]) -> list[str]:
-    """Each by what distinguishes it from the others, "tanh, lr 0.01"; by its name if nothing does."""
+    """Each by what distinguishes it from the others, defaults left out: "conv5, lr 0.01, 1000 images"; with them where
+    that is not enough; by its name if nothing differs."""
     names = _differing(configs)
+    short = [_short(config, names) for config in configs]
+    if all(short) and len(set(short)) == len(configs):
+        return short
     return [_words(config, names) or config.name for config in configs]
 
 
@@ -136,6 +140,12 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
     texts = dict(zip((run.id for run in runs), described([run.config for run in runs]), strict=True))
     twice = {text for text in texts.values() if sum(text == other for other in texts.values()) > 1}
     return {run_id: f"{text} · {run_id[:6]}" if text in twice else text for run_id, text in texts.items()}
+
+
+def _short(config: RunConfig, names: Sequence[str]) -> str:
+    values = {name: getattr(config, name) for name in names}
+    said = {name: value for name, value in values.items() if name in ALWAYS_NAMED or value != config.default(name)}
+    return ", ".join(SETTINGS[name].named.format(text(value)) for name, value in said.items())
 
 
 def differences(runs: Sequence[Run]) -> pd.DataFrame:

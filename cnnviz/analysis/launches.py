@@ -4,9 +4,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from cnnviz.analysis.comparison import differing, labels, text
+from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
-from cnnviz.config import ALWAYS_NAMED, SETTINGS, RunConfig
 from cnnviz.store.runs import Run
 
 APART_SECONDS = 5.0  # between two runs of the same click: scheduling one takes a fraction of it
@@ -35,24 +34,9 @@ def launched_with(found: Sequence[Run], active: Sequence[Run]) -> list[Run]:
     return ordered[at:]
 
 
-def short_names(runs: Sequence[Run]) -> dict[str, str]:
-    """Run id → what differs of it, defaults left out: "conv5, lr 0.01, 1000 images"; where that does not tell runs
-    apart, comparison.labels()."""
-    names, whole = differing(runs), labels(runs)
-    short = {run.id: _short(run.config, names) for run in runs}
-    told_apart = len(set(short.values())) == len(runs) and all(short.values())
-    return short if told_apart else whole
-
-
-def _short(config: RunConfig, names: Sequence[str]) -> str:
-    values = {name: getattr(config, name) for name in names}
-    said = {name: value for name, value in values.items() if name in ALWAYS_NAMED or value != config.default(name)}
-    return ", ".join(SETTINGS[name].named.format(text(value)) for name, value in said.items())
-
-
 def standings(runs: Sequence[Run], lost: Collection[str] = ()) -> list[Standing]:
     """The best first, those without a point last. lost: ids of runs whose loss is not finite any more."""
-    names = short_names(runs)
+    names = labels(runs)
     begun = sorted((run for run in runs if run.accuracy), key=lambda run: -_value(run.accuracy[-1]))
     rest = [run for run in runs if not run.accuracy]
     return [_standing(run, names[run.id], place, run.id in lost) for place, run in enumerate(begun, 1)] + [

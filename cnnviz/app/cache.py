@@ -11,7 +11,7 @@ from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
 
-MOST_DIAGNOSED = 24  # runs: more findings than that nobody reads
+MOST_DIAGNOSED = 24  # runs: reading 73 of them for the first time takes five seconds
 
 
 @st.cache_data(ttl=1.0, show_spinner=False)
@@ -62,9 +62,9 @@ def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return _histories().read(addresses.tracking_uri(), found, metrics)
 
 
-def findings(chosen: Sequence[Run]) -> dict[str, list[Finding]]:
-    """Each run's findings, by its id; none if there are more runs than one could read about."""
-    if len(chosen) > MOST_DIAGNOSED:
+def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, list[Finding]]:
+    """Each run's findings, by its id; none of more than so many runs."""
+    if len(chosen) > most:
         return {}
     alike: dict[tuple[str, ...], list[Run]] = {}
     for run in chosen:

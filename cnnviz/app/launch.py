@@ -1,4 +1,4 @@
-"""The forms that launch: the sidebar's launcher, more epochs, a fork, a finding's trial."""
+"""The forms that launch: the sidebar's launcher, more epochs, a fork."""
 
 import itertools
 import math
@@ -11,7 +11,6 @@ import streamlit as st
 
 from cnnviz import data, paths
 from cnnviz.analysis import comparison, predictions
-from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.shell import FORM_OPEN, readable_errors
@@ -195,7 +194,7 @@ def more_epochs(found: Sequence[Run], key: str) -> None:
     if st.button(f"Continue {many}", type="primary", disabled=bool(busy), key=f"continue {key}"):
         with readable_errors():
             control.continue_runs([run.id for run in found], epochs)
-            _launched(f"{many} will train {epochs} more epochs")
+            launched(f"{many} will train {epochs} more epochs")
 
 
 def fork(run: Run, epoch: int, key: str) -> None:
@@ -212,35 +211,17 @@ def fork(run: Run, epoch: int, key: str) -> None:
         settings = {name: value for name, value in wanted.items() if value != getattr(run.config, name)}
         if st.button("Fork", type="primary", disabled=not settings, key=f"fork {key}"):
             control.fork(run.id, epoch, settings, epochs)
-            _launched(f"a fork will train {epochs} epochs from epoch {epoch}")
-
-
-def finding(run: Run, found: Finding, key: str) -> None:
-    """A finding with its evidence, and the button that launches the one change that would test it."""
-    icon = ":material/warning:" if found.severity == "alarm" else ":material/info:"
-    with st.container(border=True):
-        st.markdown(f"{icon} **{plain(found.title)}.** {plain(found.sentence)}")
-        row = st.container(horizontal=True, vertical_alignment="center")
-        row.caption(plain(f"What would prove it wrong: {found.refutes}"))
-        if found.test is None:
-            return
-        trial = found.test
-        if row.button(trial.label, key=f"trial {key}", icon=":material/science:", disabled=run.active):
-            with readable_errors():
-                if trial.epochs:
-                    control.continue_runs([run.id], trial.epochs)
-                else:
-                    control.submit([trial.config(run.config)], devices.nearest(run.device))
-                _launched(f"launched: {trial.label}")
+            launched(f"a fork will train {epochs} epochs from epoch {epoch}")
 
 
 def launch(configs: Sequence[RunConfig], device: str) -> None:
     """Schedule the runs and stay on the page."""
     with readable_errors():
         control.submit(configs, devices.nearest(device))
-        _launched(f"{count(len(configs), 'run')} scheduled")
+        launched(f"{count(len(configs), 'run')} scheduled")
 
 
-def _launched(words: str) -> None:
+def launched(words: str) -> None:
+    """Say so, and draw the page with what has been scheduled."""
     st.toast(words, icon=":material/check:")
     widgets.refresh()

@@ -58,6 +58,22 @@ def test_labels_tell_runs_apart_even_twins() -> None:
     assert comparison.differences(twins).shape[1] == 5
 
 
+def test_labels_leave_defaults_out_as_long_as_that_tells_runs_apart() -> None:
+    runs = [
+        run(model="conv5", activation="relu", limit_train=1000),
+        run(activation="relu", lr=50.0, limit_train=5000),
+        run(dataset="synthetic", seed=1),
+        run(dataset="synthetic"),
+    ]
+    assert list(comparison.labels(runs).values()) == [
+        "conv5, relu, lr 0.01, 1000 images",
+        "lenet5x5, relu, lr 50, 5000 images",
+        "lenet5x5, tanh, lr 0.01, seed 1, synthetic",
+        "lenet5x5, tanh, lr 0.01, synthetic",
+    ]
+    assert list(comparison.labels(runs[2:]).values()) == ["seed 1", "seed 0"]
+
+
 def test_no_runs_make_an_empty_table_and_no_pairs() -> None:
     assert comparison.differences([]).columns.tolist() == ["parameter", "differs"]
     assert comparison.controlled_pairs([]) == []

@@ -50,19 +50,3 @@ def test_how_long_they_took_is_from_the_click_to_the_last_result() -> None:
     runs = [replace(run(str(at)), queued_at=8.0, segments=(part,)) for at, part in enumerate(parts)]
     assert launches.took(runs) == 112.0
     assert launches.took([run("none")]) is None
-
-
-def test_names_are_short_as_long_as_they_tell_runs_apart() -> None:
-    runs = [
-        run("a", model="conv5", activation="relu", limit_train=1000),
-        run("b", activation="relu", lr=50.0, limit_train=5000),
-        run("c", dataset="synthetic", seed=1),
-        run("d", dataset="synthetic"),
-    ]
-    assert list(launches.short_names(runs).values()) == [
-        "conv5, relu, lr 0.01, 1000 images",
-        "lenet5x5, relu, lr 50, 5000 images",
-        "lenet5x5, tanh, lr 0.01, seed 1, synthetic",
-        "lenet5x5, tanh, lr 0.01, synthetic",
-    ]
-    assert launches.short_names(runs[2:]) == {"c": "seed 1", "d": "seed 0"}

@@ -5,32 +5,36 @@ from typing import Any
 
 import streamlit as st
 
+from cnnviz import wording
 from cnnviz.analysis import comparison, costs
 from cnnviz.app import cache, launch, shell, widgets
-from cnnviz.app.curves import choices, findings
+from cnnviz.app.curves import choices, findings, settings
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
+from cnnviz.jobs import devices, estimate
 from cnnviz.render import curve_charts
 from cnnviz.store.runs import Run
 
-SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
-SECTION = text_key("why", SECTIONS[0])
+SECTIONS = ("Which setting matters", "What differs", "Gradient flow", "Time")
+# The findings stand beside the curves; an address of the version before may ask for them here.
+SECTION = text_key("why", SECTIONS[0], parse=lambda text: SECTIONS[0] if text == "Findings" else text)
 FLOW_WIDTH = 290  # pixels; three heat maps side by side
 MANY_PAIRS = 8  # from which they are folded
 
 
 def section(chosen: Sequence[Run]) -> None:
     """One of the explanations below the curves."""
+    findings.draw(chosen)
     st.divider()
     SECTION.offer(SECTIONS)
     name = st.segmented_control("Why", SECTIONS, required=True, key=SECTION.widget, label_visibility="collapsed")
     with shell.readable_errors():
-        if name == "Findings":
-            findings.draw(chosen)
-        elif name == "Gradient flow":
-            gradient_flow(chosen)
+        if name == "Which setting matters":
+            settings.section(chosen)
         elif name == "What differs":
             differences(chosen)
+        elif name == "Gradient flow":
+            gradient_flow(chosen)
         else:
             time_taken(chosen)
 
@@ -81,17 +85,16 @@ def differences(chosen: Sequence[Run]) -> None:
                 row = st.container(horizontal=True, vertical_alignment="center")
                 row.markdown(plain(pair.sentence))
                 ids = [run.id[:8] for run in (*pair.first.runs, *pair.second.runs)]
-                row.button(
-                    "Show",
-                    key=f"pair {parameter} {index}",
-                    on_click=choices.RUNS.set,
-                    args=(ids,),
-                    help="These curves alone",
-                )
+                if row.button("Show", key=f"pair {parameter} {index}", help="These curves alone"):
+                    choices.RUNS.set(ids)
+                    st.rerun()
     for index, case in enumerate(comparison.uncontrolled(whole)):
         st.warning(plain(case.sentence), icon=":material/join_inner:")
-        if case.missing and st.button(f"Train the {len(case.missing)} missing", key=f"missing {index}"):
-            launch.launch(case.missing, case.first.device)
+        if case.missing:
+            cost = estimate.estimate(case.missing, devices.nearest(case.first.device))
+            about = wording.duration_range(cost.at_least, cost.at_most)
+            if st.button(f"Train the {len(case.missing)} missing, {about}", key=f"missing {index}"):
+                launch.launch(case.missing, case.first.device)
 
 
 def time_taken(chosen: Sequence[Run]) -> None:

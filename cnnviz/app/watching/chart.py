@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cnnviz.analysis import curves
-from cnnviz.analysis.comparison import differing, text, words
-from cnnviz.analysis.launches import short_names
+from cnnviz.analysis.comparison import differing, labels, text, words
 from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.render import live_charts
@@ -117,7 +116,7 @@ def _panels(
     series = {run.id: text(vars(run.config)[colour]) for run in _runs}
     made, longest = [], 0
     for title, some in sorted(groups.items()):
-        names = short_names(some)
+        names = labels(some)
         longest = max(longest, *map(len, names.values()))
         own = lines[lines.run_id.isin(names)]
         made.append((title, live_charts.rows(own, names, series, ends, gap, tall)))

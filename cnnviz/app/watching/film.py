@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from cnnviz import data, paths
+from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
-from cnnviz.analysis.launches import short_names
 from cnnviz.app import widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, number_key, optional_key
@@ -37,7 +37,7 @@ def film(runs: Sequence[Run], best: Run | None, update: Callable[[], object], co
         _FIRST_BEST.set(best.id[:8])  # and not whichever leads now: the film would jump
     RUN.offer(by_id, _FIRST_BEST.offer([*by_id, ""]) or next(iter(by_id)))
     run = by_id[RUN.get() or next(iter(by_id))]
-    names = short_names(runs)
+    names = labels(runs)
     if not controls:
         st.caption(plain(f"One picture in {names[run.id]}, epoch by epoch"))
     place = st.container()

@@ -1,0 +1,172 @@
+"""Which setting matters: best test accuracy by the parameters that differ most, and how far each of them moves it."""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, text, whole, words
+from cnnviz.analysis.leaderboard import columns, heading
+from cnnviz.config import PARAMETERS, SETTINGS, TYPES
+from cnnviz.store.runs import Run
+from cnnviz.wording import count, listed
+
+MOST_AXES = 3  # across, down, and a map for each value of the third
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one combination of values. Accuracies are shares."""
+
+    runs: tuple[Run, ...]
+    mean: float  # over the seeds
+    low: float
+    high: float
+    seeds: int  # different ones; the same seed again is the same training again
+    epochs: int  # within which the best was looked for: fewer than asked for if none had more
+    mixed: bool  # runs that differ in more than their seed, and in no parameter of the map
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One of the maps, for one value of the third parameter."""
+
+    title: str  # "mse"; "" if there is one map alone
+    cells: tuple[tuple[Cell | None, ...], ...]  # by row and column; None: not trained
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    across: str  # a parameter
+    columns: tuple[str, ...]  # its values
+    down: str  # a parameter, or "" if one alone differs
+    rows: tuple[str, ...]
+    maps: tuple[HeatMap, ...]
+    epochs: int  # within which the best test accuracy was looked for
+    parameters: tuple[str, ...]  # across, down, and that of the maps
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for each in self.maps for row in each.cells for cell in row if cell is not None]
+
+
+@dataclass(frozen=True)
+class Span:
+    """How far one parameter alone moves the best test accuracy: largest less smallest mean, all else held fixed."""
+
+    parameter: str
+    low: float  # the smallest and the largest of these differences, as shares
+    high: float
+    comparisons: int  # settings of the rest that it was seen at
+    most: str  # where it moves most: "tanh, mse"
+
+    @property
+    def sentence(self) -> str:
+        """ "learning rate: 4 to 31 points, most with tanh, mse (in 4 comparisons)"."""
+        title = SETTINGS[self.parameter].title.lower().replace(" (l2)", "")
+        low, high = f"{100 * self.low:.0f}", f"{100 * self.high:.0f}"
+        points = f"{low} to {high} points" if low != high else "1 point" if high == "1" else f"{high} points"
+        where = f", most with {self.most}" if self.comparisons > 1 and low != high and self.most else ""
+        return f"{title}: {points}{where} (in {count(self.comparisons, 'comparison')})"
+
+
+def axes(runs: Sequence[Run]) -> list[str]:
+    """Up to three parameters that differ: across, down, and that of which each value has a map. Those with most values
+    come first; of these a number goes across, where its order is read from left to right."""
+    names = [name for name in columns(runs) if name != "seed"]
+    names.sort(key=lambda name: (-len({vars(run.config)[name] for run in runs}), -PARAMETERS.index(name)))
+    names = names[:MOST_AXES]
+    if len(names) == MOST_AXES and len({vars(run.config)[names[1]] for run in runs}) == len(
+        {vars(run.config)[names[2]] for run in runs}
+    ):
+        names[1:] = sorted(names[1:], key=PARAMETERS.index)  # of equals the loss has the maps: losses do not compare
+    numbers = [name for name in names[:2] if TYPES[name] is not str]
+    if numbers:
+        names.remove(numbers[0])
+        names.insert(0, numbers[0])
+    return names
+
+
+def usual_epochs(runs: Sequence[Run]) -> int:
+    """To which most of the runs were trained; of equals the fewest."""
+    trained = sorted(run.epoch for run in runs if run.epoch > 0)
+    return statistics.mode(trained) if trained else 0
+
+
+def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
+    """Best test accuracies by the parameters that differ; None if none does, or nothing is trained. Forks are left
+    out."""
+    runs = [run for run in whole(runs) if run.best]
+    names = axes(runs)
+    if not names:
+        return None
+    epochs = usual_epochs(runs)
+    values = [sorted({vars(run.config)[name] for run in runs}) for name in names]
+    across, (down, panel) = values[0], [*values[1:], [None], [None]][:2]
+    by_place: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        place = tuple(vars(run.config)[name] for name in names)
+        by_place.setdefault((*place, None, None)[:3], []).append(run)
+    maps = tuple(
+        HeatMap(
+            "" if one is None else words(names[2], one),
+            tuple(tuple(_cell(by_place.get((x, y, one), []), epochs) for x in across) for y in down),
+        )
+        for one in panel
+    )
+    rows = tuple("" if value is None else text(value) for value in down)
+    down_name = names[1] if len(names) > 1 else ""
+    return HeatMaps(names[0], tuple(map(text, across)), down_name, rows, maps, epochs, tuple(names))
+
+
+def _cell(runs: Sequence[Run], epochs: int) -> Cell | None:
+    groups = repeats(runs)
+    samples = [run for group in groups for run in group.samples]
+    best = [value for run in samples if (value := best_within(run, epochs)) is not None]
+    if not best:
+        return None
+    trained = min(epochs, max(run.epoch for run in samples))
+    seeds = len({run.config.seed for run in samples})
+    return Cell(tuple(runs), statistics.fmean(best), min(best), max(best), seeds, trained, len(groups) > 1)
+
+
+def spans(runs: Sequence[Run]) -> list[Span]:
+    """By parameter that controlled pairs isolate, the one that moves most first."""
+    found = []
+    for name, pairs in itertools.groupby(controlled_pairs(runs), lambda pair: pair.parameter):
+        rest: dict[tuple[object, ...], Pair] = {}  # the first of each is the largest difference
+        fixed = [each for each in PARAMETERS if each not in (name, "seed")]
+        for pair in sorted(pairs, key=lambda pair: -abs(pair.verdict.difference)):
+            rest.setdefault(tuple(vars(pair.first.config)[each] for each in fixed), pair)
+        sizes = [abs(pair.verdict.difference) for pair in rest.values()]
+        top = next(iter(rest.values()))
+        others = [each for each in columns(runs) if each in fixed]
+        where = ", ".join(words(each, vars(top.first.config)[each]) for each in others)
+        found.append(Span(name, min(sizes), max(sizes), len(sizes), where))
+    return sorted(found, key=lambda span: -span.high)
+
+
+def caveat(maps: HeatMaps, runs: Sequence[Run]) -> str:
+    """How much of a difference may be luck, said once for all of them."""
+    seeds = [cell.seeds for cell in maps.cells]
+    spread = seed_spread(runs)
+    if spread is None:
+        return "One seed a cell, so no spread: a difference of a few points may be luck. More seeds would tell."
+    some = "" if min(seeds) > 1 else f" {seeds.count(1)} of {len(seeds)} cells have one seed alone, and no spread."
+    return (
+        f"Seeds alone vary the result by {100 * spread.deviation:.1f} points (standard deviation, {spread.seeds} runs "
+        f"of {count(spread.settings, 'setting')}): a smaller difference may be luck.{some}"
+    )
+
+
+def notes(maps: HeatMaps, runs: Sequence[Run]) -> list[str]:
+    """What is to be known of the cells besides."""
+    said = []
+    if any(cell.mixed for cell in maps.cells):
+        others = [heading(name) for name in columns(whole(runs)) if name not in (*maps.parameters, "seed")]
+        said.append(f"A cell averages over {listed(others) or 'pooling'} as well: choose runs that share it.")
+    if any(cell.epochs < maps.epochs for cell in maps.cells):
+        said.append("† trained for fewer epochs so far.")
+    if any(run.parent for run in runs):
+        said.append("Forks are left out: their first epochs are their parent's.")
+    return said

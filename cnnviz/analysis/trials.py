@@ -1,0 +1,99 @@
+"""The trials that findings name: which exist already, and what they said."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from cnnviz.analysis.comparison import Repeats, verdict
+from cnnviz.analysis.evidence import Finding, Trial, accuracy
+from cnnviz.config import RunConfig
+from cnnviz.errors import ConfigError
+from cnnviz.store.runs import Run
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run's trial."""
+
+    run: Run  # of which something is found
+    trial: Trial
+    config: RunConfig  # what it trains, from the start; of one that goes on, with the epochs that it ends at
+    made: Run | None  # the run that is this trial already, trains or waits; `run` itself if it goes on by itself
+
+    @property
+    def costs(self) -> RunConfig:
+        """What is trained if it is launched, to estimate its time by."""
+        return replace(self.config, epochs=self.trial.epochs or self.config.epochs)
+
+
+def planned(members: Iterable[tuple[Run, Finding]], known: Sequence[Run]) -> list[Planned]:
+    """The trials of these findings. known: all runs, among which one may be the trial already."""
+    found = []
+    for run, finding in members:
+        if finding.test is not None:
+            try:
+                config = finding.test.config(run.config)
+            except ConfigError:  # cannot be trained with the run's other settings
+                continue
+            if finding.test.epochs:
+                config = replace(config, epochs=max(run.epoch, 0) + finding.test.epochs)
+            found.append(Planned(run, finding.test, config, _made(config, run, known)))
+    return found
+
+
+def _made(config: RunConfig, run: Run, known: Sequence[Run]) -> Run | None:
+    """The run itself first, then what has come furthest."""
+    alike = [
+        other
+        for other in known
+        if replace(other.config, epochs=config.epochs) == config
+        and (other.id == run.id or not other.parent)
+        and (other.epoch >= config.epochs or (other.active and other.config.epochs >= config.epochs))
+    ]
+    return max(alike, key=lambda other: (other.id == run.id, other.epoch), default=None)
+
+
+def missing(trials: Iterable[Planned]) -> list[Planned]:
+    """Those that are still to be trained, each once; a run that is training cannot go on yet."""
+    found: dict[object, Planned] = {}
+    for each in trials:
+        if each.made is None and not (each.trial.epochs and each.run.active):
+            found.setdefault(each.run.id if each.trial.epochs else each.config, each)
+    return list(found.values())
+
+
+def result(run: Run) -> str:
+    """What came of a run, in a word or two: "61.2 %", "waits"."""
+    if run.best:
+        return accuracy(run.best[1]) + (f" so far, epoch {run.epoch}" if run.active else "")
+    return "trains" if run.status == "RUNNING" else "waits" if run.active else "–"
+
+
+def said(each: Planned) -> str:
+    """What a trial that exists showed, against the run that it is a trial of."""
+    if each.made is None:
+        return ""
+    if each.made.id == each.run.id:
+        return f"It goes on by itself: epoch {max(each.run.epoch, 0)} of {each.run.config.epochs}."
+    if each.trial.epochs:
+        return _longer(each.run, each.made)
+    epochs = min(each.run.epoch, each.made.epoch)
+    found = verdict(Repeats((each.run,)), Repeats((each.made,)))
+    before, after = (Repeats((run,)).best(epochs) for run in (each.run, each.made))
+    if not before or not after:
+        return "It has no epoch to compare yet."
+    against = f"{accuracy(after[0])} against {accuracy(before[0])} within {epochs} epochs"
+    points = f"{100 * abs(found.difference):.1f} points"
+    if found.outcome == "undecided":
+        return f"Hardly a difference: {against}, and {100 * found.margin:.1f} points may be noise."
+    return f"{'Better' if found.difference > 0 else 'Worse'} by {points}: {against}."
+
+
+def _longer(run: Run, longer: Run) -> str:
+    if not run.best or not longer.best:
+        return "It has no epoch to compare yet."
+    gained = 100 * (longer.best_accuracy - run.best_accuracy)
+    change = f"better by {gained:.1f} points" if gained >= 0.05 else "no better"
+    return (
+        f"Trained to epoch {longer.epoch} it was {change}: at best {accuracy(longer.best_accuracy)}, against "
+        f"{accuracy(run.best_accuracy)} up to epoch {run.epoch}."
+    )

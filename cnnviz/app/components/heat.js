@@ -1,0 +1,79 @@
+// Heat maps: every cell is a button, with a pointer or with keys; arrow keys move from cell to cell.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".heat");
+  const make = (tag, text = "", attributes = {}) => {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
+    return element;
+  };
+  const focused = root.getRootNode().activeElement?.dataset?.place;
+  root.replaceChildren();
+  root.setAttribute("aria-label", data.label);
+
+  const cellOf = (cell, place) => {
+    if (!cell) {
+      const empty = make("td", "–", { class: "empty", title: "not trained" });
+      empty.setAttribute("aria-label", "not trained");
+      return empty;
+    }
+    const holder = make("td");
+    const button = make("button", "", { type: "button", title: cell.label, "aria-label": cell.label, tabindex: -1 });
+    button.dataset.place = place.join(" ");
+    button.style.background = cell.paper;
+    button.style.color = cell.ink;
+    button.append(make("b", cell.text), make("small", cell.note));
+    button.onclick = () => setTriggerValue("picked", place);
+    holder.append(button);
+    return holder;
+  };
+
+  data.maps.forEach((map, at) => {
+    const table = make("table");
+    table.append(make("caption", map.title || data.label));
+    const head = make("tr");
+    head.append(make("th", data.down ? `${data.down} ↓  ${data.across} →` : `${data.across} →`));
+    data.columns.forEach((text) => head.append(make("th", text, { scope: "col" })));
+    const body = make("tbody");
+    map.cells.forEach((cells, row) => {
+      const line = make("tr");
+      line.append(make("th", data.rows[row], { scope: "row" }));
+      cells.forEach((cell, column) => line.append(cellOf(cell, [at, row, column])));
+      body.append(line);
+    });
+    const top = make("thead");
+    top.append(head);
+    table.append(top, body);
+    const first = table.querySelector("button");
+    if (first) first.tabIndex = 0; // one stop of the Tab key for each map
+    const scroll = make("div", "", { class: "scroll" });
+    scroll.append(table);
+    root.append(scroll);
+  });
+  const bar = make("div", data.bar.title, { class: "bar" });
+  const colours = make("i", "", { "aria-hidden": "true" });
+  colours.style.background = data.bar.gradient;
+  bar.append(make("span", data.bar.low), colours, make("span", data.bar.high));
+  root.append(bar);
+  if (focused) root.querySelector(`button[data-place="${focused}"]`)?.focus();
+
+  root.onkeydown = (event) => {
+    const [down, right] =
+      { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key] ?? [0, 0];
+    const from = event.target.closest("button");
+    if (!from || !(down || right)) return;
+    event.preventDefault();
+    let [map, row, column] = from.dataset.place.split(" ").map(Number);
+    for (;;) {
+      row += down;
+      column += right;
+      if (!(row in data.rows) || !(column in data.columns)) return;
+      const next = root.querySelector(`button[data-place="${map} ${row} ${column}"]`);
+      if (!next) continue; // over what was not trained
+      from.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+      return;
+    }
+  };
+}
