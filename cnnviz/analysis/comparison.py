@@ -144,7 +144,8 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
 
 def _short(config: RunConfig, names: Sequence[str]) -> str:
     values = {name: getattr(config, name) for name in names}
-    said = {name: value for name, value in values.items() if name in ALWAYS_NAMED or value != config.default(name)}
+    always = (*ALWAYS_NAMED, "seed")  # "lr 0.1" beside "lr 0.1, seed 1" would seem to be both
+    said = {name: value for name, value in values.items() if name in always or value != config.default(name)}
     return ", ".join(SETTINGS[name].named.format(text(value)) for name, value in said.items())
 
 

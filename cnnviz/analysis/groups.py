@@ -32,6 +32,7 @@ WORDS = {
     "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
 }
 HEADLINE = (*list(WORDS)[:8], "still_improving")  # what Home says of an experiment
+MOST_NAMED = 4  # runs that have no words in common
 FEW = 3  # values of a number from which "or less" and "or more" are said
 
 
@@ -108,7 +109,7 @@ def in_common(chosen: Sequence[Run], some: Collection[str]) -> str:
         outer = _said(box, chosen)
         exception = by_id[inside[0].id] if len(inside) == 1 and not outer else _said(_box(inside, names), within)
         return f"{outer}, except {exception}" if outer else f"all, except {exception}"
-    return _halves(chosen, those, names) or listed([by_id[run.id] for run in those], "; ", most=4)
+    return _halves(chosen, those, names) or listed([by_id[run.id] for run in those], "; ", most=MOST_NAMED)
 
 
 def _halves(chosen: Sequence[Run], those: Sequence[Run], names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, text, whole, words
+from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, text, whole
 from cnnviz.analysis.leaderboard import columns, heading
 from cnnviz.config import PARAMETERS, SETTINGS, TYPES
 from cnnviz.store.runs import Run
@@ -37,13 +37,11 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class HeatMaps:
-    across: str  # a parameter
-    columns: tuple[str, ...]  # its values
-    down: str  # a parameter, or "" if one alone differs
-    rows: tuple[str, ...]
+    columns: tuple[str, ...]  # "lr 0.01"
+    rows: tuple[str, ...]  # "tanh"; one of "" if one parameter alone differs
     maps: tuple[HeatMap, ...]
     epochs: int  # within which the best test accuracy was looked for
-    parameters: tuple[str, ...]  # across, down, and that of the maps
+    parameters: tuple[str, ...]  # across, down, of the maps: as many as there are
 
     @property
     def cells(self) -> list[Cell]:
@@ -61,13 +59,16 @@ class Span:
     most: str  # where it moves most: "tanh, mse"
 
     @property
-    def sentence(self) -> str:
-        """ "learning rate: 4 to 31 points, most with tanh, mse (in 4 comparisons)"."""
-        title = SETTINGS[self.parameter].title.lower().replace(" (l2)", "")
+    def title(self) -> str:
+        return SETTINGS[self.parameter].title
+
+    @property
+    def says(self) -> str:
+        """ "4 to 31 points, most with tanh, mse (in 4 comparisons)"."""
         low, high = f"{100 * self.low:.0f}", f"{100 * self.high:.0f}"
         points = f"{low} to {high} points" if low != high else "1 point" if high == "1" else f"{high} points"
         where = f", most with {self.most}" if self.comparisons > 1 and low != high and self.most else ""
-        return f"{title}: {points}{where} (in {count(self.comparisons, 'comparison')})"
+        return f"{points}{where} (in {count(self.comparisons, 'comparison')})"
 
 
 def axes(runs: Sequence[Run]) -> list[str]:
@@ -109,14 +110,19 @@ def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
         by_place.setdefault((*place, None, None)[:3], []).append(run)
     maps = tuple(
         HeatMap(
-            "" if one is None else words(names[2], one),
+            "" if one is None else _said(names[2], one),
             tuple(tuple(_cell(by_place.get((x, y, one), []), epochs) for x in across) for y in down),
         )
         for one in panel
     )
-    rows = tuple("" if value is None else text(value) for value in down)
-    down_name = names[1] if len(names) > 1 else ""
-    return HeatMaps(names[0], tuple(map(text, across)), down_name, rows, maps, epochs, tuple(names))
+    heads = tuple(_said(names[0], value) for value in across)
+    rows = tuple("" if value is None else _said(names[1], value) for value in down)
+    return HeatMaps(heads, rows, maps, epochs, tuple(names))
+
+
+def _said(name: str, value: object) -> str:
+    """ "lr 0.01", "tanh", "1000 images"."""
+    return "all images" if name == "limit_train" and not value else SETTINGS[name].named.format(text(value))
 
 
 def _cell(runs: Sequence[Run], epochs: int) -> Cell | None:
@@ -141,7 +147,7 @@ def spans(runs: Sequence[Run]) -> list[Span]:
         sizes = [abs(pair.verdict.difference) for pair in rest.values()]
         top = next(iter(rest.values()))
         others = [each for each in columns(runs) if each in fixed]
-        where = ", ".join(words(each, vars(top.first.config)[each]) for each in others)
+        where = ", ".join(_said(each, vars(top.first.config)[each]) for each in others)
         found.append(Span(name, min(sizes), max(sizes), len(sizes), where))
     return sorted(found, key=lambda span: -span.high)
 

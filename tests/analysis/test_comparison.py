@@ -66,10 +66,10 @@ def test_labels_leave_defaults_out_as_long_as_that_tells_runs_apart() -> None:
         run(dataset="synthetic"),
     ]
     assert list(comparison.labels(runs).values()) == [
-        "conv5, relu, lr 0.01, 1000 images",
-        "lenet5x5, relu, lr 50, 5000 images",
+        "conv5, relu, lr 0.01, seed 0, 1000 images",
+        "lenet5x5, relu, lr 50, seed 0, 5000 images",
         "lenet5x5, tanh, lr 0.01, seed 1, synthetic",
-        "lenet5x5, tanh, lr 0.01, synthetic",
+        "lenet5x5, tanh, lr 0.01, seed 0, synthetic",
     ]
     assert list(comparison.labels(runs[2:]).values()) == ["seed 1", "seed 0"]
 

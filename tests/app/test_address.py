@@ -67,7 +67,17 @@ def test_the_curves_without_an_address() -> None:
     app = opened("curves")
     assert sorted(widget(app, "multiselect", "curve_runs")) == sorted(runs)
     assert widget(app, "number_input", "curve_epoch") == 2
-    defaults = ["Loss", "Epochs", [], "lr", "split", ["train", "test"], 1, ["one y-axis", "findings"], "Findings"]
+    defaults = [
+        "Loss",
+        "Epochs",
+        [],
+        "lr",
+        "split",
+        ["train", "test"],
+        1,
+        ["one y-axis", "findings"],
+        "Which setting matters",
+    ]
     assert [widget(app, kind, name) for name, (_, kind, _) in CURVES.items()] == defaults
 
 

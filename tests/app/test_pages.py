@@ -103,7 +103,7 @@ def test_a_broken_checkpoint_is_one_line() -> None:
     assert len(opened.error) == 1
 
 
-SECTIONS = ("Findings", "Gradient flow", "What differs", "Time")
+SECTIONS = ("Which setting matters", "Gradient flow", "What differs", "Time")
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -115,24 +115,12 @@ def test_curves_say_why(section: str) -> None:
     assert not opened.exception
     assert not opened.error
     text = said(opened).replace("\\", "")
-    if section == "Findings":
-        assert "Never left chance level" in text
-        assert "What would prove it wrong" in text
+    if section == "Which setting matters":
+        assert "matters most here" in text
     elif section == "What differs":
         assert "Controlled comparisons" in text
     elif section == "Time":
         assert "one network: 62,006 parameters" in text
-
-
-def test_a_findings_trial_is_launched_by_its_button() -> None:
-    (run_id,) = seed([0.1] * 10)
-    opened = app("pages/curves.py")
-    button = next(each for each in opened.button if str(each.key).startswith("trial"))
-    button.click().run()
-    new = [run for run in reading.runs() if run.id != run_id]
-    again = reading.run(run_id)
-    assert not opened.exception
-    assert [run.status for run in new] == ["SCHEDULED"] or again.status == "SCHEDULED"
 
 
 def test_a_fork_from_the_curves() -> None:

@@ -32,7 +32,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const table = make("table");
     table.append(make("caption", map.title || data.label));
     const head = make("tr");
-    head.append(make("th", data.down ? `${data.down} ↓  ${data.across} →` : `${data.across} →`));
+    head.append(make("td", "", { class: "corner" }));
     data.columns.forEach((text) => head.append(make("th", text, { scope: "col" })));
     const body = make("tbody");
     map.cells.forEach((cells, row) => {

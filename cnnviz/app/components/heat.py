@@ -29,9 +29,7 @@ class Bar:
 
 def heat(
     label: str,
-    across: str,
     columns: Sequence[str],
-    down: str,
     rows: Sequence[str],
     maps: Sequence[tuple[str, Sequence[Sequence[Square | None]]]],
     bar: Bar,
@@ -40,9 +38,7 @@ def heat(
     """Draw them side by side; map, row and column of the cell that was just chosen. maps: title and cells of each."""
     data = {
         "label": label,
-        "across": across,
         "columns": list(columns),
-        "down": down,
         "rows": list(rows),
         "maps": [
             {"title": title, "cells": [[asdict(cell) if cell else None for cell in line] for line in cells]}

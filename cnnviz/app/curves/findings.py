@@ -14,11 +14,12 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.jobs import control, devices, estimate
 from cnnviz.store.runs import Run
-from cnnviz.wording import count, duration_range, listed
+from cnnviz.wording import count, duration_range
 
 ICONS = {"alarm": ":material/warning:", "note": ":material/info:"}
 SAID = {"alarm": "Alarm", "note": "Note"}  # a sign and a word: no colour
 MOST_SHOWN = 12  # runs of one group whose evidence is listed
+MOST_NAMED = 2  # runs without a finding
 OF_ALL = Slot("findings_of_all", False)  # of more runs than are read without being asked for
 
 
@@ -34,10 +35,12 @@ def draw(chosen: Sequence[Run]) -> None:
     with st.spinner("Reading the curves …", show_time=True):
         found = cache.findings(chosen, most=len(chosen))
     known, titles = cache.runs(), labels(chosen)
-    for group in groups.groups(chosen, found):
-        _draw(group, chosen, known)
+    with st.container(gap="xsmall"):
+        for group in groups.groups(chosen, found):
+            _draw(group, chosen, known)
     if quiet := [titles[run.id] for run in chosen if not found.get(run.id)]:
-        of = "" if len(quiet) == len(chosen) else f" in {count(len(quiet), 'run')} ({listed(quiet, '; ', most=3)})"
+        who = f" ({'; '.join(quiet)})" if len(quiet) <= MOST_NAMED else ""
+        of = "" if len(quiet) == len(chosen) else f" in {count(len(quiet), 'run')}{who}"
         st.caption(plain(f"No findings{of}: too few epochs to judge, or nothing out of the ordinary."))
 
 
@@ -72,7 +75,7 @@ def _evidence(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None
     for run, each in group.members[:MOST_SHOWN]:
         if len(chosen) > 1:
             st.markdown(f"**{plain(titles[run.id])}**")
-        st.markdown(plain(each.sentence))
+        st.markdown(f":small[{plain(each.sentence)}]")
         if len(refuted) > 1 or len(group.members) == 1:
             st.caption(plain(f"What would prove it wrong: {each.refutes}"))
         if run.id in by_run:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from cnnviz import wording
 from cnnviz.analysis import comparison, costs
-from cnnviz.app import cache, launch, shell, widgets
+from cnnviz.app import cache, launch, shell
 from cnnviz.app.curves import choices, findings, settings
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
@@ -18,7 +18,7 @@ from cnnviz.store.runs import Run
 SECTIONS = ("Which setting matters", "What differs", "Gradient flow", "Time")
 # The findings stand beside the curves; an address of the version before may ask for them here.
 SECTION = text_key("why", SECTIONS[0], parse=lambda text: SECTIONS[0] if text == "Findings" else text)
-FLOW_WIDTH = 290  # pixels; three heat maps side by side
+FLOW_WIDTH = 340  # pixels: three heat maps side by side, the caption of each in one line
 MANY_PAIRS = 8  # from which they are folded
 
 
@@ -26,7 +26,7 @@ def section(chosen: Sequence[Run]) -> None:
     """One of the explanations below the curves."""
     findings.draw(chosen)
     st.divider()
-    SECTION.offer(SECTIONS)
+    SECTION.offer(SECTIONS, SECTIONS[0] if comparison.differing(chosen) else "Gradient flow")
     name = st.segmented_control("Why", SECTIONS, required=True, key=SECTION.widget, label_visibility="collapsed")
     with shell.readable_errors():
         if name == "Which setting matters":
@@ -40,12 +40,14 @@ def section(chosen: Sequence[Run]) -> None:
 
 
 def gradient_flow(chosen: Sequence[Run]) -> None:
-    by_id = {run.id: run for run in chosen}
+    """What reaches which layer, by epoch: of the best and of the worst run, unless others are chosen."""
+    by_id, titles = {run.id: run for run in chosen}, comparison.labels(chosen)
+    ranked = sorted(by_id, key=lambda key: -by_id[key].best_accuracy)
     keys = st.multiselect(
         "Of which runs",
         list(by_id),
-        list(by_id)[:2],
-        format_func=lambda key: widgets.label(by_id[key]),
+        list(dict.fromkeys([ranked[0], ranked[-1]])),
+        format_func=titles.__getitem__,
         key="flow_runs",
     )
     runs = [by_id[key] for key in keys]
@@ -56,13 +58,14 @@ def gradient_flow(chosen: Sequence[Run]) -> None:
     history = cache.history(runs, wanted)
     flows = {kind: curve_charts.flow(history, kind, layers) for kind in curve_charts.FLOWS}
     for run in runs:
-        st.markdown(f"**{plain(widgets.label(run))}**")
+        st.markdown(f"**{plain(titles[run.id])}**")
         row = st.container(horizontal=True)
         for kind, made in flows.items():
             with row.container(width=FLOW_WIDTH):
                 st.caption(curve_charts.FLOWS[kind][1])
                 if run.id in made:
-                    st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}")
+                    name = f"{titles[run.id]}: {curve_charts.FLOWS[kind][1]}, by layer and epoch"
+                    st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}", alt=name)
                 else:
                     st.caption("not recorded yet")
 

@@ -33,15 +33,15 @@ def section(chosen: Sequence[Run]) -> None:
         st.caption("No two of these runs differ in one parameter alone: “What differs” says which to train.")
         return
     st.markdown("**Each setting alone, the rest held fixed**: how far it moves the best test accuracy")
-    st.markdown("\n".join(f"- {plain(each.sentence)}" for each in found))
+    st.markdown("\n".join(f"- **{plain(each.title)}**: {plain(each.says)}" for each in found))
 
 
 def lead(found: Sequence[settings.Span]) -> str:
     """The answer in a sentence."""
     first, *rest = found
-    name = SETTINGS[first.parameter].title
+    name = first.title
     if rest and first.high == rest[0].high:
-        return f"{name} and {SETTINGS[rest[0].parameter].title.lower()} matter most here."
+        return f"{name} and {rest[0].title.lower()} matter most here."
     return f"{name} matters most here: alone it moves the best test accuracy by up to {100 * first.high:.0f} points."
 
 
@@ -53,9 +53,7 @@ def _draw(maps: HeatMaps) -> Cell | None:
     within = f"within {count(maps.epochs, 'epoch')}"
     place = heat(
         f"Best test accuracy {within} by {listed(titles)}",
-        titles[0],
         maps.columns,
-        titles[1] if maps.down else "",
         maps.rows,
         [
             (
