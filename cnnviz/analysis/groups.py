@@ -22,16 +22,22 @@ WORDS = {
     "overfitting": ("overfits since epoch {epoch}", "overfit, the first since epoch {epoch}"),
     "underfitting": ("underfits", "underfit"),
     "dead_relus": ("has dead ReLUs since epoch {epoch}", "have dead ReLUs"),
-    "vanishing_gradients": ("loses its gradient before the first layer", "lose their gradient before the first layer"),
+    "vanishing_gradients": (
+        "has a gradient that vanishes before the first layer",
+        "have gradients that vanish before the first layer",
+    ),
     "saturated_units": ("has saturated units since epoch {epoch}", "have saturated units"),
     "maybe_overfitting": ("may overfit since epoch {epoch}", "may overfit, the first since epoch {epoch}"),
     "lr_too_low": ("has a low learning rate", "have a low learning rate"),
-    "slow_start": ("left chance level at epoch {epoch} only", "left chance level late, the first at epoch {epoch}"),
+    "slow_start": ("left chance level late, at epoch {epoch}", "left chance level late, the first at epoch {epoch}"),
     "still_improving": ("was still improving", "were still improving"),
     "converged": ("converged at epoch {epoch}", "converged, the first at epoch {epoch}"),
     "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
 }
-HEADLINE = (*list(WORDS)[:8], "still_improving")  # what Home says of an experiment
+HEADLINE = (  # what Home says of an experiment
+    *("diverged", "never", "chance_level", "below_chance", "early"),
+    *("lr_too_high", "overfitting", "underfitting", "still_improving"),
+)
 MOST_NAMED = 4  # runs that have no words in common
 FEW = 3  # values of a number from which "or less" and "or more" are said
 

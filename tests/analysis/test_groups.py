@@ -104,7 +104,7 @@ def test_alarms_come_first_then_what_most_runs_show_and_nothing_twice() -> None:
     some = groups.groups(STUDY, found)
     assert [(each.severity, each.says, each.who) for each in some] == [
         ("alarm", "4 runs never left chance level", "sigmoid with lr 0.01 or less"),
-        ("alarm", "4 runs lose their gradient before the first layer", "sigmoid with lr 0.01 or less"),
+        ("alarm", "4 runs have gradients that vanish before the first layer", "sigmoid with lr 0.01 or less"),
         ("alarm", "1 run diverged at epoch 3", groups.in_common(STUDY, {STUDY[-1].id})),
         ("note", "7 runs were still improving", some[-1].who),
     ]

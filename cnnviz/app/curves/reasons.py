@@ -127,6 +127,7 @@ def time_taken(chosen: Sequence[Run]) -> None:
         hide_index=True,
         column_config=config,
         alt="Time, size and speed of the chosen runs",
+        placeholder="–",
     )
     st.caption(
         "From the click to the last result: waited in the queue, set-up (loading, compiling, recording), wall time of "
