@@ -146,7 +146,7 @@ def _short(config: RunConfig, names: Sequence[str]) -> str:
     values = {name: getattr(config, name) for name in names}
     always = (*ALWAYS_NAMED, "seed")  # "lr 0.1" beside "lr 0.1, seed 1" would seem to be both
     said = {name: value for name, value in values.items() if name in always or value != config.default(name)}
-    return ", ".join(SETTINGS[name].named.format(text(value)) for name, value in said.items())
+    return ", ".join(setting(name, value) for name, value in said.items())
 
 
 def differences(runs: Sequence[Run]) -> pd.DataFrame:
@@ -174,6 +174,11 @@ def text(value: object) -> str:
 def words(name: str, value: object) -> str:
     """A parameter with its value; its value alone where that speaks for itself."""
     return text(value) if SETTINGS[name].plain else f"{name.replace('_', ' ')} {text(value)}"
+
+
+def setting(name: str, value: object) -> str:
+    """The same as a run's name has it: "lr 0.01", "tanh", "1000 images"."""
+    return "all images" if name == "limit_train" and not value else SETTINGS[name].named.format(text(value))
 
 
 def _words(config: RunConfig, names: Sequence[str]) -> str:

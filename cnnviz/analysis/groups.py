@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnviz.analysis.comparison import labels, text, words
+from cnnviz.analysis.comparison import labels, setting, text
 from cnnviz.analysis.evidence import Finding
 from cnnviz.analysis.leaderboard import columns, heading
 from cnnviz.config import PARAMETERS, TYPES
@@ -110,24 +110,33 @@ def in_common(chosen: Sequence[Run], some: Collection[str]) -> str:
     inside = [run for run in rest if _is_in(run, box)]
     if not inside:
         return _said(box, chosen)
-    if len(inside) < len(those) and not any(_is_in(run, _box(inside, names)) for run in those):
-        within = [run for run in chosen if _is_in(run, box)]
-        outer = _said(box, chosen)
-        exception = by_id[inside[0].id] if len(inside) == 1 and not outer else _said(_box(inside, names), within)
-        return f"{outer}, except {exception}" if outer else f"all, except {exception}"
-    return _halves(chosen, those, names) or listed([by_id[run.id] for run in those], "; ", most=MOST_NAMED)
+    named = [by_id[run.id] for run in those]
+    ways = [_all_but(chosen, those, inside, names), _halves(chosen, those, names)]
+    if len(named) <= MOST_NAMED:
+        ways.append("; ".join(named))
+    return min((way for way in ways if way), key=len, default="") or listed(named, "; ", most=MOST_NAMED)
+
+
+def _all_but(chosen: Sequence[Run], those: Sequence[Run], inside: Sequence[Run], names: Sequence[str]) -> str:
+    """ "sigmoid, except cross entropy with lr 0.1"; inside: the other runs that the words without "except" fit."""
+    exception = _box(inside, names)
+    if len(inside) >= len(those) or any(_is_in(run, exception) for run in those):
+        return ""
+    box = _box(those, names)
+    outer = _said(box, chosen)
+    within = [run for run in chosen if _is_in(run, box)]
+    return f"{outer or 'all'}, except {_said(exception, within)}"
 
 
 def _halves(chosen: Sequence[Run], those: Sequence[Run], names: Sequence[str]) -> str:
     """ "mse with lr 0.1, and sigmoid with lr 0.01": by the values of one parameter, each in words of its own."""
+    ways = []
     for name in names:
-        parts: dict[object, list[Run]] = {}
-        for run in those:
-            parts.setdefault(vars(run.config)[name], []).append(run)
-        boxes = [_box(part, names) for part in parts.values()]
-        if len(parts) == 2 and not any(_is_in(run, box) for run in chosen for box in boxes if run not in those):
-            return ", and ".join(_said(box, chosen) for box in boxes)
-    return ""
+        values = sorted({vars(run.config)[name] for run in those})
+        boxes = [_box([run for run in those if vars(run.config)[name] == value], names) for value in values]
+        if len(boxes) == 2 and not any(_is_in(run, box) for run in chosen for box in boxes if run not in those):
+            ways.append(", and ".join(_said(box, chosen) for box in boxes))
+    return min(ways, key=len, default="")
 
 
 def _box(runs: Sequence[Run], names: Sequence[str]) -> dict[str, set[object]]:
@@ -140,23 +149,35 @@ def _is_in(run: Run, box: Mapping[str, Collection[object]]) -> bool:
 
 
 def _said(box: Mapping[str, set[object]], among: Sequence[Run]) -> str:
-    """The box in words, without the parameters of which it has every value; "" if that is all of them."""
+    """The box in words, with no more parameters than single its runs out among these; "" if it has all of them."""
+    members = [run for run in among if _is_in(run, box)]
+    needed = dict(box)
+    for name in sorted(box, key=_droppable):
+        rest = {other: values for other, values in needed.items() if other != name}
+        if [run for run in among if _is_in(run, rest)] == members:
+            needed = rest
     parts = []
-    for name in sorted(box, key=PARAMETERS.index):
+    for name in sorted(needed, key=PARAMETERS.index):
         every = sorted({vars(run.config)[name] for run in among})
-        if box[name] != set(every):
-            parts.append(_values(name, sorted(box[name], key=every.index), every))
+        parts.append(_values(name, sorted(needed[name], key=every.index), every))
     return " with ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else "".join(parts)
+
+
+def _droppable(name: str) -> tuple[bool, int]:
+    """The order in which parameters are left out: first what is seldom changed, last the activation."""
+    usual = ("model", "lr", "loss", "activation")
+    return name in usual, usual.index(name) if name in usual else -PARAMETERS.index(name)
 
 
 def _values(name: str, some: Sequence[object], every: Sequence[object]) -> str:
     """ "lr 0.01", "lr 0.01 or less", "every activation but sigmoid", "lr 0.1 or 0.5"."""
-    if len(some) > 1 and len(every) >= FEW and TYPES[name] is not str and name != "seed":
+    if len(some) > 1 and len(every) >= FEW and TYPES[name] is not str and name not in ("seed", "limit_train"):
         if list(some) == list(every[: len(some)]):
-            return f"{words(name, some[-1])} or less"
+            return f"{setting(name, some[-1])} or less"
         if list(some) == list(every[-len(some) :]):
-            return f"{words(name, some[0])} or more"
+            return f"{setting(name, some[0])} or more"
     if len(some) == len(every) - 1 and len(some) >= FEW:
         (left,) = set(every) - set(some)
         return f"every {heading(name)} but {text(left)}"
-    return " or ".join([words(name, some[0]), *(text(value) for value in some[1:])])
+    first, *more = some
+    return " or ".join([setting(name, first), *(text(value) for value in more)])

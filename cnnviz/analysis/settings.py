@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, text, whole
+from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, setting, whole
 from cnnviz.analysis.leaderboard import columns, heading
 from cnnviz.config import PARAMETERS, SETTINGS, TYPES
 from cnnviz.store.runs import Run
@@ -110,19 +110,14 @@ def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
         by_place.setdefault((*place, None, None)[:3], []).append(run)
     maps = tuple(
         HeatMap(
-            "" if one is None else _said(names[2], one),
+            "" if one is None else setting(names[2], one),
             tuple(tuple(_cell(by_place.get((x, y, one), []), epochs) for x in across) for y in down),
         )
         for one in panel
     )
-    heads = tuple(_said(names[0], value) for value in across)
-    rows = tuple("" if value is None else _said(names[1], value) for value in down)
+    heads = tuple(setting(names[0], value) for value in across)
+    rows = tuple("" if value is None else setting(names[1], value) for value in down)
     return HeatMaps(heads, rows, maps, epochs, tuple(names))
-
-
-def _said(name: str, value: object) -> str:
-    """ "lr 0.01", "tanh", "1000 images"."""
-    return "all images" if name == "limit_train" and not value else SETTINGS[name].named.format(text(value))
 
 
 def _cell(runs: Sequence[Run], epochs: int) -> Cell | None:
@@ -147,7 +142,7 @@ def spans(runs: Sequence[Run]) -> list[Span]:
         sizes = [abs(pair.verdict.difference) for pair in rest.values()]
         top = next(iter(rest.values()))
         others = [each for each in columns(runs) if each in fixed]
-        where = ", ".join(_said(each, vars(top.first.config)[each]) for each in others)
+        where = ", ".join(setting(each, vars(top.first.config)[each]) for each in others)
         found.append(Span(name, min(sizes), max(sizes), len(sizes), where))
     return sorted(found, key=lambda span: -span.high)
 

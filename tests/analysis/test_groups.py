@@ -18,6 +18,11 @@ def made(configs: list[RunConfig]) -> list[Run]:
 
 STUDY = made(PRESETS["1a"].configs())
 RATES = made(grid(lr=[0.0001, 0.001, 0.01, 0.1], activation=["relu", "gelu", "tanh", "sigmoid"]))
+OTHERS = [
+    run("first", model="lenet3x3", activation="relu", lr=0.001),
+    run("second", model="conv5", activation="relu", lr=0.001, limit_train=1000),
+    run("third", model="conv5", activation="relu", lr=0.001, limit_train=1000, loss="mse"),
+]
 SEEDS = made(grid(lr=[0.1, 0.01], seed=[0, 1, 2]))
 
 
@@ -45,7 +50,7 @@ def said(runs: list[Run], which: Callable[[RunConfig], bool]) -> str:
         (
             STUDY,
             lambda c: not (c.activation == "tanh" and c.loss == "mse" and c.lr == 0.1),
-            "all, except tanh, mse, lr 0.1",
+            "all, except tanh with mse, lr 0.1",
         ),
         (
             STUDY,
@@ -54,6 +59,14 @@ def said(runs: list[Run], which: Callable[[RunConfig], bool]) -> str:
         ),
         (RATES, lambda c: c.activation != "sigmoid", "every activation but sigmoid"),
         (RATES, lambda c: c.lr in (0.001, 0.01) and c.activation == "relu", "relu with lr 0.001 or 0.01"),
+        (
+            STUDY,
+            lambda c: c.activation == "sigmoid" and c.lr < 0.1 and not (c.loss == "cross_entropy" and c.lr == 0.01),
+            "sigmoid with lr 0.001, and sigmoid with mse, lr 0.01",
+        ),
+        (STUDY + OTHERS, lambda c: c.activation == "relu", "relu"),
+        (STUDY + OTHERS, lambda c: c.limit_train > 0, "conv5"),  # of which both have 1000 images
+        (STUDY + OTHERS, lambda c: c.activation == "sigmoid", "sigmoid"),
         (SEEDS, lambda c: c.seed < 2, "seed 0 or 1"),  # "or less" would be no words for a seed
         (SEEDS, lambda c: c.lr == 0.1 and c.seed == 0, "lr 0.1, seed 0"),
     ],

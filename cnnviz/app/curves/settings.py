@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cnnviz.analysis import settings
-from cnnviz.analysis.comparison import words
+from cnnviz.analysis.comparison import setting
 from cnnviz.analysis.evidence import accuracy
 from cnnviz.analysis.settings import Cell, HeatMaps
 from cnnviz.app.components.heat import Bar, Square, heat
@@ -80,7 +80,7 @@ def square(cell: Cell, maps: HeatMaps, paper: str, ink: str) -> Square:
     many = len(cell.runs) > 1 and (cell.seeds > 1 or cell.mixed)
     note = f"{spread}, n = {cell.seeds}" if many else "n = 1, no spread"
     config = vars(cell.runs[0].config)
-    what = ", ".join(words(name, config[name]) for name in maps.parameters)
+    what = ", ".join(setting(name, config[name]) for name in maps.parameters)
     said = f"mean {accuracy(cell.mean)}, {spread} % over {count(cell.seeds, 'seed')}" if many else accuracy(cell.mean)
     if not many:
         said += ", one seed, no spread"
