@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ MAX_JPEG_MEMORY = 250_000_000  # bytes of its coefficients and of its pixels, fo
 MAX_WEBP_PIXELS = 12_000_000
 MAX_SLOW_PIXELS = 1_000_000  # of run-length coded BMP, which Pillow decodes in Python
 MAX_SCANS = 100  # of a progressive JPEG: encoders write about ten, an attacker thousands
-SHOWN = 512  # pixels a side of the square that is shown, at most
-FRAMINGS = ("crop", "fit")  # how a picture becomes square: its middle alone, or all of it on grey
+FRAMINGS = ("crop", "fit")  # how a picture becomes square: a square of it alone, or all of it on grey
 GREY = (128, 128, 128)  # around a picture that does not fill its square: 0 once normalised
 # Each new pixel is a weighted mean of the old ones around its centre: of all of those it stands for if the picture
 # shrinks, so that none is passed over. It is what torchvision's resize() does with BICUBIC and antialias=True.
@@ -52,6 +51,34 @@ _UPRIGHT = {  # by EXIF orientation
 _CHANNELS = {"I;16B": 1, "LA;16B": 2, "RGB;16B": 3, "RGBA;16B": 4}  # by what Pillow calls 16 bits a sample
 _ROWS = 64  # that are looked at as an array at a time: of all at once, a copy more would be held
 _decoding = Lock()  # catch_warnings affects the whole process; and one huge picture at a time is enough
+
+
+class Square(NamedTuple):
+    """A square part of a picture, in its pixels."""
+
+    left: int
+    top: int
+    side: int
+
+    @classmethod
+    def central(cls, size: tuple[int, int]) -> "Square":
+        """The largest one, in the middle. size: width and height."""
+        side = min(size)
+        return cls((size[0] - side) // 2, (size[1] - side) // 2, side)
+
+    def within(self, size: tuple[int, int]) -> "Square":
+        """The nearest one that lies in a picture of that width and height.
+
+        >>> Square(-5, 90, 40).within((120, 100))
+        Square(left=0, top=60, side=40)
+        """
+        side = min(max(1, self.side), *size)
+        return Square(min(max(0, self.left), size[0] - side), min(max(0, self.top), size[1] - side), side)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom, as Pillow has them."""
+        return self.left, self.top, self.left + self.side, self.top + self.side
 
 
 @dataclass(frozen=True)
@@ -73,7 +100,6 @@ class Picture:
 class Prepared:
     """A picture as the network sees it."""
 
-    square: Image.Image  # what was scaled to 32×32 pixels, for display: at most SHOWN pixels a side
     pixels: Tensor  # uint8 (32, 32, 3)
     note: str  # "1200×800 JPEG, turned by its EXIF tag, centre square of 800, shrunk to 32×32 (antialiased bicubic)"
 
@@ -100,20 +126,25 @@ def open_picture(data: bytes | Path, name: str) -> Picture:
             raise _damaged(name, " ".join(str(error).split())[:100] or type(error).__name__) from error
 
 
-def prepare(picture: Picture, framing: str = "crop") -> Prepared:
-    """The network's 32×32 pixels of the picture's centre square ("crop"), or of all of it on a grey square ("fit").
+def prepare(picture: Picture, framing: str = "crop", square: Square | None = None) -> Prepared:
+    """The network's 32×32 pixels of a square of the picture ("crop"), or of all of it on a grey square ("fit").
 
-    A picture of 32×32 pixels keeps every byte. Raises ConfigError for a framing that is not among FRAMINGS.
+    square: by default the largest in the middle. A square of 32×32 pixels keeps every byte. Raises ConfigError for a
+    framing that is not among FRAMINGS, and for a square that is not within the picture.
     """
     if framing not in FRAMINGS:
         raise ConfigError(f"framing {framing!r} is not known: choose one of {', '.join(FRAMINGS)}")
     width, height = picture.size
-    side = min(width, height) if framing == "crop" else max(width, height)
+    central = Square.central(picture.size)
+    crop = square or central
+    if crop != crop.within(picture.size):
+        raise ConfigError(f"{crop} is not within a picture of {width}×{height} pixels: choose one that is")
+    side = crop.side if framing == "crop" else max(width, height)
     image, steps = picture.image, [f"{width}×{height} {picture.format}", *picture.notes]
-    if width != height and framing == "crop":
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-        steps.append(f"centre square of {side}")
+    if framing == "crop" and crop.box != (0, 0, width, height):
+        image = image.crop(crop.box)
+        where = f"centre square of {side}" if crop == central else f"square of {side} at {crop.left}, {crop.top}"
+        steps.append(where)
     elif width != height:
         steps.append(f"all of it, on a grey square of {side}")
     if side != IMAGE_SIZE:
@@ -121,8 +152,8 @@ def prepare(picture: Picture, framing: str = "crop") -> Prepared:
         steps.append(way.format(IMAGE_SIZE))
     elif not picture.notes:
         steps.append("every pixel as it is")
-    pixels = torch.from_numpy(np.array(_on_square(image, IMAGE_SIZE)))
-    return Prepared(_on_square(image, min(side, SHOWN)), pixels, ", ".join(steps))
+    pixels = torch.from_numpy(np.array(_on_square(image)))
+    return Prepared(pixels, ", ".join(steps))
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -289,13 +320,13 @@ def _damaged(name: str, reason: str) -> ImageError:
     return ImageError(f"{name} is damaged or cut short ({reason}): download or export it again")
 
 
-def _on_square(image: Image.Image, side: int) -> Image.Image:
-    """The picture scaled until its longer side is `side`, in the middle of a grey square."""
+def _on_square(image: Image.Image) -> Image.Image:
+    """The picture scaled until its longer side is IMAGE_SIZE, in the middle of a grey square."""
     longer = max(image.size)
-    width, height = (max(1, round(length * side / longer)) for length in image.size)
+    width, height = (max(1, round(length * IMAGE_SIZE / longer)) for length in image.size)
     scaled = image.resize((width, height), RESAMPLING)
     if width == height:
         return scaled
-    square = Image.new("RGB", (side, side), GREY)
-    square.paste(scaled, ((side - width) // 2, (side - height) // 2))
+    square = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), GREY)
+    square.paste(scaled, ((IMAGE_SIZE - width) // 2, (IMAGE_SIZE - height) // 2))
     return square

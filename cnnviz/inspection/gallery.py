@@ -1,5 +1,7 @@
 """Which pictures of the test set to look at: at random, a network's mistakes, two networks' disagreements."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,37 @@ def mistakes(prediction: Prediction, labels: Tensor) -> Tensor:
 def disagreements(first: Prediction, second: Prediction) -> Tensor:
     """Indices, int64, of the pictures that two networks classify differently, by the first one's confidence."""
     return _by_confidence((first.classes != second.classes) | (_undecided(first) ^ _undecided(second)), first)
+
+
+def confusions(prediction: Prediction, labels: Tensor) -> list[tuple[int, int, int]]:
+    """(class, what it is taken for, how many times) of every pair of classes confused at all, the most frequent first.
+
+    Pictures for which no class is predicted are left out.
+    """
+    wrong = mistakes(prediction, labels)
+    wrong = wrong[~_undecided(prediction)[wrong]]
+    pairs, counts = torch.stack([labels[wrong], prediction.classes[wrong]], 1).unique(dim=0, return_counts=True)
+    order = counts.argsort(descending=True, stable=True)
+    return [(*pair, count) for pair, count in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)]
+
+
+def confused(prediction: Prediction, labels: Tensor, true: int, taken_for: int) -> Tensor:
+    """Indices, int64, of the pictures of one class that are taken for another, the most confident mistakes first."""
+    wrong = mistakes(prediction, labels)
+    pair = (labels[wrong] == true) & (prediction.classes[wrong] == taken_for) & ~_undecided(prediction)[wrong]
+    return wrong[pair]
+
+
+def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
+    """What a picture is taken for: "✗ frog 51 % (it is a cat)", "✓ cat 71 %", without a label "cat 71 %"."""
+    truth = "" if label is None else f" (it is {'an' if classes[label][0] in 'aeiou' else 'a'} {classes[label]})"
+    if bool(_undecided(prediction)[index]):
+        return f"✗ no class, the logits are not finite{truth}"
+    best = int(prediction.classes[index])
+    words = f"{classes[best]} {100 * float(prediction.probabilities[index, best]):.0f} %"
+    if label is None:
+        return words
+    return f"✓ {words}" if best == label else f"✗ {words}{truth}"
 
 
 def _undecided(prediction: Prediction) -> Tensor:

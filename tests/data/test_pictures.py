@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from cnnviz.data.pictures import FRAMINGS, MAX_BYTES, SHOWN, Picture, open_picture, prepare
+from cnnviz.data.pictures import FRAMINGS, MAX_BYTES, Picture, Square, open_picture, prepare
 from cnnviz.errors import ConfigError, ImageError
 from tests.helpers import drawn_files as drawn
 from tests.helpers import hostile
@@ -41,7 +41,6 @@ def seen(data: bytes, framing: str = "crop") -> np.ndarray:
 def test_32_by_32_pixels_come_through_byte_for_byte(data: bytes, framing: str) -> None:
     result = prepare(open_picture(data, "it"), framing)
     assert np.array_equal(result.pixels.numpy(), NOISE)
-    assert np.array_equal(np.asarray(result.square), NOISE)
     assert result.note.endswith("every pixel as it is")
 
 
@@ -62,6 +61,35 @@ def test_scaling_is_torchvisions_antialiased_bicubic(side: int) -> None:
     assert ("shrunk to 32×32 (antialiased bicubic)" in result.note) == (side > 32)
 
 
+@pytest.mark.parametrize("square", [Square(0, 0, 90), Square(31, 17, 50), Square(118, 88, 2), Square(87, 59, 31)])
+def test_a_square_is_scaled_as_if_nothing_were_around_it(square: Square) -> None:
+    noise = np.random.default_rng(square.side).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    left, top, right, bottom = square.box
+    given = torch.from_numpy(noise[top:bottom, left:right]).permute(2, 0, 1)
+    wanted = resize(given, [32, 32], InterpolationMode.BICUBIC, antialias=True).permute(1, 2, 0).numpy().astype(int)
+    result = prepare(open_picture(encode(Image.fromarray(noise)), "it"), square=square)
+    assert np.abs(result.pixels.numpy() - wanted).max() <= 1
+    assert f"120×90 PNG, square of {square.side} at {left}, {top}, " in result.note
+
+
+def test_a_square_of_32_pixels_keeps_every_byte() -> None:
+    around = np.random.default_rng(1).integers(0, 256, (70, 60, 3), dtype=np.uint8)
+    around[20:52, 11:43] = NOISE
+    result = prepare(open_picture(encode(Image.fromarray(around)), "it"), square=Square(11, 20, 32))
+    assert np.array_equal(result.pixels.numpy(), NOISE)
+    assert result.note == "60×70 PNG, square of 32 at 11, 20, every pixel as it is"
+
+
+def test_the_square_in_the_middle_is_the_one_by_default() -> None:
+    picture = open_picture(encode(smooth(90, 121)), "it")
+    assert Square.central(picture.size) == Square(0, 15, 90) == Square(-9, 15, 900).within(picture.size)
+    assert prepare(picture, square=Square(0, 15, 90)).note == prepare(picture).note
+    for outside in (Square(1, 15, 90), Square(0, 0, 0), Square(-1, 0, 40), Square(60, 0, 31)):
+        assert outside.within(picture.size) != outside
+        with pytest.raises(ConfigError, match="not within a picture of 90×121 pixels"):
+            prepare(picture, square=outside)
+
+
 @pytest.mark.parametrize("side", [33, 40, 47, 48, 63])
 def test_a_little_shrinking_passes_no_pixel_over(side: int) -> None:
     """A single bright pixel, wherever it is, leaves as much light as all others do."""
@@ -71,13 +99,6 @@ def test_a_little_shrinking_passes_no_pixel_over(side: int) -> None:
         dark[place, place] = 255
         light.append(seen(encode(Image.fromarray(dark))).astype(int).sum())
     assert max(light) < 1.5 * min(light)
-
-
-def test_the_square_on_the_screen_is_scaled_as_the_networks_pixels_are() -> None:
-    noise = np.random.default_rng(5).integers(0, 256, (700, 700, 3), dtype=np.uint8)
-    wanted = resize(torch.from_numpy(noise).permute(2, 0, 1), [SHOWN, SHOWN], InterpolationMode.BICUBIC, antialias=True)
-    square = np.asarray(prepare(open_picture(encode(Image.fromarray(noise)), "it")).square)
-    assert np.abs(square - wanted.permute(1, 2, 0).numpy().astype(int)).max() <= 1
 
 
 def test_the_note_tells_all_that_was_done() -> None:
@@ -132,8 +153,6 @@ def test_crop_takes_the_centre_and_fit_takes_all() -> None:
 def test_odd_sizes(width: int, height: int, framing: str) -> None:
     result = prepare(open_picture(encode(Image.new("RGB", (width, height), (200, 100, 50))), "it"), framing)
     assert result.pixels.shape == (32, 32, 3)
-    assert max(result.square.size) <= SHOWN
-    assert result.square.width == result.square.height
     middle = result.pixels[16, 15 if width < height else 16] if framing == "fit" and width != height else result.pixels
     colours = {tuple(pixel) for pixel in middle.reshape(-1, 3).tolist()}
     assert colours <= {(200, 100, 50), (128, 128, 128)}
