@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from cnnviz.inspection.film import Frame
-from cnnviz.render.colours import NOT_FINITE, Scale, colour
+from cnnviz.render.colours import Scale, colour
+from cnnviz.render.kernels import as_colours
 
 EXPLODES = 8.0  # times the usual range: a frame beyond it is drawn in the ends' colours, the others stay readable
 GROWTH = math.sqrt(2)  # by which a range grows, so that it seldom does: every frame is drawn anew then
@@ -51,10 +52,7 @@ def maps(frame: Frame, scale: Scale, paper: tuple[int, int, int]) -> Image.Image
 def kernels(frame: Frame, limit: float, paper: tuple[int, int, int]) -> Image.Image:
     """The kernels side by side, a pixel a weight, as the colours they answer to: grey is zero. frame: one with some."""
     assert frame.kernels is not None
-    values = frame.kernels.double().permute(0, 2, 3, 1).numpy()
-    shares = np.nan_to_num(0.5 + values / (2 * limit), nan=0.5).clip(0, 1)
-    pixels = np.rint(255 * shares).astype(np.uint8)
-    pixels[~np.isfinite(values).all(-1)] = NOT_FINITE
+    pixels = as_colours(frame.kernels, limit)
     return _grid(pixels, paper, columns=len(pixels), gap=1)
 
 
