@@ -17,6 +17,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import data, paths
+from cnnviz.app.maps import uploads
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.data import cifar10, synthetic
@@ -160,9 +161,11 @@ def test_the_uploader_refuses_hostile_pictures_in_one_line(trained: str, monkeyp
         .switch_page("pages/feature_maps.py")
         .run()
     )
-    opened.segmented_control(key="source").set_value("Upload").run()
+    opened.session_state[uploads.MORE.name] = True
+    opened.run()
+    opened.segmented_control(key="source").set_value("upload").run()
     for name, content in hostile.sample().items():
-        opened.file_uploader(key="upload").upload(name, content, "image/png").run()
+        opened.file_uploader[0].upload(name, content, "image/png").run()
         assert not opened.exception
         (error,) = opened.error
         assert str(error.value).replace("\\", "").startswith(f"{name} ")

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import said
 
@@ -17,6 +18,7 @@ def opened(page: str, /, **address: object) -> AppTest:
     app.switch_page(f"pages/{page}.py")
     for name, value in address.items():
         app.query_params[name] = value
+    app.session_state[uploads.MORE.name] = True
     return app.run()
 
 

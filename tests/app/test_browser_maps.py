@@ -74,12 +74,58 @@ def test_upload_several_and_choose_one_by_keyboard(browser: Any, address: str, t
     for name, colour in (("sky.png", "skyblue"), ("sun.png", "orange")):
         Image.new("RGB", (64, 48), colour).save(tmp_path / name)
     page.locator("input[type=file]").set_input_files([str(tmp_path / "sky.png"), str(tmp_path / "sun.png")])
-    page.get_by_text("64×48 PNG").wait_for()
-    page.get_by_text("sky.png, as the network sees it").wait_for()
-    page.get_by_role("group", name="Uploaded pictures").get_by_role("button", name="sky.png").focus()
+    page.get_by_text("sky.png: 64×48 PNG").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("sky.png: 64×48 PNG").wait_for(state="detached")
+    strip = page.get_by_role("group", name="Uploaded pictures")
+    strip.locator("button[aria-pressed=true][title='sky.png']").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.get_by_text("sun.png, as the network sees it").wait_for()
+    strip.locator("button[aria-pressed=true][title='sun.png']").wait_for()
+    page.close()
+
+
+LIGHT = """async image => {
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext("2d");
+  canvas.drawImage(image, 0, 0);
+  const pixels = canvas.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data;
+  return pixels.reduce((sum, value) => sum + value, 0) / pixels.length;
+}"""
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, address: str, tmp_path: Path) -> None:
+    halves = Image.new("RGB", (128, 64), "black")
+    halves.paste("white", (64, 0, 128, 64))
+    halves.save(tmp_path / "halves.png")
+    page = page_of(browser, f"{address}/feature_maps?run={recorded(epochs=1)}&source=upload", [])
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "halves.png"))
+    page.get_by_text("128×64 PNG, centre square of 64").wait_for()
+    seen = page.get_by_alt_text("halves.png in 32×32 pixels")
+    assert 155 < seen.evaluate(LIGHT) < 163  # alpha is white everywhere
+
+    frame = page.get_by_role("application", name="Square of halves.png")
+    box = frame.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 3 * box["width"], box["y"], steps=4)
+    page.get_by_text("64×64 pixels at 64, 0 of 128×64").wait_for()
+    assert page.get_by_text("centre square of 64").count() == 1  # nothing is sent before it rests
+    page.mouse.up()
+    page.get_by_text("128×64 PNG, square of 64 at 64, 0").wait_for()
+    assert seen.evaluate(LIGHT) == 255
+
+    for _ in range(7):
+        frame.press("Shift+ArrowLeft")
+    page.get_by_text("128×64 PNG, square of 64 at 0, 0").wait_for()
+    assert seen.evaluate(LIGHT) == pytest.approx(255 / 4)
+    frame.press("-")
+    page.get_by_text("128×64 PNG, square of 62 at 1, 1").wait_for()
+    page.get_by_role("button", name="Centre").click()
+    page.get_by_text("64×64 pixels at 32, 0 of 128×64").wait_for()
+    page.get_by_text("Whole picture on grey").click()
+    page.get_by_text("on a grey square of 128").wait_for()
     page.close()
 
 

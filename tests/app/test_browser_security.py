@@ -39,6 +39,7 @@ def test_only_this_machine_is_answered_and_rubbish_is_refused_in_a_line(
     (run_id,) = seed([0.1, 0.4], name="<img src=https://evil.example/x onerror=alert(1)> ![x](https://evil.example/y)")
     page = page_of(browser, f"{address}/feature_maps?run={run_id[:8]}", elsewhere)
     page.get_by_text("predicted").first.wait_for()
+    page.get_by_role("button", name="More").click()
     page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
     for name, content in sample().items():
         (tmp_path / name).write_bytes(content)

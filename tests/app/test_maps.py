@@ -1,11 +1,14 @@
 """The Feature maps page through app.py: what the address says is what is shown, for networks of every kind."""
 
+import json
 import math
+import re
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded
 from tests.helpers.screens import said
 
@@ -17,6 +20,7 @@ def page(**address: object) -> AppTest:
     opened.switch_page("pages/feature_maps.py")
     for name, value in address.items():
         opened.query_params[name] = value if isinstance(value, list) else str(value)
+    opened.session_state[uploads.MORE.name] = True
     return opened.run()
 
 
@@ -135,11 +139,47 @@ def test_playing_goes_through_the_epochs_and_stops() -> None:
 
 
 @pytest.mark.parametrize("order", ["random", "mistakes", "disagreements"])
-def test_the_gallery_has_every_order(order: str) -> None:
-    opened = page(run=recorded(epochs=1), other=recorded("f30", 1), order=order, **{"class": "ring"})
+def test_the_strip_has_every_order(order: str) -> None:
+    opened = page(run=recorded(epochs=1), other=recorded("f30", 1), order=order, picture=12, **{"class": "ring"})
     assert plain(opened)
     assert opened.selectbox(key="order").value == order
     assert opened.selectbox(key="class").value == "ring"
+    assert opened.number_input(key="picture").value == 12
+
+
+def items(opened: AppTest) -> list[str]:
+    """What the thumbnails of the strip say, and which is chosen, marked by a star."""
+    (strip,) = (each for each in opened.get("bidi_component") if '"Test pictures"' in each.proto.json)
+    data = json.loads(strip.proto.json)
+    return [("*" if data["selected"] == place else "") + each["title"] for place, each in enumerate(data["items"])]
+
+
+def test_the_first_mistake_is_chosen_at_once_and_says_what_it_was_taken_for() -> None:
+    opened = page(run=recorded(epochs=1))
+    assert items(opened)[0].startswith("*test picture 0, ")
+    assert len(items(opened)) == 10
+    opened.selectbox(key="order").set_value("mistakes").run()
+    first = opened.number_input(key="picture").value
+    assert re.match(rf"\*test picture {first}: ✗ \w+ \d+ % \(it is an? \w+\)$", items(opened)[0])
+    assert opened.query_params["picture"] == str(first)
+    opened.selectbox(key="class").set_value("ring").run()
+    assert re.match(r"\*test picture \d+: ✗ \w+ \d+ % \(it is a ring\)$", items(opened)[0])
+    opened.number_input(key="page").set_value(2).run()
+    assert not any(each.startswith("*") for each in items(opened))
+    opened.number_input(key="picture").set_value(4711).run()
+    opened.selectbox(key="class").set_value("all").run()
+    opened.selectbox(key="order").set_value("index").run()
+    assert opened.number_input(key="page").value == int(opened.number_input(key="picture").value or 0) // 10 + 1
+    # An address that names no picture shows the first one, too.
+    assert items(page(run=recorded(epochs=1), order="mistakes"))[0].startswith("*test picture")
+
+
+def test_an_order_with_nothing_in_it_says_the_way_back() -> None:
+    run = recorded(epochs=1)
+    opened = page(run=run, other=run, order="disagreements", picture=3, view="sheet")
+    assert "No disagreements: both networks say the same" in plain(opened)
+    opened.button(key="all_pictures").click().run()
+    assert "*test picture 3, " in "".join(items(opened))
 
 
 def test_maps_on_one_scale_name_the_same_numbers() -> None:

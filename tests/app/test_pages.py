@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app.maps import uploads
 from cnnviz.config import RunConfig
 from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
@@ -80,16 +81,20 @@ def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     opened = app("pages/feature_maps.py")
     assert "predicted" in said(opened)
     assert "fc7" in said(opened)
+    opened.session_state[uploads.MORE.name] = True
+    opened.run()
     opened.number_input(key="picture").set_value(7).run()
     assert not opened.error
     assert opened.query_params["picture"] == "7"
     opened.segmented_control(key="source").set_value("upload").run()
     content = io.BytesIO()
     Image.new("RGB", (60, 40), "green").save(content, "PNG")
-    opened.file_uploader(key="upload").upload("mine.png", content.getvalue(), "image/png").run()
+    opened.file_uploader[0].upload("mine.png", content.getvalue(), "image/png").run()
     assert "60×40 PNG" in said(opened).replace("\\", "")
     assert "predicted" in said(opened)
-    opened.file_uploader(key="upload").upload("diary.png", b"dear diary", "image/png").run()
+    opened.session_state[uploads.MORE.name] = True
+    opened.run()
+    opened.file_uploader[0].upload("diary.png", b"dear diary", "image/png").run()
     assert not opened.exception
     assert "diary" in str(opened.error[0].value)
 

@@ -26,7 +26,6 @@ from cnnviz.render.maps import heat, legend, mosaic, sheet
 
 PREDICTED = "predicted"
 CAM, OCCLUSION = "Grad-CAM", "Occlusion"
-SHEET = 10  # pictures of the study's sheet
 
 TARGET = text_key("target", PREDICTED)
 MATCHED = text_key("matched")
@@ -41,7 +40,7 @@ def why(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     target = st.selectbox(
         "Class",
         options,
-        format_func=lambda each: "the predicted one" if each == PREDICTED else f"{each} {dataset.classes[int(each)]}",
+        format_func=lambda each: "The predicted one" if each == PREDICTED else f"{each} {dataset.classes[int(each)]}",
         key=TARGET.widget,
         width=220,
     )
@@ -61,7 +60,7 @@ def why(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
             st.markdown(f"**{plain(one.title)}**: {name}")
             row = st.container(horizontal=True)
             for caption, picture in parts:
-                row.image(picture, caption=caption, alt=caption, width=32 * zoom)
+                row.image(picture, caption=caption, alt=f"{caption}, class {name}", width=32 * zoom)
             if CAM not in results:
                 st.caption("This network has no convolution, so there is no Grad-CAM of it.")
             title = f"{one.title}, {choice.name}: what speaks for {name}"
@@ -127,7 +126,8 @@ def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     drawn_table = network_charts.similarity(
         words[0], words[1], table.values.tolist(), table.errors.tolist(), ("left", "right")
     )
-    st.altair_chart(drawn_table, width="content", key="cka")
+    table_of = f"Linear CKA of every layer of {first.title} with every layer of {second.title}"
+    st.altair_chart(drawn_table, width="content", key="cka", alt=table_of)
     title = f"{choice.name}, {step.replace('_', ', ')}: matched channels (left / right)"
     notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA (debiased), layer by layer: {each}"]
     save_as_png(
@@ -213,17 +213,17 @@ def ten_pictures(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
     step = row.selectbox(
         "Layer", steps, format_func=lambda step: step.replace("_", ", "), key=SHEET_LAYER.widget, width=220
     )
-    some, labels = choice.others[:SHEET], None if choice.labels is None else choice.labels[:SHEET]
+    some, labels = choice.others, choice.labels  # ten at most
     names = [_counterpart(arch, one.run.architecture, step) for one in looked]
     maps = [layer_maps(one.network, some, name) for one, name in zip(looked, names, strict=True)]
     scale = Scale.of(maps)
     for one, name in zip(looked, names, strict=True):
         draw = partial(sheet, one.network, some, labels, name, dataset.classes, scale=scale)
         st.markdown(f"**{plain(one.title)}**")
-        st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name}")
+        st.image(draw(theme()), width="stretch", alt=f"{len(some)} pictures and their maps of {name} in {one.title}")
         save_as_png("Save as PNG", draw, f"{one.stem}-{name}", key=f"sheet {one.side}")
     one_scale = " Both networks' maps are on one colour scale." if len(looked) > 1 else ""
-    st.caption(f"The first {len(some)} of the pictures on show above.{one_scale}")
+    st.caption(f"The pictures of the strip above.{one_scale}")
 
 
 def _last_maps(arch: Architecture) -> str:
