@@ -7,7 +7,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cnnviz import paths
+from cnnviz import data, paths
 from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded
 from tests.helpers.screens import said
@@ -147,11 +147,12 @@ def test_the_strip_has_every_order(order: str) -> None:
     assert opened.number_input(key="picture").value == 12
 
 
-def items(opened: AppTest) -> list[str]:
-    """What the thumbnails of the strip say, and which is chosen, marked by a star."""
-    (strip,) = (each for each in opened.get("bidi_component") if '"Test pictures"' in each.proto.json)
-    data = json.loads(strip.proto.json)
-    return [("*" if data["selected"] == place else "") + each["title"] for place, each in enumerate(data["items"])]
+def items(opened: AppTest, label: str = "Test pictures") -> list[str]:
+    """What the tiles say, those of the strip by default, and which is chosen, marked by a star."""
+    (strip,) = (each for each in opened.get("bidi_component") if f'"{label}"' in each.proto.json)
+    drawn = json.loads(strip.proto.json)
+    chosen = drawn["selected"]
+    return [("*" if chosen == place else "") + each["title"] for place, each in enumerate(drawn["items"])]
 
 
 def test_the_first_mistake_is_chosen_at_once_and_says_what_it_was_taken_for() -> None:
@@ -180,6 +181,36 @@ def test_an_order_with_nothing_in_it_says_the_way_back() -> None:
     assert "No disagreements: both networks say the same" in plain(opened)
     opened.button(key="all_pictures").click().run()
     assert "*test picture 3, " in "".join(items(opened))
+
+
+def test_kernels_of_any_networks_at_an_epoch_and_epoch_by_epoch() -> None:
+    run, diverged = recorded(), recorded("lenet3x3", 1, gain=math.nan)
+    opened = page(run=run, other=diverged, view="kernels", epoch=1)
+    text = plain(opened)
+    assert "6 kernels of 5×5×3: grey is zero, full colour a weight of ±" in text
+    assert "a column for each of 3 kept epochs" in text
+    opened.segmented_control(key="kernel_scale").set_value("own").run()
+    assert "full colour each kernel's own largest weight" in plain(opened)
+    opened.segmented_control(key="kernel_layer").set_value("c3").run()
+    assert "A column for each of 16 maps that come out, a row for each of 6 that go in, 5×5 weights" in plain(opened)
+    assert opened.query_params["kernel_layer"] == "c3"
+    assert "have no convolution" in plain(page(run=recorded("f30", 1), view="kernels"))
+
+
+def test_mistakes_are_filtered_by_what_was_taken_for_what() -> None:
+    opened = page(run=recorded(epochs=1), other=recorded(gain=math.nan), view="mistakes")
+    text = plain(opened)
+    assert re.search(r"gets [\d,]+ of 10,000 test pictures wrong\. The 24 most confident of", text)
+    pairs = opened.pills(key="pair")
+    assert pairs.options[0].startswith("All ")
+    true, taken, count = re.match(r"(\w+) → (\w+) ([\d,]+)", pairs.options[1]).groups()  # type: ignore[union-attr]
+    classes = data.load("synthetic").classes
+    again = page(run=opened.query_params["run"], view="mistakes", pair=f"{classes.index(true)}-{classes.index(taken)}")
+    assert f"most confident of {count};" in plain(again)
+    titles = items(again, "Mistakes")
+    assert all(re.search(rf": ✗ {taken} \d+ % \(it is an? {true}\)$", title) for title in titles)
+    opened.segmented_control(key="mistakes_of").set_value("other").run()
+    assert "✗ no class, the logits are not finite" in items(opened, "Mistakes")[0]
 
 
 def test_maps_on_one_scale_name_the_same_numbers() -> None:
