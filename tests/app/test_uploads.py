@@ -55,9 +55,10 @@ def test_an_upload_is_decoded_once_whatever_is_done_on_the_page(decoded: list[st
 
 @pytest.mark.usefixtures("synthetic_root", "no_worker")
 def test_uploads_come_newest_first_and_the_one_that_arrives_is_chosen(decoded: list[str]) -> None:
+    run = recorded(epochs=1)
     app = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/feature_maps.py")
-    app.query_params.update({"run": recorded(epochs=1), "source": "upload"})
+    app.query_params.update({"run": run, "source": "upload"})
     app.run()
     first, second = png(), png()
     for name, content, names in (
