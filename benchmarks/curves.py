@@ -74,6 +74,7 @@ def page(address: Sequence[str]) -> Any:
 
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=120).run()
     opened.query_params["runs"] = list(address)
+    opened.session_state["curves_runs"] = True  # the list of runs is open
     seconds, opened = timed(lambda: opened.switch_page("pages/curves.py").run())
     if opened.exception or opened.error:
         raise SystemExit(f"the page failed: {opened.exception or opened.error}")

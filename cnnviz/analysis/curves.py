@@ -8,8 +8,9 @@ A frame of lines is tidy: one row for each line, split and epoch, with columns
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -27,10 +28,11 @@ class Measure:
     factor: float  # from the stored figure to the axis' unit
     less_is_better: bool
     least_span: float = 0.0  # of the axis: on a shorter one, noise would look like learning
+    bounded: bool = True  # else single runs that explode may be cut off
 
 
 MEASURES = {
-    "Loss": Measure("loss", "loss (mean over pictures)", 1.0, True),
+    "Loss": Measure("loss", "loss (mean over pictures)", 1.0, True, bounded=False),
     "Error": Measure("accuracy", "error (%)", 100.0, True, 5.0),
     "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False, 5.0),
 }
@@ -192,6 +194,19 @@ def segment_starts(frame: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     starts |= {(run.id, run.first_epoch) for run in runs if run.parent}
     tested = frame[(frame.split == "test") & is_finite(frame.value)]
     return tested[[pair in starts for pair in zip(tested.run_id, tested.epoch, strict=True)]]
+
+
+def point(frame: pd.DataFrame, run_id: str, epoch: int, splits: Collection[str] = SPLITS) -> pd.DataFrame:
+    """The run's row of that epoch, the test one if it is among the splits; no row if it is not finite."""
+    rows = frame[(frame.run_id == run_id) & (frame.epoch == epoch) & frame.split.isin(splits)]
+    return rows[is_finite(rows.value)].sort_values("split").head(1)
+
+
+def in_order(values: Iterable[Hashable]) -> list[Any]:
+    """Values of a parameter as a legend lists them: numbers from the largest down, then words."""
+    several = set(values)
+    numbers = [each for each in several if isinstance(each, int | float)]
+    return [*sorted(numbers, reverse=True), *sorted((each for each in several if each not in numbers), key=str)]
 
 
 def is_finite(values: pd.Series) -> pd.Series:

@@ -1,14 +1,17 @@
 """Runs that were launched together: which they are, how they stand, how long they took."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from cnnviz.analysis.comparison import labels
+from cnnviz.analysis.comparison import differing, labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
+from cnnviz.config import SETTINGS
 from cnnviz.store.runs import Run
+from cnnviz.wording import count
 
 APART_SECONDS = 5.0  # between two runs of the same click: scheduling one takes a fraction of it
+EXPERIMENT_SECONDS = 30.0  # on a machine that is busy training, scheduling takes longer
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,32 @@ class Standing:
 
 def launched_with(found: Sequence[Run], active: Sequence[Run]) -> list[Run]:
     """The active runs and those of the same click that have ended, in the order in which they were queued."""
-    if not active:
-        return []
-    ordered = sorted(found, key=lambda run: run.queued_at)
-    at = ordered.index(min(active, key=lambda run: run.queued_at))
-    while at and ordered[at].queued_at - ordered[at - 1].queued_at < APART_SECONDS:
-        at -= 1
-    return ordered[at:]
+    clicks = _clicks(found, lambda run: run.queued_at, APART_SECONDS)
+    begun = next((at for at, click in enumerate(clicks) if any(run in active for run in click)), len(clicks))
+    return [run for click in clicks[begun:] for run in click]
+
+
+def experiments(found: Sequence[Run]) -> list[list[Run]]:
+    """Runs made by the same click, the newest experiment first. One that was continued stays in its experiment."""
+    return _clicks(found, lambda run: run.created.timestamp(), EXPERIMENT_SECONDS)[::-1]
+
+
+def _clicks(found: Sequence[Run], at: Callable[[Run], float], apart: float) -> list[list[Run]]:
+    clicks: list[list[Run]] = []
+    for run in sorted(found, key=at):
+        if clicks and at(run) - at(clicks[-1][-1]) < apart:
+            clicks[-1].append(run)
+        else:
+            clicks.append([run])
+    return clicks
+
+
+def title(runs: Sequence[Run]) -> str:
+    """What an experiment is called: "12 runs trained together: activation, learning rate"; of one run its name."""
+    if len(runs) == 1:
+        return runs[0].name
+    varied = [SETTINGS[name].title.lower() for name in differing(runs)]
+    return f"{count(len(runs), 'run')} trained together" + (f": {', '.join(varied)}" if varied else "")
 
 
 def standings(runs: Sequence[Run], lost: Collection[str] = ()) -> list[Standing]:

@@ -14,8 +14,10 @@ from cnnviz.render.colours import PALETTE
 
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values
 SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
-CLIP = 1.5  # an axis ends at this many times the third quartile, or at the untrained runs: a diverged one is cut off
-MOST_TIPS = 24  # lines in one tooltip
+CLIP = (
+    1.5  # a loss axis ends at this many times the third quartile, or at the untrained runs: a diverged one is cut off
+)
+MOST_TIPS = 8  # lines of a panel that a tooltip lists; of more it tells the nearest alone
 FAINT = 0.25  # opacity of what is smoothed
 _DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
 _LEGEND: dict[str, Any] = {
@@ -30,6 +32,12 @@ _MARKS: dict[str, dict[str, Any]] = {
     "best": {"shape": "circle", "size": 55, "filled": True},
     "death": {"shape": "cross", "angle": 45, "size": 130, "filled": True},
     "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
+}
+MARKS = {  # each mark's sign and what it says, in words
+    "best": ("●", "best test epoch"),
+    "finding": ("▽", "finding"),
+    "death": ("✕", "diverged: no finite value after this epoch"),
+    "segment": ("│", "training was continued, or a fork left its parent"),
 }
 
 
@@ -60,6 +68,8 @@ class Panel:
 
     title: str
     chart: Any  # an alt.LayerChart
+    name: str = ""  # what it shows, for who cannot see it
+    marks: tuple[str, ...] = ()  # of MARKS, those that it has
 
 
 def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str, str]:
@@ -74,9 +84,8 @@ def hues(values: Iterable[Hashable], known: Iterable[Hashable] = ()) -> dict[str
 
 
 def dashes(values: Iterable[Hashable]) -> dict[str, list[int]]:
-    """A stroke for each value of a parameter, in sorted order."""
-    ordered = sorted(set(values), key=lambda value: (str(type(value)), value))
-    return {text(value): DASHES[place % len(DASHES)] for place, value in enumerate(ordered)}
+    """A stroke for each value of a parameter, in the order of the legend."""
+    return {text(value): DASHES[place % len(DASHES)] for place, value in enumerate(curves.in_order(values))}
 
 
 def panels(
@@ -85,49 +94,75 @@ def panels(
     colours: Mapping[str, str],
     segments: pd.DataFrame | None = None,
     findings: pd.DataFrame | None = None,
+    chosen: pd.DataFrame | None = None,
     height: int = 280,
     legend: bool = False,
 ) -> list[Panel]:
-    """A chart for each combination of the facets' values.
+    """A chart for each combination of the facets' values, all with the same x-axis.
 
     frame: of curves.lines(); colours: of hues(); segments: of curves.segment_starts(); findings: columns run_id, epoch
-    and what, a sentence, each shown on its run's test line; height: pixels; legend: drawn in each chart.
+    and what, a sentence, each shown on its run's test line; chosen: rows of curves.lines() that get a ring; height:
+    pixels; legend: drawn in each chart.
     """
-    frame = frame[frame.split.isin(view.splits)]
-    if view.log_x:
-        frame = frame[frame.x > 0]
+    frame = _on_axis(frame, view)
     if frame.empty:
         return []
-    frame = frame.assign(
-        series=frame[view.colour].map(text),
-        pattern=frame.split if view.stroke == "split" else frame[view.stroke].map(text),
-    )
     patterns = SPLIT_DASHES if view.stroke == "split" else dashes(frame[view.stroke])
-    frame = frame[[*_DRAWN, *{*view.facets, "loss"}]]
+    ringed = frame.iloc[:0] if chosen is None else _on_axis(chosen, view)
+    columns = [*_DRAWN, *{*view.facets, "loss"}]
+    frame, ringed = frame[columns], ringed[columns]
+    spans = frame.x[is_finite(frame.value)]
+    span = [float(spans.min()), float(spans.max())] if len(spans) else [0.0, 1.0]
     groups = frame.groupby(list(view.facets), sort=True) if view.facets else [((), frame)]
     made = []
     for values, part in groups:
         title = ", ".join(words(name, value) for name, value in zip(view.facets, values, strict=True))
         domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view)
         marks = {
-            "segment": _at(part, segments, "a new segment: training was continued, or a fork left its parent"),
-            "best": curves.best(part, view.measure).assign(what="best test epoch"),
-            "death": curves.deaths(part).assign(what="diverged: no finite value after this epoch"),
+            "segment": _at(part, segments, MARKS["segment"][1]),
+            "best": curves.best(part, view.measure).assign(what=MARKS["best"][1]),
+            "death": curves.deaths(part).assign(what=MARKS["death"][1]),
             "finding": _at(part, findings),
         }
-        chart = _panel(part, view, domain, colours, patterns, marks, legend).properties(height=height)
-        made.append(Panel(title, chart))
+        here = ringed[(ringed[list(view.facets)] == list(values)).all(axis=1)] if view.facets else ringed
+        chart = _panel(part, view, domain, span, colours, patterns, marks, here, legend)
+        heading = {"title": alt.Title(title, anchor="start", fontSize=14, offset=6)} if title else {}
+        present = tuple(kind for kind, points in marks.items() if len(points))
+        made.append(Panel(title, chart.properties(height=height, **heading), _name(part, view, title), present))
     return made
 
 
-def clipped(frame: pd.DataFrame, view: View) -> bool:
-    """Whether some values lie above the axis that their panel shares."""
+def _on_axis(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """The rows that the view shows, with the values that colour and stroke stand for."""
+    frame = frame[frame.split.isin(view.splits)]
+    if view.log_x:
+        frame = frame[frame.x > 0]
+    return frame.assign(
+        series=frame[view.colour].map(text),
+        pattern=frame.split if view.stroke == "split" else frame[view.stroke].map(text),
+    )
+
+
+def _name(part: pd.DataFrame, view: View, title: str) -> str:
+    """ "Error of tanh, mse against epochs: 3 runs. Best: lenet5x5 …, 36.5 at epoch 12"."""
+    count = part.run_id.nunique()
+    of = f" of {title}" if title else ""
+    said = f"{view.measure}{of} against {view.axis.lower()}: {count} {'line' if count == 1 else 'lines'}"
+    found = curves.best(part, view.measure).sort_values("value", ascending=MEASURES[view.measure].less_is_better)
+    for row in found.head(1).itertuples():
+        said += f". Best on test pictures: {row.name}, {row.value:.4g} at epoch {row.epoch}"
+    return said
+
+
+def ends_at(frame: pd.DataFrame, view: View) -> float | None:
+    """Where the axis of a panel ends if values lie above it; None if all of them are in view."""
     frame = frame[frame.split.isin(view.splits)]
     groups = [part for _, part in frame.groupby(list(view.facets))] if view.facets else [frame]
-    return any(
-        bool((part.value[is_finite(part.value)] > _domain(_comparable(frame, part, view), view)[1]).any())
-        for part in groups
-    )
+    for part in groups:
+        high = _domain(_comparable(frame, part, view) if view.same_axis else part, view)[1]
+        if bool((part.value[is_finite(part.value)] > high).any()):
+            return high
+    return None
 
 
 def _comparable(frame: pd.DataFrame, part: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -147,7 +182,8 @@ def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.D
 
 
 def _domain(frame: pd.DataFrame, view: View) -> list[float]:
-    """Lower and upper end of the y-axis; the upper one cuts off single runs that explode."""
+    """Lower and upper end of the y-axis. Only a loss may be cut off, from above, so that a run that explodes does not
+    flatten the others; of accuracy and error everything is in view."""
     finite = pd.concat([frame.low, frame.high])
     finite = finite[is_finite(finite)]
     if view.log_y:
@@ -155,14 +191,16 @@ def _domain(frame: pd.DataFrame, view: View) -> list[float]:
     if finite.empty:
         return [0.1, 1.0]
     low, high = float(finite.min()), float(finite.max())
-    untrained = frame.high[(frame.epoch == 0) & is_finite(frame.high)].max()
-    high = min(high, max(CLIP * float(finite.quantile(0.75)), low + 1e-9, 0.0 if pd.isna(untrained) else untrained))
-    high = max(high, low + MEASURES[view.measure].least_span)
+    if not MEASURES[view.measure].bounded:
+        untrained = frame.high[(frame.epoch == 0) & is_finite(frame.high)].max()
+        high = min(high, max(CLIP * float(finite.quantile(0.75)), low + 1e-9, 0.0 if pd.isna(untrained) else untrained))
+    missing = max(MEASURES[view.measure].least_span - (high - low), 0.0)
+    low, high = low - min(missing / 2, low), high + missing - min(missing / 2, low)
     margin = 0.04 * (high - low) or 0.05 * abs(high) or 0.1
     return (
         [low * 0.95, high * 1.05]
         if view.log_y
-        else [max(low - margin, 0.0) if low >= 0 else low - margin, high + 2 * margin]  # marks stand above their line
+        else [max(low - margin, 0.0) if low >= 0 else low - margin, high + 3 * margin]  # marks stand above their line
     )
 
 
@@ -170,16 +208,18 @@ def _panel(
     frame: pd.DataFrame,
     view: View,
     domain: list[float],
+    span: list[float],
     colours: Mapping[str, str],
     patterns: Mapping[str, list[int]],
     marks: Mapping[str, pd.DataFrame],
+    chosen: pd.DataFrame,
     legend: bool,
 ) -> Any:
     finite = frame[is_finite(frame.value)]
     scale = alt.Scale(domain=domain, type="log" if view.log_y else "linear", nice=False, clamp=False)
     x_axis = alt.Axis(tickMinStep=1, format="d") if view.axis == "Epochs" else alt.Axis()
     room = 6  # pixels, so that marks at the ends stay whole
-    x_scale = alt.Scale(type="log" if view.log_x else "linear", nice=False, padding=room)
+    x_scale = alt.Scale(domain=span, type="log" if view.log_x else "linear", nice=False, padding=room)
     place: dict[str, Any] = {
         "x": alt.X("x:Q", title=AXES[view.axis], axis=x_axis, scale=x_scale),
         "y": alt.Y("value:Q", title=MEASURES[view.measure].title, scale=scale),
@@ -201,70 +241,68 @@ def _panel(
         line["point"] = {"size": 40, "filled": True}
     layers: list[Any] = []
     detail = ["run_id:N", "split:N"]
+    shared = alt.Chart()  # of the data that layer() is given once
     if (finite.repeats > 1).any():
         low = alt.Y("low:Q", title=MEASURES[view.measure].title, scale=scale)
-        band = alt.Chart(finite[finite.repeats > 1]).mark_area(clip=True, opacity=0.15)
+        band = shared.transform_filter("datum.repeats > 1").mark_area(clip=True, opacity=0.15)
         layers.append(band.encode(x=place["x"], y=low, y2="high:Q", color=place["color"], detail=detail))
     raw = line | {"opacity": FAINT} if view.smoothing > 1 else line
-    layers.append(alt.Chart(finite).mark_line(**raw).encode(**place, strokeDash=dash, detail=detail))
+    layers.append(shared.mark_line(**raw).encode(**place, strokeDash=dash, detail=detail))
     if view.smoothing > 1:
         smooth = curves.smoothed(finite, view.smoothing)
         layers.append(alt.Chart(smooth).mark_line(**line).encode(**place, strokeDash=dash, detail=detail))
-    layers += [_points(points, _MARKS[name], place) for name, points in marks.items() if len(points)]
-    ruled = view.axis == "Epochs" and len(finite)
-    layers.append(_ruler(finite, view, place["x"]) if ruled else _pointer(finite, place))
-    return alt.layer(*layers).properties(width="container")
+    if len(chosen):
+        ring = alt.Chart(chosen).mark_point(size=230, strokeWidth=2.5, filled=False, opacity=1, clip=True)
+        layers.append(ring.encode(**place))
+    layers.append(_pointer(finite, view, place))
+    # above the pointer's layer, which would take their tooltips
+    layers += [_points(points, _MARKS[name], view, place) for name, points in marks.items() if len(points)]
+    return alt.layer(*layers, data=finite).properties(width="container")
 
 
-def _points(frame: pd.DataFrame, kind: Mapping[str, Any], place: Mapping[str, Any]) -> Any:
+def _points(frame: pd.DataFrame, kind: Mapping[str, Any], view: View, place: Mapping[str, Any]) -> Any:
     tips = [
         alt.Tooltip("what:N", title=" "),
         alt.Tooltip("name:N", title="run"),
         alt.Tooltip("epoch:Q"),
-        alt.Tooltip("value:Q", format=".4g"),
+        alt.Tooltip("value:Q", title=MEASURES[view.measure].title, format=".4g"),
     ]
     return alt.Chart(frame).mark_point(clip=True, opacity=1, **kind).encode(**place, tooltip=tips)
 
 
-def _ruler(frame: pd.DataFrame, view: View, x: alt.X) -> Any:
-    """A rule at the pointer's epoch that shows every line's value there; a click picks the epoch."""
-    line = frame.groupby(["series", "pattern", "split", "run_id"]).ngroup()
-    listed = frame.assign(line=line)[line < MOST_TIPS]
-    # plain column names: a dot in one would draw an empty chart
-    wide = listed.pivot_table("value", ["x", "epoch"], "line").add_prefix("line").reset_index()
-    tips = [alt.Tooltip("epoch:Q", title="epoch")]
-    for each in listed.drop_duplicates("line").sort_values("line").itertuples():
-        title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
-        tips.append(alt.Tooltip(f"line{each.line}:Q", title=title, format=".4g"))
-    if (more := int(line.max()) + 1 - MOST_TIPS) > 0:
-        tips.append(alt.Tooltip("more:N", title=f"{more} more lines"))
-        wide["more"] = "not listed"
-    pointer, pick = _selections()
-    shown = alt.condition(pointer | pick, alt.value(0.6), alt.value(0))
-    return alt.Chart(wide).mark_rule(strokeWidth=1).encode(x=x, opacity=shown, tooltip=tips).add_params(pointer, pick)
-
-
-def _pointer(frame: pd.DataFrame, place: Mapping[str, Any]) -> Any:
-    """The point nearest to the pointer, for axes on which lines share no epochs; a click picks its epoch."""
-    pointer, pick = _selections()
-    shown = alt.condition(pointer | pick, alt.value(1), alt.value(0))
-    tips = [alt.Tooltip("name:N", title="run"), "split:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")]
-    points = alt.Chart(frame).mark_point(size=60, clip=True)
+def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
+    """The point nearest to the pointer, on the nearest line; a click picks its run and epoch. Its tooltip lists all
+    lines at that epoch, as long as they are few and have epochs in common."""
+    nearest: dict[str, Any] = {"fields": ["run_id", "epoch"], "nearest": True, "empty": False}
+    pointer = alt.selection_point(name="pointer", on="pointerover", clear="pointerout", **nearest)
+    pick = alt.selection_point(name="pick", on="click", toggle=False, **nearest)
+    tips = [
+        alt.Tooltip("name:N", title="nearest"),
+        alt.Tooltip("split:N", title="pictures"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("value:Q", title=MEASURES[view.measure].title, format=".4g"),
+    ]
+    points = alt.Chart()
+    if (
+        view.axis == "Epochs"
+        and 1 < (several := frame.groupby(["series", "pattern", "split", "run_id"])).ngroups <= MOST_TIPS
+    ):
+        listed = frame.assign(line=several.ngroup())
+        # plain column names: a dot in one would draw an empty chart
+        wide = listed.pivot_table("value", "x", "line").add_prefix("line").reset_index()
+        points = points.transform_lookup("x", alt.LookupData(wide, "x", list(wide.columns[1:])))
+        for each in listed.drop_duplicates("line").sort_values("line").itertuples():
+            title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
+            tips.append(alt.Tooltip(f"line{each.line}:Q", title=title, format=".4g"))
+    shown = alt.condition(pointer, alt.value(1), alt.value(0))
+    points = points.mark_point(size=60, clip=True)
     return points.encode(**place, opacity=shown, tooltip=tips).add_params(pointer, pick)
 
 
-def _selections() -> tuple[Any, Any]:
-    nearest: dict[str, Any] = {"fields": ["epoch"], "nearest": True, "empty": False}
-    return (
-        alt.selection_point(name="pointer", on="pointerover", clear="pointerout", **nearest),
-        alt.selection_point(name="pick", on="click", **nearest),
-    )
-
-
 FLOWS = {  # metric's prefix → (title, what it measures, format, log scale)
-    "grad_norm": ("gradient", "mean L2 norm of a step's gradient", ".2g", True),
-    "update_ratio": ("update / weight", "mean L2 norm of a step's update over the weights'", ".2g", True),
-    "saturation": ("saturated or inactive", "share of units where the activation is flat", ".0%", False),
+    "grad_norm": ("gradient", "mean L2 norm of the gradient", ".2g", True),
+    "update_ratio": ("update / weight", "mean L2 norm, update over weights", ".2g", True),
+    "saturation": ("saturated or inactive", "share of units whose slope is flat", ".0%", False),
 }
 
 
@@ -285,16 +323,20 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
     frame = frame.assign(layer=frame.metric.str.split("/").str[1], start=frame.epoch - 0.5, end=frame.epoch + 0.5)
     made = {}
     for run_id, part in frame.groupby("run_id"):
-        names = [name for name in layers[str(run_id)] if name in set(part.layer)]
+        names = list(layers[str(run_id)])
+        epochs = history.epoch[history.run_id == run_id]  # of all kinds: their pictures are aligned
         made[str(run_id)] = (
             alt.Chart(part[["layer", "epoch", "start", "end", "value"]])
             .mark_rect()
             .encode(
                 x=alt.X(
-                    "start:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
+                    "start:Q",
+                    title="epoch",
+                    axis=alt.Axis(tickMinStep=1, format="d"),
+                    scale=alt.Scale(domain=[epochs.min() - 0.5, epochs.max() + 0.5], nice=False),
                 ),
                 x2="end:Q",
-                y=alt.Y("layer:N", sort=names, title=None, axis=alt.Axis(labelOverlap=False)),
+                y=alt.Y("layer:N", scale=alt.Scale(domain=names), title=None, axis=alt.Axis(labelOverlap=False)),
                 color=alt.Color(
                     "value:Q", title=title, scale=scale, legend=alt.Legend(orient="top", format=number, tickCount=4)
                 ),

@@ -134,3 +134,16 @@ def test_groups_follow_what_differs() -> None:
     assert grouping(grid[0]) == ([], "lr")
     assert grouping(*grid[::2]) == (["activation"], "loss")
     assert grouping({"seed": 1}, {"seed": 2}) == ([], "lr")
+
+
+def test_a_legend_lists_numbers_from_the_largest_down_and_then_words() -> None:
+    assert curves.in_order([0.001, 0.1, 0.01, 0.1]) == [0.1, 0.01, 0.001]
+    assert curves.in_order([9, 100, 10]) == [100, 10, 9]
+    assert curves.in_order(["tanh", 2, "relu"]) == [2, "relu", "tanh"]
+
+
+def test_a_chosen_point_is_on_the_test_line_if_it_is_drawn() -> None:
+    frame = lines({"a": [3.0, 2.0, math.nan]})
+    assert curves.point(frame, "a", 1).split.tolist() == ["test"]
+    assert curves.point(frame, "a", 1, ["train"]).value.tolist() == [4.0]
+    assert curves.point(frame, "a", 2).empty

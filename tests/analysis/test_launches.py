@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from cnnviz.analysis import launches
 from cnnviz.store.runs import Run, Segment
@@ -21,6 +22,16 @@ def test_one_click_is_told_from_the_one_before() -> None:
     assert launches.launched_with(every, [second, third, later]) == [first, second, third, later]
     assert launches.launched_with(every, [later]) == [later]
     assert launches.launched_with(every, []) == []
+
+
+def test_an_experiment_is_what_one_click_made_even_if_some_of_it_was_continued() -> None:
+    noon = datetime(2026, 1, 1, 12)
+    made = {"a": 0, "b": 1, "c": 2, "later": 3600}
+    runs = [replace(queued(name, at), created=noon + timedelta(seconds=at)) for name, at in made.items()]
+    runs[1] = replace(runs[1], queued_at=9000.0)
+    assert [[each.id for each in group] for group in launches.experiments(runs[::-1])] == [["later"], ["a", "b", "c"]]
+    assert launches.title(runs[:1]) == "a"
+    assert launches.title([run("x", lr=0.1), run("y")]) == "2 runs trained together: learning rate"
 
 
 def test_the_best_stands_first_and_every_place_says_what_is_to_say() -> None:

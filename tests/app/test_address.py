@@ -6,9 +6,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded, seed
-from tests.helpers.screens import said
+from tests.helpers.screens import said, with_open
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
 
@@ -19,7 +20,7 @@ def opened(page: str, /, **address: object) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
     app.session_state[uploads.MORE.name] = True
-    return app.run()
+    return with_open(app, *POPOVERS) if page == "curves" else app.run()
 
 
 def two_runs() -> list[str]:
@@ -31,8 +32,9 @@ def widget(app: AppTest, kind: str, key: str) -> Any:
     return getattr(app, kind)(key=key).value
 
 
+POPOVERS = ("curves_runs", "curves_layout")  # what stands in them is drawn while they are open
 CURVES = {  # parameter → its texts in an address, the widget that shows it, and what that shows
-    "measure": ("Error", "segmented_control", "Error"),
+    "measure": ("Accuracy", "selectbox", "Accuracy"),
     "axis": ("Images", "segmented_control", "Images"),
     "facets": (["loss", "lr"], "multiselect", ["loss", "lr"]),
     "colour": ("seed", "selectbox", "seed"),
@@ -47,10 +49,10 @@ CURVES = {  # parameter → its texts in an address, the widget that shows it, a
 def test_every_parameter_of_the_curves() -> None:
     first, second = two_runs()
     asked = {name: text for name, (text, _, _) in CURVES.items()}
-    app = opened("curves", runs=[second, first], epoch="1", **asked)
+    app = opened("curves", runs=[second, first], at=second, epoch="1", **asked)
     assert not app.error
     assert widget(app, "multiselect", "curve_runs") == [second, first]
-    assert widget(app, "number_input", "curve_epoch") == 1
+    assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (second, 1)
     for name, (_, kind, value) in CURVES.items():
         assert widget(app, kind, name) == value, name
     assert not app.warning
@@ -68,19 +70,32 @@ def test_the_curves_without_an_address() -> None:
     runs = two_runs()
     app = opened("curves")
     assert sorted(widget(app, "multiselect", "curve_runs")) == sorted(runs)
-    assert widget(app, "number_input", "curve_epoch") == 2
-    defaults = [
-        "Loss",
-        "Epochs",
-        [],
-        "lr",
-        "split",
-        ["train", "test"],
-        1,
-        ["one y-axis", "findings"],
-        "Which setting matters",
-    ]
+    assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (
+        runs[0],
+        2,
+    )  # the best
+    defaults = ["Error", "Epochs", [], "lr", "split", ["train", "test"], 1, ["one y-axis", "findings"], SECTIONS[0]]
     assert [widget(app, kind, name) for name, (_, kind, _) in CURVES.items()] == defaults
+
+
+def test_an_address_of_the_version_before_shows_its_epoch_on_the_best_run() -> None:
+    best, other = two_runs()
+    old = {"measure": "Accuracy", "splits": ["test"], "facets": ["lr"], "show": ["log y"], "epoch": "1"}
+    app = opened("curves", runs=[other, best], why="Gradient flow", **old)
+    assert not app.error
+    assert not app.warning
+    assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (best, 1)
+    assert widget(app, "segmented_control", "why") == "Gradient flow"
+    app.selectbox(key="curve_run").set_value(other).run()
+    assert (app.query_params["at"], app.query_params["epoch"]) == (other, "1")
+
+
+def test_a_choice_whose_run_is_not_on_show_any_more_goes_back_to_the_best() -> None:
+    best, other = two_runs()
+    app = opened("curves", runs=[best, other], at=best, epoch="1")
+    app.multiselect(key="curve_runs").set_value([other]).run()
+    assert not app.warning
+    assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (other, 1)
 
 
 MAPS = {

@@ -1,46 +1,132 @@
-"""Curves in a real browser: an epoch clicked leads to its feature maps, and the address brings it all back."""
+"""Curves in a real browser: what a click chooses, what marks say, what the address brings back."""
 
+import math
+import re
 from typing import Any
 
 import pytest
 
-from tests.helpers.runs import seed
+from cnnviz.config import RunConfig
+from cnnviz.render.curve_charts import MARKS
+from cnnviz.store import changes
+from cnnviz.store.runs import Segment
+from tests.app.test_browser_home import faults
 from tests.helpers.screens import page_of
 
 CHART = "[data-testid=stVegaLiteChart]"
+PLOT = "svg .role-frame.root > g > .background"
+TOOLTIP = "#vg-tooltip-element.visible"
+
+
+def launched(lines: dict[tuple[str, float], list[float]], continued: int = 0) -> list[str]:
+    """Short ids of finished runs: activation and learning rate → test accuracy by epoch."""
+    configs = [RunConfig(dataset="synthetic", epochs=9, activation=name, lr=lr) for name, lr in lines]
+    run_ids = changes.schedule(configs, "cpu")
+    parts = [Segment(start, 0.0, 60.0, "cpu", 1) for start in sorted({0, continued})]
+    for run_id, line in zip(run_ids, lines.values(), strict=True):
+        changes.start(run_id)
+        for epoch, value in enumerate(line):
+            figures = {f"{split}_accuracy": value for split in ("train", "test")}
+            losses = {f"{split}_loss": 2.5 - 2 * value for split in ("train", "test")}
+            changes.record(run_id, epoch, figures | losses, parts)
+        changes.finish(run_id, "FINISHED")
+    return [run_id[:8] for run_id in run_ids]
+
+
+def place(page: Any, chart: int, x: float, y: float) -> tuple[float, float]:
+    """Where those shares of that chart's plot are on the screen."""
+    box = page.locator(f"{CHART}").nth(chart).locator(PLOT).first.bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
 @pytest.mark.usefixtures("synthetic_root")
-def test_click_an_epoch_share_the_address_and_look_inside(browser: Any, address: str) -> None:
+def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser: Any, address: str) -> None:
     from playwright.sync_api import expect
 
-    line = [0.1, 0.2, 0.3, 0.4, 0.5]
-    first, second = seed(line, [value + 0.1 for value in line])
+    low, high, other = launched(
+        {
+            ("sigmoid", 0.01): [0.1, 0.1, 0.1, 0.1, 0.1],
+            ("sigmoid", 0.1): [0.1, 0.3, 0.5, 0.7, 0.9],
+            ("tanh", 0.1): [0.1, 0.4, 0.5, 0.6, 0.95],
+        }
+    )
     elsewhere: list[str] = []
-    page = page_of(browser, f"{address}/curves?runs={first[:8]}&runs={second[:8]}&measure=Accuracy", elsewhere)
-    chart = page.locator(f"{CHART} svg").first
-    chart.wait_for()
-    epoch = page.get_by_role("spinbutton", name="Epoch (or click one in a chart)")
-    expect(epoch).to_have_value("4", timeout=30_000)
-    box = chart.bounding_box()
-    chart.click(position={"x": box["width"] / 2, "y": box["height"] / 2})  # epochs 0 to 4 from edge to edge
-    expect(epoch).to_have_value("2", timeout=30_000)
-    page.wait_for_function("() => location.search.includes('epoch=2')")
+    runs = "&".join(f"runs={run}" for run in (low, high, other))
+    page = page_of(browser, f"{address}/curves?{runs}&splits=test&facets=activation&show=one%20y-axis", elsewhere)
+    page.locator(f"{CHART} svg").nth(1).wait_for()
+    run, epoch = (
+        page.get_by_role("combobox", name="Run", exact=True),
+        page.get_by_role("spinbutton", name="Epoch", exact=True),
+    )
+    expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)  # the best one's best epoch
+    expect(epoch).to_have_value("4")
+    first = page.locator(CHART).first
+    assert first.bounding_box()["y"] <= 160
+    assert str(first.get_attribute("aria-label")).startswith("Error of sigmoid against epochs: 2 lines")
 
-    page.get_by_text("Loss", exact=True).first.click()
-    page.get_by_text("loss (mean over pictures)").first.wait_for(state="attached")
-    page.wait_for_function("() => !location.search.includes('measure=Accuracy')")  # written when all is drawn
-    url = page.url
-    page.close()
+    page.mouse.click(*place(page, 0, 0.5, 0.03))  # error 90 %: the run that learns nothing
+    expect(run).to_have_value("sigmoid, lr 0.01", timeout=30_000)
+    expect(epoch).to_have_value("2")
+    page.wait_for_function(f"() => location.search.includes('at={low}&epoch=2')")
+    page.mouse.click(*place(page, 0, 0.75, 0.7))
+    expect(run).to_have_value("sigmoid, lr 0.1", timeout=30_000)
+    expect(epoch).to_have_value("3")
+    page.mouse.click(*place(page, 1, 0.25, 0.4))
+    expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)
+    expect(epoch).to_have_value("1")
+    page.mouse.click(*place(page, 0, 0.75, 0.7))  # as before, in the panel that knows it
+    expect(run).to_have_value("sigmoid, lr 0.1", timeout=30_000)
+    page.wait_for_function(f"() => location.search.includes('at={high}&epoch=3')")
 
-    page = page_of(browser, url, elsewhere)
-    page.get_by_text("loss (mean over pictures)").first.wait_for(state="attached")
-    epoch = page.get_by_role("spinbutton", name="Epoch (or click one in a chart)")
-    expect(epoch).to_have_value("2", timeout=30_000)
-    page.get_by_role("button", name="Feature maps").click()
-    page.get_by_text("predicted").first.wait_for()
+    page.go_back()
+    expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)
+    expect(epoch).to_have_value("1")
+    page.reload()
+    expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)
+    expect(epoch).to_have_value("1")
+    epoch.fill("2")  # by keys
+    epoch.press("Enter")
+    page.wait_for_function(f"() => location.search.includes('at={other}&epoch=2')")
+    page.get_by_text("tanh, lr 0.1 at epoch 2. Error: test 50 %").wait_for()
+    page.get_by_role("button", name="Look inside").click()
+    page.wait_for_function(
+        f"() => location.pathname.endsWith('feature_maps') && location.search.includes('run={other}')"
+    )
     assert "epoch=2" in page.url
-    assert f"run={second[:8]}" in page.url or f"run={first[:8]}" in page.url
-    assert "other=" in page.url
     page.close()
     assert elsewhere == []
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_every_mark_says_what_it_is_and_the_winner_is_in_view(browser: Any, address: str) -> None:
+    stalled = {("sigmoid", 0.001 * at): [0.1] * 10 for at in range(1, 13)}
+    launched(stalled | {("sigmoid", 0.5): [0.1, 0.12, math.nan]})
+    (won,) = launched({("tanh", 0.01): [0.1, 0.3, 0.5, 0.6, 0.62, 0.63, 0.63, 0.62, 0.61, 0.6]}, continued=4)
+    page = page_of(browser, f"{address}/curves?runs={won}", [])
+    page.get_by_role("button", name="1 run", exact=False).and_(page.locator(".st-key-curves_runs button")).click()
+    page.get_by_role("combobox", name="Experiment").click()
+    page.get_by_role("option", name=re.compile("^(All )?14 runs")).click()  # one launch or two, as the clock has it
+    page.get_by_role("button", name="14 runs").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("combobox", name="Experiment").wait_for(state="detached")
+
+    winner = page.locator("path[aria-label*='best test epoch'][aria-label*='tanh']")
+    winner.wait_for()
+    plot = page.locator(f"{CHART}", has=winner).locator(PLOT).first.bounding_box()
+    mark = winner.bounding_box()
+    assert plot["y"] < mark["y"] < plot["y"] + plot["height"] - mark["height"]
+    assert plot["x"] < mark["x"] < plot["x"] + plot["width"]
+    for sign, words in (MARKS[kind] for kind in ("best", "finding", "death", "segment")):
+        page.get_by_text(f"{sign} {words}").wait_for()
+        said = "Test accuracy is 10.0 %" if words == "finding" else words
+        one = page.locator(f"{CHART} path[aria-label*='{said}']").last
+        one.scroll_into_view_if_needed()
+        box = one.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator(TOOLTIP, has_text=said).wait_for()
+    page.mouse.move(0, 0)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.locator(f"{CHART} svg").first.wait_for()
+        assert faults(page) == []
+    page.close()

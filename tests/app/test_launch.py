@@ -11,6 +11,7 @@ from cnnviz.config import RunConfig
 from cnnviz.jobs import control, devices
 from cnnviz.store import artifacts, changes, reading
 from tests.helpers.projects import copied, run_in
+from tests.helpers.screens import with_open
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
@@ -27,7 +28,7 @@ def trained(config: RunConfig, device: str = "cpu") -> str:
 
 def curves() -> AppTest:
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
-    return opened.switch_page("pages/curves.py").run()
+    return with_open(opened.switch_page("pages/curves.py"), "curves_fork", "curves_continue")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,7 @@ artifacts.save_checkpoint(ids[1], 1, initial_weights(architecture("f12"), 0), {}
 opened = AppTest.from_file("app.py", default_timeout=60).run().run()
 opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
 assert opened.sidebar.number_input(key="launch_dropout").label == "Dropout"
+opened.session_state["curves_runs"] = opened.session_state["curves_fork"] = True  # what they open is drawn
 opened.switch_page("pages/curves.py").run()
 opened.multiselect(key="curve_runs").set_value([ids[1][:8]]).run()
 opened.number_input(key=f"fork dropout {ids[1]} 1").set_value(0.25).run()

@@ -9,11 +9,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
 from cnnviz.config import RunConfig
 from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
-from tests.helpers.screens import said
+from tests.helpers.screens import said, with_open
 
 PAGES = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
@@ -108,9 +109,6 @@ def test_a_broken_checkpoint_is_one_line() -> None:
     assert len(opened.error) == 1
 
 
-SECTIONS = ("Which setting matters", "Gradient flow", "What differs", "Time")
-
-
 @pytest.mark.parametrize("section", SECTIONS)
 def test_curves_say_why(section: str) -> None:
     seed([0.1, *[0.1] * 9], [0.1, 0.4, 0.5], [0.1, math.nan], [0.1])
@@ -132,6 +130,7 @@ def test_a_fork_from_the_curves() -> None:
     (run_id,) = seed([0.1, 0.4, 0.5])
     opened = app("pages/curves.py")
     opened.number_input(key="curve_epoch").set_value(1).run()
+    with_open(opened, "curves_fork")
     fork = f"{run_id} 1"
     assert opened.button(key=f"fork {fork}").disabled
     opened.text_input(key=f"fork lr {fork}").set_value("fast").run()
@@ -145,7 +144,8 @@ def test_a_fork_from_the_curves() -> None:
 
 def test_continuing_all_of_the_curves() -> None:
     seed([0.1, 0.4, 0.5], [0.1, 0.3])
-    opened = app("pages/curves.py")
+    opened = with_open(app("pages/curves.py"), "curves_continue")
+    opened.segmented_control(key="which").set_value("All 2 runs").run()
     opened.number_input(key="more curves").set_value(7).run()
     opened.button(key="continue curves").click().run()
     assert not opened.error
@@ -156,7 +156,7 @@ def test_continuing_all_of_the_curves() -> None:
 def test_every_option_of_the_curves_draws() -> None:
     runs = seed([0.1, 0.4, 0.5], [0.1, math.nan])
     changes.finish(changes.fork(runs[0], 1, {"seed": 3}, 2, "cpu"), "KILLED")
-    opened = app("pages/curves.py")
+    opened = with_open(app("pages/curves.py"), "curves_layout")
     opened.pills(key="show").set_value(["log y", "log x", "seeds apart", "forks at 0"]).run()
     for axis in ("Seconds", "Images"):
         opened.segmented_control(key="axis").set_value(axis).run()
@@ -175,9 +175,9 @@ def test_the_address_says_what_is_shown() -> None:
     wanted = {"runs": [run_ids[1][:8], "gone"], "measure": "Error", "axis": "Images", "epoch": "1", "facets": ["lr"]}
     for name, value in wanted.items():
         opened.query_params[name] = value
-    opened.switch_page("pages/curves.py").run()
+    with_open(opened.switch_page("pages/curves.py"), "curves_runs", "curves_layout")
     assert opened.multiselect(key="curve_runs").value == [run_ids[1][:8]]
-    assert (opened.segmented_control(key="measure").value, opened.segmented_control(key="axis").value) == (
+    assert (opened.selectbox(key="measure").value, opened.segmented_control(key="axis").value) == (
         "Error",
         "Images",
     )

@@ -25,6 +25,13 @@ def said(opened: AppTest) -> str:
     return "\n".join(str(each.value) for each in everything)
 
 
+def with_open(opened: AppTest, *popovers: str) -> AppTest:
+    """The page with these popovers open, as clicks on their buttons would have it; what is in them is drawn then."""
+    for key in popovers:
+        opened.session_state[key] = True
+    return opened.run()
+
+
 def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
     """A page, noting every request that leaves this machine."""
     page = browser.new_page(viewport={"width": 1400, "height": 1100})

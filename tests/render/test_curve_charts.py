@@ -33,8 +33,29 @@ def test_a_diverged_line_ends_at_a_marked_death_and_spares_the_rest() -> None:
     low, high = domain(panel)
     assert low < 1.0
     assert 2.0 < high < 3.5
-    assert curve_charts.clipped(frame, view)
-    assert not curve_charts.clipped(lines({"good": [2.0, 1.5, 1.0]}), view)
+    assert curve_charts.ends_at(frame, view) == high
+    assert curve_charts.ends_at(lines({"good": [2.0, 1.5, 1.0]}), view) is None
+
+
+@pytest.mark.parametrize("measure", ["Error", "Accuracy"])
+@pytest.mark.parametrize("same_axis", [True, False])
+def test_the_one_run_that_learns_is_in_view_among_seventy_that_do_not(measure: str, same_axis: bool) -> None:
+    stalled = {f"stalled {at}": [1.0, 1.1 + at / 100, 1.2] for at in range(72)}  # accuracies a tenth of it
+    runs = [run(name, activation="sigmoid") for name in stalled] + [run("winner")]
+    frame = lines(stalled | {"winner": [1.0, 4.0, 4.95]}, runs, measure=measure)
+    view = View(measure, facets=("activation",), same_axis=same_axis)
+    winning = draw(frame, view)[1]
+    value = {"Error": 50.5, "Accuracy": 49.5}[measure]
+    low, high = domain(winning)
+    assert low <= value <= high
+    assert winning.name.startswith(f"{measure} of tanh against epochs: 1 line. Best on test pictures: winner, {value}")
+    assert curve_charts.ends_at(frame, view) is None
+
+
+def test_all_panels_have_one_x_axis() -> None:
+    runs = [run("a"), run("b", loss="mse")]
+    made = draw(lines({"a": [2.0, 1.0], "b": [0.2] * 9}, runs), View(facets=("loss",)))
+    assert [panel.chart.to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"] for panel in made] == [[0.0, 8.0]] * 2
 
 
 @pytest.mark.parametrize("measure", curves.MEASURES)
@@ -62,6 +83,7 @@ def test_noise_of_a_tenth_of_a_point_fills_no_axis() -> None:
     (panel,) = draw(lines({"a": [1.0, 1.01, 1.0]}, measure="Accuracy"), View("Accuracy"))
     low, high = domain(panel)
     assert high - low > 5
+    assert low < 9 < 11 < high
 
 
 def test_what_happens_is_marked_where_it_happens() -> None:
@@ -76,10 +98,29 @@ def test_what_happens_is_marked_where_it_happens() -> None:
             (row,) = spec["datasets"][layer["data"]["name"]]
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
-        "a new segment: training was continued, or a fork left its parent": (2, 1.0, "test"),
+        "training was continued, or a fork left its parent": (2, 1.0, "test"),
         "best test epoch": (2, 1.0, "test"),
         "overfitting since epoch 2": (2, 1.0, "test"),
     }
+    assert panel.marks == ("segment", "best", "finding")
+
+
+def test_marks_lie_above_what_the_pointer_finds_and_the_ring_below() -> None:
+    runs = [run("a", activation="sigmoid"), run("b")]
+    frame = lines({"a": [3.0, 2.0], "b": [3.0, math.nan]}, runs)
+    chosen = curves.point(frame, "a", 1)
+    panels = draw(frame, View(facets=("activation",)), chosen=chosen)
+    layers = [
+        [
+            layer["mark"].get("shape", "ring" if layer["mark"].get("size") == 230 else layer["mark"]["type"])
+            for layer in each
+        ]
+        for each in (panel.chart.to_dict()["layer"] for panel in panels)
+    ]
+    assert layers == [["line", "ring", "point", "circle"], ["line", "point", "cross"]]
+    spec = panels[0].chart.to_dict()
+    (ring,) = spec["datasets"][spec["layer"][1]["data"]["name"]]
+    assert (ring["run_id"], ring["epoch"], ring["value"], ring["split"]) == ("a", 1, 2.0, "test")
 
 
 def test_what_happened_to_one_run_is_not_marked_on_the_mean_of_its_seeds() -> None:
@@ -88,7 +129,7 @@ def test_what_happened_to_one_run_is_not_marked_on_the_mean_of_its_seeds() -> No
     findings = pd.DataFrame({"run_id": ["a"], "epoch": [1], "what": ["overfitting since epoch 1"]})
     marks = {"segments": curves.segment_starts(frame, runs), "findings": findings}
     (apart,), (mean,) = draw(frame, **marks), draw(curves.collapse(frame), **marks)
-    for words in ("overfitting since epoch 1", "a new segment"):
+    for words in ("overfitting since epoch 1", "training was continued"):
         assert words in json.dumps(apart.chart.to_dict())
         assert words not in json.dumps(mean.chart.to_dict())
 
@@ -105,22 +146,27 @@ def test_repeats_have_a_band() -> None:
     assert "area" in {layer["mark"]["type"] for layer in panel.chart.to_dict()["layer"]}
 
 
-def test_the_pointer_tells_every_line_of_its_epoch() -> None:
+def test_the_pointer_finds_the_nearest_line_and_tells_all_of_its_epoch() -> None:
     runs = [run("a", lr=0.5), run("b", lr=0.25)]
     (panel,) = draw(lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs))
     spec = panel.chart.to_dict()
-    rule = spec["layer"][-1]
-    titles = {tip["title"]: tip["field"] for tip in rule["encoding"]["tooltip"]}
-    first = spec["datasets"][rule["data"]["name"]][0]
+    pointer = next(layer for layer in spec["layer"] if "transform" in layer)
+    titles = {tip["title"]: tip["field"] for tip in pointer["encoding"]["tooltip"] if "title" in tip}
+    assert titles["nearest"] == "name"
+    (joined,) = pointer["transform"]
+    first = spec["datasets"][joined["from"]["data"]["name"]][0]
     assert first[titles["0.5 test"]] == 4.0
     assert first[titles["0.25 train"]] == 12.0
-    assert {each["name"] for each in spec["params"]} >= {"pick"}
+    (pick,) = (each for each in spec["params"] if each["name"] == "pick")
+    assert (pick["select"]["fields"], pick["select"]["nearest"]) == (["run_id", "epoch"], True)
 
 
-def test_more_lines_than_a_tooltip_can_tell_are_counted() -> None:
+def test_of_many_lines_the_nearest_alone_is_told() -> None:
     runs = [run(str(index), lr=0.1 + index / 100) for index in range(20)]
     (panel,) = draw(lines({each.id: [2.0, 1.0] for each in runs}, runs))
-    assert "16 more lines" in json.dumps(panel.chart.to_dict()["layer"][-1])
+    layers = panel.chart.to_dict()["layer"]
+    assert all("transform" not in layer for layer in layers)
+    assert "nearest" in json.dumps(layers)
 
 
 def test_a_value_keeps_its_colour_as_the_store_grows() -> None:
@@ -136,7 +182,7 @@ def test_strokes_tell_a_parameters_values_apart() -> None:
     runs = [run("a", batch_size=10), run("b", batch_size=100)]
     (panel,) = draw(lines({"a": [2.0, 1.0], "b": [3.0, 2.0]}, runs), View(stroke="batch_size", splits=("test",)))
     scale = panel.chart.to_dict()["layer"][0]["encoding"]["strokeDash"]["scale"]
-    assert scale["domain"] == ["10", "100"]
+    assert scale["domain"] == ["100", "10"]
     assert scale["range"][0] != scale["range"][1]
 
 
@@ -150,7 +196,8 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     spec = made["a"].to_dict()
     (data,) = spec["datasets"].values()
     assert len(data) == 6
-    assert spec["encoding"]["y"]["sort"] == ["c1", "fc2"]
+    assert spec["encoding"]["y"]["scale"]["domain"] == ["c1", "fc2"]
+    assert spec["encoding"]["x"]["scale"]["domain"] == [-0.5, 3.5]
     assert [made[each].to_dict()["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
     assert curve_charts.flow(recorded, "saturation", layers) == {}
 

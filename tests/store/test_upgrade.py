@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.jobs import control
 from cnnviz.store import addresses, artifacts, changes, connection, reading
-from tests.helpers.screens import said
+from tests.helpers.screens import said, with_open
 
 ARCHIVE = Path(__file__).with_name("version-0.1.0.zip")
 # id: status, last epoch, epoch of the best accuracy, its value, starts of the segments, epochs kept
@@ -159,8 +159,9 @@ def test_the_runs_page_lists_them() -> None:
 def test_an_old_address_of_the_curves_shows_what_it_names() -> None:
     runs = [FORK, CONTINUED, *INTERRUPTED]
     opened = page("curves", runs=runs, measure="Error", axis="Images", epoch="2", facets=["lr"])
+    with_open(opened, "curves_runs", "curves_layout")
     assert opened.multiselect(key="curve_runs").value == runs
-    assert opened.segmented_control(key="measure").value == "Error"
+    assert opened.selectbox(key="measure").value == "Error"
     assert opened.segmented_control(key="axis").value == "Images"
     assert opened.multiselect(key="facets").value == ["lr"]
     assert opened.number_input(key="curve_epoch").value == 2

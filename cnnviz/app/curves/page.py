@@ -1,9 +1,8 @@
 """Curves: any runs laid over one another, and why they look as they do."""
 
-import html
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -12,18 +11,19 @@ from cnnviz import wording
 from cnnviz.analysis import curves
 from cnnviz.analysis.comparison import labels, text
 from cnnviz.analysis.findings import Finding
-from cnnviz.app import cache, launch, shell, widgets
-from cnnviz.app.curves import choices, reasons
+from cnnviz.app import cache, shell, widgets
+from cnnviz.app.curves import choices, findings, legend, point, reasons
 from cnnviz.app.markdown import plain
-from cnnviz.app.state import Address, number_key, open_page, reported
+from cnnviz.app.state import Address
 from cnnviz.render import curve_charts
-from cnnviz.render.curve_charts import View
+from cnnviz.render.curve_charts import Panel, View
 from cnnviz.render.exports import as_file, together
 from cnnviz.store.runs import Run
 
-PANEL_WIDTH = 440  # pixels; two stand side by side on a laptop, one on a narrow screen
-EPOCH = number_key("epoch", key="curve_epoch", pinned=True)  # the feature maps have an epoch of their own
-ADDRESS = Address("pages/curves.py", (*choices.KEYS, EPOCH, reasons.SECTION))
+HEIGHTS = {1: 440, 2: 380, 3: 300, 4: 300}  # pixels of a chart, by their number; two rows fit on a laptop's screen
+HEIGHT = 250  # of one of more than that
+FILES = {"png": "image/png", "svg": "image/svg+xml", "html": "text/html"}
+ADDRESS = Address("pages/curves.py", (*choices.KEYS, *point.KEYS, reasons.SECTION))
 
 
 def show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
@@ -35,35 +35,65 @@ def show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
 
 def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     every = {run.id: run for run in cache.runs()}
-    chosen = [every[run.id] for run in chosen if run.id in every]
-    history = cache.history([*chosen, *curves.ancestors(chosen, every)], curves.metrics(view.measure))
-    frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
-    lines = frame if "seeds apart" in shown else curves.collapse(frame, view.parameters)
-    colours = widgets.hues(view.colour, chosen)
-    found = cache.findings(chosen) if "findings" in shown else {}
-    segments = curves.segment_starts(frame, chosen)
-    made = curve_charts.panels(lines, view, colours, segments, marked(found))
+    chosen, joined = [every[run.id] for run in chosen if run.id in every], "forks at 0" not in shown
+    picked = point.offer(chosen, joined)
     if waiting := without_point(chosen):
         st.caption(plain(waiting))
-    if not made:
+    frame, lines = data(chosen, view, shown)
+    ring = curves.point(frame, picked[0].id, picked[1], view.splits) if picked else None
+    made = charts(chosen, view, shown, frame, lines, ring)
+    if not made or picked is None:
         widgets.empty_state(
             "Nothing to draw yet: the first point appears when the untrained networks have been looked at."
         )
         return
-    legend(view, colours, frame)
-    row = st.container(horizontal=True)
-    for panel in made:
-        with row.container(width=PANEL_WIDTH if len(made) > 1 else "stretch"):
-            st.markdown(f"**{plain(panel.title)}**" if panel.title else "")
-            key = f"panel {panel.title}"
-            st.altair_chart(
-                panel.chart, width="stretch", key=key, on_select=partial(picked, key), selection_mode="pick"
-            )
-    st.caption(". ".join(notes(frame, lines, view, segments)) + ".")
-    at_an_epoch(chosen)
-    summary(chosen, colours, view.colour)
-    export(lambda: curve_charts.panels(lines, view, colours, segments, marked(found), legend=True), lines)
+    with st.container(key="curves"), st.container(key="curves_body"):
+        with st.container(key="curves_main"):
+            with st.container(key="curves_panels"):
+                for panel in made:
+                    draw(panel, len(made), lines, picked)
+            st.caption(plain(legend.notes(frame, lines, view, made)))
+            point.line(chosen, every, frame, view.measure, joined)
+        with st.container(key="curves_side"):
+            findings.draw(chosen)
+    st.header("Runs", anchor=False)
+    summary(chosen, legend.colours(view, chosen), view.colour)
     reasons.section(chosen)
+
+
+def data(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every run's line, and the lines to be drawn, seeds together unless they are asked for apart."""
+    every = {run.id: run for run in cache.runs()}
+    history = cache.history([*chosen, *curves.ancestors(chosen, every)], curves.metrics(view.measure))
+    frame = curves.lines(history, chosen, every, view.measure, view.axis, "forks at 0" not in shown)
+    return frame, frame if "seeds apart" in shown else curves.collapse(frame, view.parameters)
+
+
+def charts(
+    chosen: Sequence[Run],
+    view: View,
+    shown: frozenset[str],
+    frame: pd.DataFrame,
+    lines: pd.DataFrame,
+    ring: pd.DataFrame | None = None,
+    for_file: bool = False,
+) -> list[Panel]:
+    found = marked(cache.findings(chosen) if "findings" in shown else {})
+    segments, hues = curves.segment_starts(frame, chosen), legend.colours(view, chosen)
+    return curve_charts.panels(lines, view, hues, segments, found, ring, legend=for_file)
+
+
+def draw(panel: Panel, several: int, lines: pd.DataFrame, picked: tuple[Run, int]) -> None:
+    key = point.key_of(panel.title, set(lines.run_id), picked)
+    st.altair_chart(
+        panel.chart,
+        width="stretch",
+        height=HEIGHTS.get(several, HEIGHT),  # kept while it is drawn anew
+        key=key,
+        on_select=partial(point.take, key),
+        selection_mode="pick",
+        alt=panel.name,
+    )
 
 
 def without_point(chosen: Sequence[Run]) -> str:
@@ -79,76 +109,6 @@ def without_point(chosen: Sequence[Run]) -> str:
 def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
     rows = [(run_id, each.epoch, each.sentence) for run_id, those in found.items() for each in those if each.epoch]
     return pd.DataFrame(rows, columns=["run_id", "epoch", "what"])
-
-
-def legend(view: View, colours: dict[str, str], frame: pd.DataFrame) -> None:
-    """One for all panels: in each of them it would take the curves' room."""
-    swatch = "display:inline-block;width:1.6em;vertical-align:middle;margin:0 .35em 0 1em;border-top:3px"
-    solid = [f'<span style="{swatch} solid {hue}"></span>{html.escape(value)}' for value, hue in colours.items()]
-    parts = [f"<span>{html.escape(view.colour.replace('_', ' '))}</span>", *solid]
-    if view.stroke == "split":
-        styles = {"train": "dashed", "test": "solid"}
-        if len(view.splits) > 1:
-            parts += [f'<span style="{swatch} {styles[split]} #8a8a8a"></span>{split}' for split in view.splits]
-    else:
-        line = '<svg width="34" height="6" style="margin:0 .35em 0 1em"><path d="M0 3H34" stroke="#8a8a8a" {}/></svg>'
-        dashes = curve_charts.dashes(frame[view.stroke])
-        strokes = [
-            line.format(f'stroke-width="3" stroke-dasharray="{" ".join(map(str, dash))}"') + html.escape(value)
-            for value, dash in dashes.items()
-        ]
-        parts += [f'<span style="margin-left:2em">{html.escape(view.stroke.replace("_", " "))}</span>', *strokes]
-    st.html(f"<div>{''.join(parts)}</div>")
-
-
-def notes(frame: pd.DataFrame, lines: pd.DataFrame, view: View, segments: pd.DataFrame) -> list[str]:
-    said = ["● best test epoch"]
-    if "train" in view.splits:
-        said.append("train: the mean over the epoch as it trains, half an epoch behind test")
-    if len(segments):
-        said.append("│ a new segment: training was continued, or a fork left its parent")
-    if (lines.repeats > 1).any():
-        said.append("a band: mean, lowest and highest of the runs that differ in their seed alone")
-    if not curves.is_finite(frame.value).all():
-        said.append("✕ the line ends where the run diverged")
-    if view.same_axis and curve_charts.clipped(lines, view):
-        said.append("values far above the others run out of the top of the axis")
-    return said
-
-
-def picked(key: str) -> None:
-    """A click on a panel: its epoch is the one to look at below."""
-    points = reported(key).selection.get("pick") or []
-    if points:
-        EPOCH.set(int(points[0]["epoch"]))
-
-
-def at_an_epoch(chosen: Sequence[Run]) -> None:
-    """From an epoch of a run to its feature maps, or to a fork."""
-    last = max(0, *(run.epoch for run in chosen))
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    EPOCH.offer(range(last + 1), last)
-    epoch = int(row.number_input("Epoch (or click one in a chart)", 0, max(last, 1), key=EPOCH.widget, width=230))
-    by_id = {run.id: run for run in chosen if run.first_epoch <= epoch <= run.epoch}
-    if not by_id:
-        row.caption("None of these runs has been trained so far.")
-        return
-    run = by_id[row.selectbox("of", list(by_id), format_func=lambda key: widgets.label(by_id[key]), key="epoch_run")]
-    others = [key for key in by_id if key != run.id]
-    beside = row.selectbox(
-        "beside",
-        ["", *others],
-        int(len(others) == 1),
-        format_func=lambda key: widgets.label(by_id[key]) if key else "none",
-        key=f"beside {run.id} {len(others)}",
-    )
-    if row.button("Feature maps", icon=":material/grid_view:", key="maps"):
-        beside_it = {"other": beside[:8]} if beside else {}
-        open_page("pages/feature_maps.py", run=run.id[:8], epoch=str(epoch), **beside_it)
-    with row.popover("Fork here", icon=":material/call_split:"):
-        launch.fork(run, epoch, f"{run.id} {epoch}")
-    with row.popover(f"Continue all {len(chosen)}" if len(chosen) > 1 else "Continue", icon=":material/resume:"):
-        launch.more_epochs(chosen, "curves")
 
 
 def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None:
@@ -174,6 +134,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
     st.dataframe(
         frame.style.apply(lambda _: hues, subset=["colour"]),
         hide_index=True,
+        row_height=28,
         column_config={
             "colour": st.column_config.TextColumn("", width=30, help=f"the curve's colour, by {colour}"),
             "best": percent,
@@ -189,31 +150,39 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
     )
 
 
-def export(make: Any, lines: pd.DataFrame) -> None:
-    row = st.container(horizontal=True)
-    row.download_button("CSV", lambda: lines.to_csv(index=False).encode(), "curves.csv", "text/csv", on_click="ignore")
-    for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml"), ("html", "text/html")):
-        # made only when it is asked for: a picture takes a second
-        row.download_button(
-            kind.upper(),
-            lambda kind=kind: as_file(together(make()), kind),  # type: ignore[misc]
-            f"curves.{kind}",
-            mime,
-            on_click="ignore",
-        )
+def export(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
+    place = st.popover("Export", key="curves_export", on_change="rerun")
+    if not place.open:
+        return
+
+    def as_picture(kind: str) -> bytes:
+        return as_file(together(charts(chosen, view, shown, *data(chosen, view, shown), for_file=True)), kind)
+
+    def as_table() -> bytes:
+        return data(chosen, view, shown)[1].to_csv(index=False).encode()
+
+    with place:  # each is made only when it is asked for: a picture takes a second
+        st.download_button("CSV", as_table, "curves.csv", "text/csv", on_click="ignore", width="stretch")
+        for kind, mime in FILES.items():
+            make = partial(as_picture, kind)
+            st.download_button(kind.upper(), make, f"curves.{kind}", mime, on_click="ignore", width="stretch")
 
 
 def page() -> None:
-    st.title("Curves")
     with ADDRESS.on_show():
         found = cache.runs()
+        with st.container(horizontal=True, vertical_alignment="center", key="curves_head"):
+            st.html(Path(__file__).with_name("curves.css"))
+            st.title("Curves", anchor=False, width="content")
+            chosen = choices.runs(found) if found else []
+            if chosen:
+                view, shown = choices.view(chosen)
+                export(chosen, view, shown)
+                st.html(legend.swatches(view, legend.colours(view, chosen), chosen), width="content")
         if not found:
             widgets.no_runs()
-            return
-        chosen = choices.runs(found)
-        if not chosen:
+        elif not chosen:
             widgets.empty_state("Choose one or more runs above to lay their curves over one another.")
-            return
-        view, shown = choices.view(chosen)
-        every = 2.0 if any(run.active for run in chosen) else None
-        st.fragment(show, run_every=every)(chosen, view, shown)
+        else:
+            every = 2.0 if any(run.active for run in chosen) else None
+            st.fragment(show, run_every=every)(chosen, view, shown)

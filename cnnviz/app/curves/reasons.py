@@ -8,7 +8,7 @@ import streamlit as st
 from cnnviz import wording
 from cnnviz.analysis import comparison, costs
 from cnnviz.app import cache, launch, shell
-from cnnviz.app.curves import choices, findings, settings
+from cnnviz.app.curves import choices, settings
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.jobs import devices, estimate
@@ -24,7 +24,6 @@ MANY_PAIRS = 8  # from which they are folded
 
 def section(chosen: Sequence[Run]) -> None:
     """One of the explanations below the curves."""
-    findings.draw(chosen)
     st.divider()
     SECTION.offer(SECTIONS, SECTIONS[0] if comparison.differing(chosen) else "Gradient flow")
     name = st.segmented_control("Why", SECTIONS, required=True, key=SECTION.widget, label_visibility="collapsed")
