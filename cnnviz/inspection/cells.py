@@ -127,7 +127,7 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
     if step not in every:
         raise ConfigError(f"{network.arch.name} has no step {step!r}: choose one of {', '.join(names)}")
     before = names.index(name) - 1
-    entering = every[names[before]].values[0] if before >= 0 else _pixels(network, image)
+    entering = every[names[before]].values[0] if before >= 0 else as_input(network, image)
     layer, made = every[name].layer, every[name].values[0]
     _inside(layer, channel, row, column)
     at = (channel, row, column) if made.ndim == 3 else (channel,)
@@ -168,7 +168,8 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
     )
 
 
-def _pixels(network: Network, image: Tensor) -> Tensor:
+def as_input(network: Network, image: Tensor) -> Tensor:
+    """A picture, uint8 (32, 32, 3), as the network's first layer reads it: (3, 32, 32), on its device."""
     device = next(network.module.parameters()).device
     return data.normalise(image[None].to(device))[0]
 

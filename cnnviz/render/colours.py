@@ -49,6 +49,13 @@ class Scale:
         limit = max(-low, high)
         return cls(-limit, limit, True, finite)
 
+    @classmethod
+    def around_zero(cls, values: Tensor) -> "Scale":
+        """A signed scale for these values, such as weights."""
+        finite = values[values.isfinite()]
+        limit = float(finite.abs().max()) if len(finite) else 0.0
+        return cls(-limit, limit, True, finite.numel() == values.numel())
+
 
 @dataclass(frozen=True)
 class Theme:

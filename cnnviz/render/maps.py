@@ -43,6 +43,18 @@ def atlas(values: Tensor, scale: Scale | Sequence[Scale]) -> Image.Image:
     return mosaic(colours)
 
 
+def kernel_atlas(kernels: Tensor) -> tuple[Image.Image, Scale]:
+    """Kernels (channels, inputs, k, k) as atlas() lays maps out, one channel's after another's, and their scale."""
+    scale = Scale.around_zero(kernels)
+    return atlas(kernels.flatten(0, 1), scale), scale
+
+
+def ramp(scale: Scale) -> Image.Image:
+    """The scale's colours alone, from its low end to its high one."""
+    steps = torch.linspace(scale.low, scale.high, LEGEND_WIDTH, dtype=torch.double)
+    return Image.fromarray(colour(steps.expand(1, -1), scale))
+
+
 def mosaic(pictures: np.ndarray) -> Image.Image:
     """Pictures, uint8 (N, height, width, 3), side by side in one, ATLAS_COLUMNS to a row, without gaps."""
     count, tall, wide = pictures.shape[:3]
@@ -106,6 +118,19 @@ def caption(prediction: Prediction, index: int, label: int | None, classes: Sequ
     best = int(prediction.classes[index])
     text = f"predicted {best} {classes[best]} ({100 * float(prediction.probabilities[index, best]):.0f} %){truth}"
     return text if label is None else f"{text}: {'right' if best == label else 'wrong'}"
+
+
+def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
+    """The same in a few words, for a screen: "✗ frog 51 % (it is a cat)"."""
+    name = "" if label is None else classes[label]
+    article = "an" if name[:1] in "aeiou" else "a"
+    if not prediction.logits[index].isfinite().all():
+        return f"✕ no prediction (it is {article} {name})" if name else "✕ no prediction"
+    best = int(prediction.classes[index])
+    said = f"{classes[best]} {float(prediction.probabilities[index, best]):.0%}".replace("%", " %")
+    if label is None:
+        return said
+    return f"✓ {said}" if best == label else f"✗ {said} (it is {article} {name})"
 
 
 def sheet(

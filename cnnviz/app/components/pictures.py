@@ -56,9 +56,15 @@ def tiles(
 
 
 def cell_map(
-    label: str, values: Tensor, scale: Scale, cell: tuple[int, int], key: str, on_pick: Callable[[int, int], None]
+    label: str,
+    values: Tensor,
+    scale: Scale,
+    cell: tuple[int, int],
+    key: str,
+    on_pick: Callable[[int, int], None],
+    side: int = 320,
 ) -> None:
-    """One map (height, width), large, with the value under the pointer; a click picks a cell."""
+    """One map (height, width), about `side` pixels large, with the value under the pointer; a click picks a cell."""
     rows, columns = values.shape
 
     def picked() -> None:
@@ -71,7 +77,7 @@ def cell_map(
         "src": data_address(atlas(values[None], scale), fast=True),
         "rows": rows,
         "columns": columns,
-        "zoom": max(2, round(320 / max(rows, columns))),
+        "zoom": max(2, round(side / max(rows, columns))),
         "values": [f"{value:.5g}" for value in values.flatten().tolist()],
         "row": cell[0],
         "column": cell[1],

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnviz import wording
 from cnnviz.app.components.pictures import cell_map, tiles
 from cnnviz.app.maps import networks
 from cnnviz.app.maps.choice import Choice
-from cnnviz.app.maps.looked import Looked, scan
+from cnnviz.app.maps.layers import Shown
+from cnnviz.app.maps.looked import ACCURACY_PICTURES, Looked, accuracies, scan
 from cnnviz.app.maps.pictures import choose_picture
 from cnnviz.app.maps.selection import CELL, close_channel
 from cnnviz.app.markdown import plain
@@ -21,29 +23,30 @@ from cnnviz.app.state import Slot
 from cnnviz.app.widgets import save_as_png, theme
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, edits
-from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name
+from cnnviz.inspection.network import LayerMaps, layer_maps, layer_name, predict
 from cnnviz.render import network_charts
 from cnnviz.render.colours import Scale, colour
 from cnnviz.render.exports import captioned
-from cnnviz.render.maps import boxed, legend, mosaic, tile
+from cnnviz.render.maps import boxed, legend, mosaic, tile, verdict
 from cnnviz.store import artifacts
 
 AS_TRAINED = "as trained"
+WIDTH = 370  # pixels that it has
 
 
-def detail(
-    one: Looked, maps: LayerMaps, channel: int, scale: Scale, choice: Choice, dataset: Dataset
-) -> Callable[[], None]:
+def detail(shown: Shown, maps: LayerMaps, channel: int, choice: Choice, dataset: Dataset) -> Callable[[], None]:
     """Everything about one channel of the maps of one picture. What takes the whole test set, and so seconds at first,
     comes back to be called when the rest of the page is drawn."""
+    one, scale = shown.one, shown.scale_of(maps.name, channel)
     kind = "unit" if maps.values.ndim == 2 else "channel"
-    with st.container(border=True, key="channel_detail"):
-        head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
-        head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {plain(one.title)}")
-        head.button("Close", key="close_channel", icon=":material/close:", on_click=close_channel)
-        _cause(one, maps.layer.name, channel)
-        parts, words = _made_of(one, maps, channel, scale, choice)
-        place = st.container()
+    head = st.container(horizontal=True, wrap=False, vertical_alignment="top", horizontal_alignment="distribute")
+    head.markdown(f"**{maps.name.replace('_', ', ')} · {kind} {channel}** of {plain(one.short)}, epoch {one.epoch}")
+    head.button(
+        "Close", key="close_channel", icon=":material/close:", type="tertiary", on_click=close_channel, help="Escape"
+    )
+    _cause(shown, maps.layer.name, channel, choice, dataset)
+    parts, words = _made_of(one, maps, channel, scale, choice)
+    place = st.container()
 
     def rest() -> None:
         with place:
@@ -58,7 +61,8 @@ def detail(
 # -- cause ---------------------------------------------------------------------------------------
 
 
-def _cause(one: Looked, layer: str, channel: int) -> None:
+def _cause(shown: Shown, layer: str, channel: int, choice: Choice, dataset: Dataset) -> None:
+    one = shown.one
     arch = one.run.architecture
     if layer not in {each.name for each in arch.weight_layers[:-1]}:
         return
@@ -76,7 +80,7 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         AS_TRAINED: AS_TRAINED,
         edits.OFF: "switched off (zero)",
         edits.MEAN: "held at its mean over the test set",
-        edits.OTHER: "from the network beside it",
+        edits.OTHER: "from the other network",
     }
 
     def change() -> None:
@@ -90,14 +94,40 @@ def _cause(one: Looked, layer: str, channel: int) -> None:
         format_func=lambda source: words.get(source, source.replace("epoch-", "that of epoch ")),
         key=chosen.name,
         on_change=change,
-        width=300,
+        width=220,
     )
 
     def toggle() -> None:
         networks.change_channel(layer, channel, None if now else edits.OFF)
 
     row.button("Restore" if now else "Switch off", key="switch", on_click=toggle, icon=":material/power_settings_new:")
-    row.caption("Probabilities and accuracy above, and every map behind it, follow.")
+    if one.changes:
+        effect(shown, dataset)
+        _probabilities(shown, choice, dataset)
+
+
+def effect(shown: Shown, dataset: Dataset) -> None:
+    """What the changes do to the accuracy, in a sentence."""
+    one = shown.one
+    words = wording.listed([change.words for change in one.changes])
+    was, has = accuracies(one, dataset)
+    st.caption(
+        plain(
+            f"With {words}: accuracy on {ACCURACY_PICTURES:,} test images {was:.1%} → {has:.1%} "
+            f"({100 * (has - was):+.1f} points)."
+        )
+    )
+
+
+def _probabilities(shown: Shown, choice: Choice, dataset: Dataset) -> None:
+    """Of this picture, before and after the changes."""
+    now, trained = shown.prediction, predict(shown.one.trained, choice.pixels[None])
+    said = [verdict(each, 0, choice.label, dataset.classes) for each in (trained, now)]
+    st.markdown(plain(" → ".join(said)))
+    if all(bool(each.logits.isfinite().all()) for each in (trained, now)):
+        before, after = (each.probabilities[0].tolist() for each in (trained, now))
+        drawn = network_charts.before_after(dataset.classes, before, after, choice.label)
+        st.altair_chart(drawn.properties(height=250), width="stretch", key="before and after", alt=" → ".join(said))
 
 
 # -- one cell ------------------------------------------------------------------------------------
@@ -117,9 +147,10 @@ def _made_of(
     row, column = _cell(values)
     cell = cells.explain(network, choice.pixels, maps.name, channel, row, column)
     if values.ndim == 2:
-        large, patch, kernels = st.columns([5, 3, 4])
+        large, patch = st.columns([4, 3])
+        kernels = st.container()
         with large:
-            st.caption(f"Its map{before}: hover for values, click a cell")
+            st.caption(f"Its map{before}: choose a cell")
             cell_map(
                 f"Channel {channel} of {maps.name}: arrow keys move, Enter chooses a cell",
                 values,
@@ -127,6 +158,7 @@ def _made_of(
                 (row, column),
                 key="large_map",
                 on_pick=lambda row, column: CELL.set((row, column)),
+                side=200,
             )
         box = cells.receptive_field(maps.layer, row, column)
         patch.caption(f"What the cell sees: {box}")
@@ -172,10 +204,8 @@ def _kernel(cell: cells.Cell) -> tuple[str, Image.Image]:
         kind = "kernel" if cell.operation == "convolution" else "weights"
         what = f"{kind}: {weights.shape[1]}×{weights.shape[2]} for each of {of}"
     st.caption(f"Its {what}; bias {cell.bias:.3g}")
-    largest = max(values[values.isfinite()].abs().tolist(), default=0.0)
-    scale = Scale(-largest, largest, True, bool(values.isfinite().all()))
-    colours = theme()
-    drawn = tile(values, scale, 330 if cell.operation == "convolution" else 620, colours)
+    scale, colours = Scale.around_zero(values), theme()
+    drawn = tile(values, scale, WIDTH, colours)
     st.image(drawn, alt="Its weights")
     st.image(legend(scale, colours), alt=f"Weights from {scale.low:.3g} to {scale.high:.3g}")
     return f"its weights, {scale.low:.3g} to {scale.high:.3g}", drawn
@@ -206,40 +236,37 @@ def _over_the_test_set(one: Looked, maps: LayerMaps, channel: int, dataset: Data
     if not bool(found.low[channel].isfinite()):
         st.warning(f"Not one finite value on {found.pictures:,} test pictures.")
         return []
-    top, histogram = st.columns([5, 4])
     every = f"{found.pictures:,} test pictures"
-    with top:
-        saw = "; the frame is what its strongest cell saw" if maps.values.ndim == 4 else ""
-        ranked = " by the sum before its activation" if maps.name != maps.layer.name else ""
-        st.caption(f"Its top {found.top.shape[1]} of {every}{ranked}, as trained{saw}")
-        if found.tied[channel]:
-            st.caption("More pictures equal the last of these: which are shown is arbitrary.")
-        indices = found.top[channel].tolist()
-        framed = [
-            _framed(dataset.test_images[index], maps, place)
-            for index, place in zip(indices, found.places[channel].tolist(), strict=True)
-        ]
-        tiles(
-            "Top pictures",
-            mosaic(np.stack(framed)),
-            (64, 64),
-            1,
-            [
-                {
-                    "name": f"{peak:.3g}",
-                    "title": f"test picture {index}, {dataset.classes[int(dataset.test_labels[index])]}: {peak:.4g}",
-                }
-                for index, peak in zip(indices, found.peaks[channel].tolist(), strict=True)
-            ],
-            key="top_pictures",
-            on_pick=lambda place: choose_picture(indices[place]),
-        )
-        if found.is_dead(channel):
-            st.warning(f"Dead: zero in every cell of {every}.")
-    with histogram:
-        st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
-        drawn = network_charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
-        st.altair_chart(drawn, width="stretch", key="distribution")
+    saw = "; the frame is what its strongest cell saw" if maps.values.ndim == 4 else ""
+    ranked = " by the sum before its activation" if maps.name != maps.layer.name else ""
+    st.caption(f"Its top {found.top.shape[1]} of {every}{ranked}, as trained{saw}")
+    if found.tied[channel]:
+        st.caption("More pictures equal the last of these: which are shown is arbitrary.")
+    indices = found.top[channel].tolist()
+    framed = [
+        _framed(dataset.test_images[index], maps, place)
+        for index, place in zip(indices, found.places[channel].tolist(), strict=True)
+    ]
+    tiles(
+        "Top pictures",
+        mosaic(np.stack(framed)),
+        (64, 64),
+        1,
+        [
+            {
+                "name": f"{peak:.3g}",
+                "title": f"test picture {index}, {dataset.classes[int(dataset.test_labels[index])]}: {peak:.4g}",
+            }
+            for index, peak in zip(indices, found.peaks[channel].tolist(), strict=True)
+        ],
+        key="top_pictures",
+        on_pick=lambda place: choose_picture(indices[place]),
+    )
+    if found.is_dead(channel):
+        st.warning(f"Dead: zero in every cell of {every}.")
+    st.caption(f"Its values over {every}: {found.low[channel]:.3g} to {found.high[channel]:.3g}")
+    drawn = network_charts.distribution(found.counts[channel].tolist(), found.edges.tolist(), layer_name(maps.name))
+    st.altair_chart(drawn, width="stretch", key="distribution")
     peaks = found.peaks[channel].tolist()
     return [
         (f"top {place + 1}: {peak:.3g}", Image.fromarray(x))

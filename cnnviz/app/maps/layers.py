@@ -1,23 +1,21 @@
-"""Every layer's maps of one picture, in one network or two side by side."""
+"""One or two networks as one diagram: what every layer makes of the picture, on colours that can be compared."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import streamlit as st
+from PIL import Image
 
-from cnnviz.app.components.pictures import tiles
-from cnnviz.app.maps.channel import detail
+from cnnviz import wording
+from cnnviz.app.components.diagram import Column, Item, Row, Share, diagram
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked, ranges
-from cnnviz.app.maps.selection import selected, toggle_channel
-from cnnviz.app.markdown import plain
+from cnnviz.app.maps.selection import close_channel, selected, toggle_channel
 from cnnviz.app.state import flag_key, text_key
-from cnnviz.app.widgets import theme
-from cnnviz.architectures import Architecture
+from cnnviz.architectures import SATURATING, Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import matching
+from cnnviz.inspection.feeds import Feed, feeds
 from cnnviz.inspection.network import (
     ChannelFacts,
     LayerMaps,
@@ -29,67 +27,73 @@ from cnnviz.inspection.network import (
 )
 from cnnviz.render.colours import Scale, by_channel
 from cnnviz.render.exports import NetworkPanel
-from cnnviz.render.maps import FEW, MAP_SIDE, UNIT_SIDE, atlas, caption, legend
+from cnnviz.render.maps import atlas, caption, verdict
 
 SCALES = {
     "locked": "locked over networks and epochs",
-    "layer": "one a layer and network",
-    "channel": "one a channel",
+    "layer": "per layer",
+    "channel": "per channel",
 }
 SCALE = text_key("scale", "locked")
 BEFORE = flag_key("before")
 KEYS = (SCALE, BEFORE)
-SATURATING = ("sigmoid", "tanh")
 Scales = Scale | list[Scale]
 Maps = dict[str, LayerMaps]
 Pair = tuple[str | None, str | None]
 
 
-def draw(looked: list[Looked], choice: Choice, dataset: Dataset) -> list[tuple[Looked, NetworkPanel]]:
-    """Draw them; what is on show comes back, to be exported."""
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    SCALE.offer(SCALES)
-    mode = row.segmented_control(
-        "Colour scale",
-        list(SCALES),
-        format_func=SCALES.__getitem__,
-        required=True,
-        key=SCALE.widget,
-        help="On a locked scale one colour means one value in both networks and at every epoch: grey is measured grey.",
-    )
-    BEFORE.offer((False, True))
-    before = row.toggle("Values before the activation too", key=BEFORE.widget)
+@dataclass(frozen=True)
+class Shown:
+    """What a network makes of the picture, as it is on show."""
+
+    one: Looked
+    maps: Maps
+    scales: dict[str, Scales]  # by the steps on show, in order
+
+    @property
+    def prediction(self) -> Prediction:
+        return Prediction(self.maps[self.one.run.architecture.layers[-1].name].values)
+
+    def scale_of(self, step: str, channel: int) -> Scale:
+        scale = self.scales[step]
+        return scale if isinstance(scale, Scale) else scale[channel % len(scale)]
+
+    def panel(self, choice: Choice, classes: Sequence[str]) -> NetworkPanel:
+        """For a file."""
+        text = caption(self.prediction, 0, choice.label, classes)
+        layers = [(self.maps[step], scale) for step, scale in self.scales.items()]
+        return NetworkPanel(f"{self.one.title}, {choice.name}", choice.pixels, text, layers)
+
+
+def draw(looked: list[Looked], choice: Choice, dataset: Dataset) -> list[Shown]:
+    """Draw the diagram; what it shows comes back."""
+    mode, before = SCALE.offer(SCALES), BEFORE.offer((False, True))
     every = [activations(one.network, choice.pixels[None]) for one in looked]
     spans = [ranges(one, choice.pixels) for one in looked] if mode == "locked" else []
-    shown: list[list[tuple[LayerMaps, Scales]]] = [[] for _ in looked]
-    later: list[Callable[[], None]] = []
-    for pair in pairs_of([one.run.architecture for one in looked], before):
-        scales = _scales(str(mode), pair, every, spans)
-        columns = st.columns(len(looked))
-        for one, column, step, maps, scale, kept in zip(looked, columns, pair, every, scales, shown, strict=False):
-            if step is not None and scale is not None:
-                kept.append((maps[step], scale))
-                with column:
-                    _layer(one, maps, step, scale, dataset.classes)
-        _difference(looked, pair, every)
-        later += _chosen(looked, pair, every, scales, choice, dataset)
-    for finish in later:
-        finish()
-    texts = [_text(one, maps, choice, dataset.classes) for one, maps in zip(looked, every, strict=True)]
-    panels = [
-        NetworkPanel(f"{one.title}, {choice.name}", choice.pixels, text, kept)
-        for one, text, kept in zip(looked, texts, shown, strict=True)
-    ]
-    return list(zip(looked, panels, strict=True))
-
-
-def _text(one: Looked, maps: Maps, choice: Choice, classes: Sequence[str]) -> str:
-    prediction = Prediction(maps[one.run.architecture.layers[-1].name].values)
-    return caption(prediction, 0, choice.label, classes)
+    pairs = pairs_of([one.run.architecture for one in looked], before)
+    scales = [_scales(mode, pair, every, spans) for pair in pairs]
+    shown = []
+    for index, (one, maps) in enumerate(zip(looked, every, strict=True)):
+        its = [(pair[index], scale[index]) for pair, scale in zip(pairs, scales, strict=True)]
+        shown.append(Shown(one, maps, {step: scale for step, scale in its if step and scale}))
+    chosen = selected()
+    diagram(
+        f"{choice.name} from layer to layer",
+        Image.fromarray(choice.pixels.numpy()),
+        f"{choice.name}, as the network sees it",
+        [_row(shown, index, pairs, choice, dataset.classes) for index in range(len(shown))],
+        _kinds(shown),
+        _notes(shown),
+        (chosen.side, chosen.step, chosen.channel) if chosen else None,
+        key="diagram",
+        on_pick=toggle_channel,
+        on_close=close_channel,
+    )
+    return shown
 
 
 def pairs_of(archs: list[Architecture], before: bool) -> list[Pair]:
-    """The steps on show, row by row; `before`: those before an activation too."""
+    """The steps on show, column by column; `before`: those before an activation too."""
     pairs: list[Pair] = [(step, None) for step in step_names(archs[0])]
     if len(archs) > 1:
         pairs = matching.paired_steps(*archs)
@@ -123,63 +127,112 @@ def _scales(
     return [None if its is None else Scale.spanning(known, its) for its in finite]
 
 
-def _layer(one: Looked, every: Maps, step: str, scale: Scales, classes: Sequence[str]) -> None:
-    maps = every[step]
-    layer, arch = maps.layer, one.run.architecture
-    extent = f"{maps.low:.3g} to {maps.high:.3g}" if bool(maps.values.isfinite().any()) else "not finite"
-    st.markdown(f"**{layer.name}** · {_words(one, step)} · {plain(extent)}")
+def _kinds(shown: Sequence[Shown]) -> list[Scale]:
+    """One of each kind of colours that occurs, an example of its bar."""
+    every = [scale for each in shown for scale in each.scales.values()]
+    flat = [scale if isinstance(scale, Scale) else scale[0] for scale in every]
+    kinds = {scale.signed: Scale(-1.0 if scale.signed else 0.0, 1.0, scale.signed) for scale in flat}
+    return [kinds[signed] for signed in sorted(kinds, reverse=True)]
+
+
+def _notes(shown: Sequence[Shown]) -> list[str]:
+    notes = []
+    for each in shown:
+        whose = f"{each.one.short}: " if len(shown) > 1 else ""
+        if not bool(each.prediction.logits.isfinite().all()):
+            notes.append(f"{whose}This network diverged: its logits are not finite (magenta). Choose an earlier epoch.")
+        elif each.one.run.config.loss == "mse":
+            notes.append(
+                f"{whose}Trained with MSE, its logits aim at 0 and 1: the probabilities stay flat even when it is sure."
+            )
+    return notes
+
+
+def _row(shown: Sequence[Shown], index: int, pairs: Sequence[Pair], choice: Choice, classes: Sequence[str]) -> Row:
+    its = shown[index]
+    made = feeds(its.one.network, choice.pixels, its.maps)
+    prediction = its.prediction
+    said = verdict(prediction, 0, choice.label, classes)
+    changed = [f"{wording.count(len(its.one.changes), 'channel')} changed"] if its.one.changes else []
+    finite = bool(prediction.logits.isfinite().all())
+    best = int(prediction.classes[0]) if finite else None
+    marks = {best: "✓ right" if best == choice.label else "✗ predicted"} if choice.label is not None else {}
+    if choice.label is not None and best != choice.label:
+        marks[choice.label] = "• true"
+    shares = [
+        Share(name, value if finite else None, marks.get(place, ""))
+        for place, (name, value) in enumerate(zip(classes, prediction.probabilities[0].tolist(), strict=True))
+    ]
+    return Row(
+        its.one.side,
+        " · ".join([its.one.short, f"epoch {its.one.epoch}", *changed]),
+        its.one.title,
+        [None if (step := pair[index]) is None else _column(shown, index, pair, step, made, classes) for pair in pairs],
+        said,
+        caption(prediction, 0, choice.label, classes),
+        shares,
+    )
+
+
+def _column(
+    shown: Sequence[Shown], index: int, pair: Pair, step: str, made: dict[str, Feed], classes: Sequence[str]
+) -> Column:
+    its, one = shown[index], shown[index].one
+    maps, layer, scale = its.maps[step], its.maps[step].layer, its.scales[step]
     values = maps.values[0]
+    is_last = layer == one.run.architecture.layers[-1]
     facts: Sequence[ChannelFacts] = ()
     if layer.kind == "convolution":
-        facts = channel_facts(every[layer.name], one.run.config.activation)
+        facts = channel_facts(its.maps[layer.name], one.run.config.activation)
         if one.run.config.activation not in SATURATING:  # a ReLU's zeros are how it works
             facts = [replace(fact, saturated=0.0) for fact in facts]
-    chosen = selected()
-    here = chosen is not None and (chosen.side, chosen.step) == (one.side, step)
-    if values.ndim == 3:
-        size = (values.shape[2], values.shape[1])
-        zoom = max(1, round(MAP_SIDE / max(size)))
-    else:
-        size, zoom = (1, 1), 2 * UNIT_SIDE if len(values) <= FEW else UNIT_SIDE
-    tiles(
-        f"{'Maps' if values.ndim == 3 else 'Units'} of {step} of {one.title}",
+    is_before = step == layer.name and layer.kind != "pooling" and not is_last
+    extent = f"{_number(maps.low)} to {_number(maps.high)}" if bool(values.isfinite().any()) else "not finite"
+    help_ = [f"{layer.name}: {_words(one, step)}", f"values on this picture: {extent}"]
+    help_ += [text for text in (_sentence(facts), _difference(shown, index, pair)) if text]
+    return Column(
+        step,
+        f"{layer.name} before" if is_before else layer.name,
+        f"{_number(scale.low)} to {_number(scale.high)}" if isinstance(scale, Scale) else "each its own",
+        ". ".join(help_),
         atlas(values, scale),
-        size,
-        zoom,
-        _items(maps, facts, classes if layer == arch.layers[-1] else ()),
-        key=f"maps {one.side} {step}",
-        on_pick=partial(toggle_channel, one.side, step),
-        selected=chosen.channel if here and chosen is not None else None,
-        dense=values.ndim == 1 and len(values) > FEW,
+        values.shape[-1] if values.ndim == 3 else 1,
+        _items(maps, facts, classes if is_last else ()),
+        # Where the maps before the activation are not on show, those behind it are fed by what feeds them.
+        made[step if step == layer.name or layer.name in its.scales else layer.name],
     )
-    if isinstance(scale, Scale):
-        st.image(legend(scale, theme()), alt=f"Colours from {scale.low:.3g} to {scale.high:.3g}")
-    _sentence(facts)
+
+
+def _number(value: float) -> str:
+    """
+    >>> _number(-1.7159), _number(0.0)
+    ('−1.7', '0')
+    """
+    return f"{value:.2g}".replace("-", "−")
 
 
 def _words(one: Looked, step: str) -> str:
-    """What a step is: "convolution, after tanh · 16×10×10"."""
+    """What a step is: "convolution, after tanh, 16×10×10"."""
     layer = one.run.architecture.layer(layer_name(step))
     shape = "×".join(map(str, layer.output))
     if layer.kind == "pooling":
-        return f"{one.run.config.pooling} pooling · {shape}"
+        return f"{one.run.config.pooling} pooling, {shape}"
     when = f"{'before' if step == layer.name else 'after'} {one.run.config.activation}"
-    return f"{layer.kind}, {'logits' if layer == one.run.architecture.layers[-1] else when} · {shape}"
+    return f"{layer.kind}, {'logits' if layer == one.run.architecture.layers[-1] else when}, {shape}"
 
 
-def _items(maps: LayerMaps, facts: Sequence[ChannelFacts], names: Sequence[str]) -> list[dict[str, str]]:
+def _items(maps: LayerMaps, facts: Sequence[ChannelFacts], names: Sequence[str]) -> list[Item]:
     values = maps.values[0]
+    layer = maps.layer.name
     if values.ndim == 1:
-        words = [names[index] if names else str(index) for index in range(len(values))]
-        return [
-            {"name": word, "title": f"{word}: {value:.4g}"} for word, value in zip(words, values.tolist(), strict=True)
-        ]
+        words = [names[index] if names else f"unit {index}" for index in range(len(values))]
+        return [Item(f"{layer} {word}: {value:.4g}") for word, value in zip(words, values.tolist(), strict=True)]
     lows, highs = (end.tolist() for end in (values.amin((1, 2)), values.amax((1, 2))))
     items = []
     for channel, (low, high) in enumerate(zip(lows, highs, strict=True)):
         fact = facts[channel] if facts else None
-        title = [f"channel {channel}: {low:.3g} to {high:.3g}", *(fact.badges if fact else ())]
-        items.append({"name": str(channel), "title": "; ".join(title), "note": _badge(fact) if fact else ""})
+        title = [f"{layer} channel {channel}: {low:.3g} to {high:.3g}", *(fact.badges if fact else ())]
+        items.append(Item("; ".join(title), _badge(fact) if fact else ""))
     return items
 
 
@@ -187,16 +240,14 @@ def _badge(fact: ChannelFacts) -> str:
     if fact.diverged:
         return "✕ NaN"
     if fact.dead:
-        return "∅ zero"
+        return "∅"
     if fact.constant:
-        return "= const"
+        return "="
     return f"▮ {fact.saturated:.0%}" if fact.saturated >= 0.5 else ""
 
 
-def _sentence(facts: Sequence[ChannelFacts]) -> None:
+def _sentence(facts: Sequence[ChannelFacts]) -> str:
     """What the badges say, for the layer as a whole."""
-    if not facts:
-        return
     counts = {
         "✕ not finite": sum(fact.diverged for fact in facts),
         "∅ zero": sum(fact.dead for fact in facts),
@@ -204,33 +255,21 @@ def _sentence(facts: Sequence[ChannelFacts]) -> None:
         "▮ at least half saturated": sum(fact.saturated >= 0.5 and not fact.dead for fact in facts),
     }
     words = [f"{count} {what}" for what, count in counts.items() if count]
-    if words:
-        st.caption(plain(f"Of {len(facts)} channels on this picture: {', '.join(words)}."))
+    return f"Of {len(facts)} channels: {', '.join(words)}" if words else ""
 
 
-def _difference(looked: list[Looked], pair: Pair, every: list[Maps]) -> None:
-    """The difference in spread between two networks' maps, as a number."""
-    if len(looked) < 2 or pair[0] is None or pair[1] is None:
-        return
-    first, second = (maps[step].spread for step, maps in zip(pair, every, strict=True) if step)
-    left, right = (f"{spread:.3g}" if math.isfinite(spread) else "not finite" for spread in (first, second))
-    text = f"Spread of {pair[0].replace('_', ', ')}: {left} on the left, {right} on the right"
-    if first > 0 and second > 0:
-        larger, factor = ("left", first / second) if first >= second else ("right", second / first)
-        text += f": {factor:,.3g} times as much on the {larger}"
-    unit = "within a map from cell to cell" if every[0][pair[0]].values.ndim == 4 else "from unit to unit"
-    st.caption(plain(f"{text} (standard deviation {unit})."))
-
-
-def _chosen(
-    looked: list[Looked], pair: Pair, every: list[Maps], scales: list[Scales | None], choice: Choice, dataset: Dataset
-) -> list[Callable[[], None]]:
-    """The detail of the channel that was clicked, beneath its layer; what remains to be done of it comes back."""
-    chosen, later = selected(), []
-    for one, step, maps, scale in zip(looked, pair, every, scales, strict=False):
-        if step is None or scale is None or chosen is None or (chosen.side, chosen.step) != (one.side, step):
-            continue
-        if chosen.channel < maps[step].layer.output[0]:
-            own = scale if isinstance(scale, Scale) else scale[chosen.channel % len(scale)]
-            later.append(detail(one, maps[step], chosen.channel, own, choice, dataset))
-    return later
+def _difference(shown: Sequence[Shown], index: int, pair: Pair) -> str:
+    """How much a map varies in this network, and in the one beside it."""
+    spreads = [each.maps[step].spread if step else math.nan for each, step in zip(shown, pair, strict=False)]
+    here = spreads[index]
+    if not math.isfinite(here):
+        return ""
+    step = pair[index]
+    unit = (
+        "within a map from cell to cell" if step and shown[index].maps[step].values.ndim == 4 else "from unit to unit"
+    )
+    text = f"Spread (standard deviation {unit}): {here:.3g}"
+    others = [spread for place, spread in enumerate(spreads) if place != index and spread > 0]
+    if others and here > 0:
+        text += f", {here / others[0]:,.3g} times the other network's"
+    return text

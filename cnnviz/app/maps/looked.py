@@ -26,6 +26,7 @@ class Looked:
     epoch: int
     trained: Network  # as recorded
     network: Network  # with the changes
+    short: str  # what tells its run from the others
     changes: tuple[Change, ...] = ()
     beside: tuple[str, str, int] | None = None  # the key of the network that channels may come from
 

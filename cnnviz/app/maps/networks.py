@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
+from cnnviz.analysis.launches import short_names
 from cnnviz.app import widgets
 from cnnviz.app.maps.looked import Looked, scan
 from cnnviz.app.maps.pictures import load_dataset
@@ -24,7 +26,7 @@ RUN = text_key(
     "run",
     pinned=True,
     parse=lambda text: text[:8],
-    wrong="run {text} from the address is not in this store; here is the newest instead",
+    wrong="run {text} from the address is not in this store; here is the best instead",
 )
 OTHER = text_key(
     "other",
@@ -41,58 +43,96 @@ SHOWN_EPOCH = Slot[int | None]("shown_epoch", None)
 SECONDS_A_FRAME = 0.8
 
 
-def choose(found: list[Run]) -> list[Looked]:
-    """Draw the choice of one or two networks; nothing to look into is said so, and an empty list."""
-    by_id = {run.id[:8]: run for run in found if run.epoch >= 0}
-    if not by_id:
+def choose(found: list[Run], below: DeltaGenerator) -> list[Looked]:
+    """Draw the choice of one or two networks in a row, and below it what of the address is not possible.
+
+    Nothing to look into is said so, and comes back as an empty list.
+    """
+    begun = sorted((run for run in found if run.epoch >= 0), key=lambda run: -run.best_accuracy)
+    if not begun:
         widgets.no_runs()
         return []
+    names = short_names(begun)
+    by_id = {run.id[:8]: run for run in begun}
     keys = list(by_id)
-    left, right = st.columns(2)
     RUN.offer(keys, keys[0])
     OTHER.offer([NONE, *keys])
-    run = left.selectbox("Run", keys, format_func=lambda key: widgets.label(by_id[key]), key=RUN.widget)
-    other = right.selectbox(
-        "Beside it",
+
+    def title(key: str) -> str:
+        run = by_id[key]
+        return " · ".join([names[run.id] or run.name, *([f"{run.best[1]:.0%}".replace("%", " %")] if run.best else [])])
+
+    run = st.selectbox("Network", keys, format_func=title, key=RUN.widget, help=_about(by_id[RUN.get()]), width=290)
+    other = st.selectbox(
+        "Compare with",
         [NONE, *keys],
-        format_func=lambda key: "no second network" if key == NONE else widgets.label(by_id[key]),
+        format_func=lambda key: "no other network" if key == NONE else title(key),
         key=OTHER.widget,
-        help="A second network on the same picture; the same run may stand beside itself at another epoch.",
+        help="A second network on the same picture; the same one may stand there at another epoch (Layout).",
+        width=250,
     )
     chosen = [by_id[key] for key in (run, other) if key != NONE]
     kept = [artifacts.epochs_to_open(each) for each in chosen]
-    epoch = _epoch(sorted(set().union(*kept)), len(chosen) > 1, kept[-1])
+    epoch = _epoch(sorted(set().union(*kept)))
+    OTHER_EPOCH.offer([FOLLOW, *map(str, kept[-1])] if len(chosen) > 1 else [FOLLOW])
     looked = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
         fixed = OTHER_EPOCH.get() if side == "other" else FOLLOW
         at = recorded.nearest_epoch(epochs, epoch if fixed == FOLLOW else int(fixed))
         network = recorded.load(each, at)
-        looked.append(Looked(side, each, at, network, network))
-    return [_operated(looked), *looked[1:]]
+        looked.append(Looked(side, each, at, network, network, names[each.id] or each.name))
+    return [_operated(looked, below), *looked[1:]]
 
 
-def _epoch(epochs: list[int], two: bool, others: list[int]) -> int:
+def _about(run: Run) -> str:
+    best = f" Its best epoch was {run.best[0]}, with {run.best[1]:.1%} of the test pictures right." if run.best else ""
+    return plain(f"{run.name} · {run.id[:6]}. The best network comes first.{best}")
+
+
+def _epoch(epochs: list[int]) -> int:
     """The slider over every epoch that one of the networks kept, and its play button."""
     epoch = EPOCH.offer(epochs, epochs[-1])
-    row = st.container(horizontal=True, vertical_alignment="bottom")
     if len(epochs) > 1:
-        with row.container():
-            epoch = st.select_slider("Epoch", epochs, key=EPOCH.widget, help="0 is the untrained network")
+        st.select_slider(
+            "Epoch",
+            epochs,
+            key=EPOCH.widget,
+            width=170,
+            help="Opens at the last epoch that was kept, as training left the network; 0 is the untrained one. "
+            "A network that has not kept this epoch shows its last one before it.",
+        )
+        epoch = EPOCH.get()
         playing = PLAYING.get()
-        row.button(
+        st.button(
             "Stop" if playing else "Play",
             icon=":material/stop:" if playing else ":material/play_arrow:",
             key="play",
             on_click=_toggle_play,
             args=(epochs,),
         )
-    if two:
-        options = [FOLLOW, *map(str, others)]
-        OTHER_EPOCH.offer(options)
-        row.selectbox("Epoch beside it", options, key=OTHER_EPOCH.widget, width=140)
     if PLAYING.get():
         st.fragment(_advance, run_every=SECONDS_A_FRAME)(epochs, epoch)
     return epoch
+
+
+def layout(looked: list[Looked]) -> None:
+    """Choices that are seldom made."""
+    if len(looked) > 1:
+        options = [FOLLOW, *map(str, artifacts.epochs_to_open(looked[1].run))]
+        st.selectbox("Epoch of the second network", options, key=OTHER_EPOCH.widget)
+    arch, chosen = looked[0].run.architecture, CHANGES.get()
+    channels = [
+        str(Change(layer.name, channel, edits.OFF))
+        for layer in arch.weight_layers[:-1]
+        for channel in range(layer.output[0])
+    ]
+    st.multiselect(
+        "Channels of the first network switched off or replaced",
+        channels + [text for text in chosen if text not in channels],
+        format_func=lambda text: edits.parse(text).words,
+        key=CHANGES.widget,
+        placeholder="Open a map, or choose here",
+    )
 
 
 def _toggle_play(epochs: list[int]) -> None:
@@ -114,28 +154,13 @@ def _advance(epochs: list[int], epoch: int) -> None:
     st.rerun(scope="app")
 
 
-def _operated(looked: list[Looked]) -> Looked:
+def _operated(looked: list[Looked], below: DeltaGenerator) -> Looked:
     """The first network with the changes that are chosen for it."""
     one = looked[0]
-    arch = one.run.architecture
-    options = [
-        str(Change(layer.name, channel, edits.OFF))
-        for layer in arch.weight_layers[:-1]
-        for channel in range(layer.output[0])
-    ]
     changes, faults = _fitting(looked, CHANGES.get())
     for fault in faults:
-        st.warning(plain(fault))
-    chosen = [str(change) for change in changes]
-    CHANGES.show(chosen)
-    with st.expander(f"Channels of the first network switched off or replaced: {len(changes) or 'none'}"):
-        st.multiselect(
-            "Channels",
-            options + [text for text in chosen if text not in options],
-            format_func=lambda text: edits.parse(text).words,
-            key=CHANGES.widget,
-            placeholder="Click a map below, or choose channels here",
-        )
+        below.warning(plain(fault))
+    CHANGES.show([str(change) for change in changes])
     if not changes:
         return one
     beside = looked[1].key if len(looked) > 1 else None
@@ -146,6 +171,11 @@ def change_channel(layer: str, channel: int, source: str | None) -> None:
     """Switch a channel of the first network off or replace it, as edits.Change has it; None: as it was trained."""
     kept = [text for text in CHANGES.get() if not text.startswith(f"{layer}.{channel}:")]
     CHANGES.set(kept if source is None else [*kept, f"{layer}.{channel}:{source}"])
+
+
+def restore() -> None:
+    """All channels as they were trained."""
+    CHANGES.set([])
 
 
 def _fitting(looked: list[Looked], asked: Sequence[str]) -> tuple[list[Change], list[str]]:

@@ -7,7 +7,8 @@ from cnnviz.app.maps.looked import Looked
 from cnnviz.app.state import Key, optional_key, text_key, whole_number
 from cnnviz.inspection.network import layer_name, step_names
 
-MAPS, WHY, MATCH, SHEET = "maps", "why", "match", "sheet"
+MAPS = None  # no view below the diagram
+WHY, MATCH, SHEET, LAYERS = "why", "match", "sheet", "layers"
 
 
 def _cell(text: str) -> tuple[int, int]:
@@ -15,7 +16,7 @@ def _cell(text: str) -> tuple[int, int]:
     return whole_number(row), whole_number(column)
 
 
-VIEW = text_key("view", MAPS)
+VIEW = Key[str | None]("view", MAPS, lambda text: MAPS if text == "maps" else text)
 OF = text_key("of", "run")  # the side of the network whose channel it is
 LAYER = optional_key("layer")  # a step, such as "c3_activation"
 CHANNEL = Key[int | None]("channel", None, whole_number)
