@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 from cnnviz import paths
 from tests.helpers.screens import CHROMIUM, FLAGS
 
-PAGES = {"Runs": "3 runs", "Curves": "Layout", "Feature maps": "predicted", "Home": "Projector"}  # what shows them
+PAGES = {"Runs": "3 runs", "Curves": "Layout", "Feature maps": "32×32", "Home": "Projector"}  # what shows them
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from cnnviz import paths
 from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded, seed
-from tests.helpers.screens import said, with_open
+from tests.helpers.screens import diagram, said, with_open
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
 
@@ -20,7 +20,7 @@ def opened(page: str, /, **address: object) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
     app.session_state[uploads.MORE.name] = True
-    return with_open(app, *POPOVERS) if page == "curves" else app.run()
+    return with_open(app, *(POPOVERS if page == "curves" else ["maps_layout"]))
 
 
 def two_runs() -> list[str]:
@@ -107,7 +107,7 @@ MAPS = {
     "class": ("ring", "selectbox", "ring"),
     "page": ("2", "number_input", 2),
     "picture": ("11", "number_input", 11),
-    "scale": ("channel", "segmented_control", "channel"),
+    "scale": ("channel", "radio", "channel"),
     "before": ("True", "toggle", True),
 }
 
@@ -122,8 +122,8 @@ def test_every_parameter_of_the_feature_maps() -> None:
     for name, (_, kind, value) in MAPS.items():
         assert widget(app, kind, name) == value, name
     assert widget(app, "multiselect", "change") == ["c3.12:off", "c1.2:epoch-0"]
-    assert widget(app, "segmented_control", "view") == "maps"
-    assert "c3 · channel 4** of lenet5x5 sigmoid" in said(app).replace("\\", "")
+    assert widget(app, "segmented_control", "view") is None
+    assert "c3 · channel 4** of sigmoid" in said(app).replace("\\", "")
     assert "c3[4] at row 3, column 4: " in app.code[0].value
     assert not app.warning
 
@@ -153,8 +153,9 @@ def test_what_a_view_does_not_show_stays_in_the_address() -> None:
     kept = {"scale": "layer", "layer": "c1_activation", "channel": "2", "cell": "1.1"}
     app = opened("feature_maps", run=run, view="why", target="3", **kept)
     assert {name: app.query_params[name] for name in kept} == kept
-    app.segmented_control(key="view").set_value("maps").run()
-    assert widget(app, "segmented_control", "scale") == "layer"
+    app.segmented_control(key="view").set_value(None).run()
+    assert diagram(app)["rows"][0]["columns"][0]["extent"].startswith("−")
+    assert diagram(app)["selected"] == ["run", "c1_activation", 2]
     assert "channel 2" in said(app)
     assert {name: app.query_params[name] for name in kept} == kept
     assert app.query_params["target"] == "3"

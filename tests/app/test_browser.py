@@ -46,18 +46,19 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     assert (reading.run(run.id).epoch, run.config.limit_train) == (40, 5000)
 
     page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
-    page.get_by_text("predicted").first.wait_for()
+    page.get_by_label("Class probabilities").wait_for()
     assert "epoch=1" in page.url
     page.get_by_role("button", name="test picture 7,").click()
-    page.get_by_text("test picture 7").wait_for()
-    page.get_by_text("81,302 parameters").wait_for(state="attached")
+    page.get_by_role("img", name="test picture 7, as").wait_for()
+    page.get_by_role("radio", name="Layers").or_(page.get_by_role("button", name="Layers")).first.click()
+    page.get_by_text("81,302 parameters").wait_for()
 
     picture = tmp_path / "mine.png"
     Image.new("RGB", (64, 48), "orange").save(picture)
     page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
     page.locator("input[type=file]").set_input_files(str(picture))
     page.get_by_text("64×48 PNG").wait_for()
-    page.get_by_text("predicted").first.wait_for()
+    page.get_by_label("Class probabilities").wait_for()
 
     page.goto(f"{address}/curves?runs={run.id[:8]}")
     page.get_by_role("button", name="CSV", exact=True).wait_for()

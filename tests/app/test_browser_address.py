@@ -41,22 +41,22 @@ def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> No
 def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> None:
     run = seed([0.1, 0.2, 0.3])[0][:8]
     page = page_of(browser, f"{address}/feature_maps?run={run}&epoch=1&picture=3", [])
-    page.get_by_text("test picture 3, as").wait_for()
+    page.get_by_role("img", name="test picture 3, as").wait_for()
     page.get_by_role("button", name="test picture 7,").click()
-    page.get_by_text("test picture 7, as").wait_for()
+    page.get_by_role("img", name="test picture 7, as").wait_for()
     page.wait_for_function("() => location.search.includes('picture=7')")
     page.go_back()
-    page.get_by_text("test picture 3, as").wait_for()
+    page.get_by_role("img", name="test picture 3, as").wait_for()
     page.go_forward()
-    page.get_by_text("test picture 7, as").wait_for()
+    page.get_by_role("img", name="test picture 7, as").wait_for()
     page.get_by_role("link", name="Curves").click()
     page.get_by_role("button", name="Export").wait_for()
     page.wait_for_function("() => location.search.includes('runs=')")
     page.go_back()  # to the curves without an address, which is completed in its place
     page.wait_for_function("() => location.search.includes('runs=')")
     page.go_back()
-    page.get_by_text("test picture 7, as").wait_for()
-    page.get_by_text("synthetic, epoch 1").first.wait_for()
+    page.get_by_role("img", name="test picture 7, as").wait_for()
+    page.get_by_text("· epoch 1").wait_for()
     assert f"run={run}" in page.url
     page.close()
     assert not (paths.home() / "app.log").exists()

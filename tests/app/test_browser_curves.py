@@ -92,6 +92,7 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
     page.wait_for_function(
         f"() => location.pathname.endsWith('feature_maps') && location.search.includes('run={other}')"
     )
+    page.get_by_label("Class probabilities").first.wait_for()
     assert "epoch=2" in page.url
     page.close()
     assert elsewhere == []

@@ -32,17 +32,17 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     elsewhere: list[str] = []
     page = page_of(browser, f"{address}/feature_maps?run={run}&other={other}", elsewhere)
     page.get_by_role("button", name="test picture 7,").click()  # a thumbnail
-    page.get_by_text("test picture 7, as").wait_for()
+    page.get_by_role("img", name="test picture 7, as").first.wait_for()
 
     slider = page.get_by_role("slider", name="Epoch")
     slider.press("ArrowLeft")
-    page.get_by_text("lenet5x5 tanh cross_entropy lr 0.01 synthetic, epoch 1").first.wait_for()
-    page.get_by_text("lenet5x5 sigmoid cross_entropy lr 0.01 synthetic, epoch 1").first.wait_for()
+    page.get_by_text("tanh · epoch 1").wait_for()
+    page.get_by_text("sigmoid · epoch 1").wait_for()
 
-    maps = page.get_by_role("group", name="Maps of c3_activation of lenet5x5 tanh")
-    maps.get_by_role("button", name="channel 4:").click()
+    maps = page.get_by_label("tanh · epoch 1").get_by_label("c3: convolution")
+    maps.get_by_role("button", name="c3 channel 4:").click()
     page.get_by_text("c3, activation · channel 4").wait_for()
-    assert maps.get_by_role("button", name="channel 4:").get_attribute("aria-pressed") == "true"
+    assert maps.get_by_role("button", name="c3 channel 4:").get_attribute("aria-pressed") == "true"
     page.get_by_role("application", name="Channel 4 of c3_activation").click(position={"x": 80, "y": 20})
     page.get_by_text("c3[4] at row 0, column 2:").wait_for()
     page.keyboard.press("ArrowDown")
@@ -53,7 +53,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     page.get_by_text("With c3 · 4 off (zero): accuracy on 1,000 test images").wait_for()
     for part in ("epoch=1", "picture=7", "layer=c3_activation", "channel=4", "cell=1.2", "change=c3.4%3Aoff"):
         page.wait_for_function("part => location.search.includes(part)", arg=part)
-    grids = 2 * 7 + 2  # layers of both networks, the gallery and the top pictures
+    grids = 2 * 7 + 2  # columns of both networks, the gallery and the top pictures
     before, url = shown(page, grids), page.url
     page.close()
 
@@ -132,10 +132,10 @@ def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, addr
 @pytest.mark.usefixtures("synthetic_root")
 def test_playing_runs_to_the_last_epoch(browser: Any, address: str) -> None:
     page = page_of(browser, f"{address}/feature_maps?run={recorded()}&epoch=0", [])
-    page.get_by_text("synthetic, epoch 0").first.wait_for()
+    page.get_by_text("· epoch 0").first.wait_for()
     page.get_by_role("button", name="Play").click()
-    page.get_by_text("synthetic, epoch 1").first.wait_for()
-    page.get_by_text("synthetic, epoch 2").first.wait_for()
+    page.get_by_text("· epoch 1").first.wait_for()
+    page.get_by_text("· epoch 2").first.wait_for()
     page.get_by_role("button", name="Play").wait_for()
     page.close()
 
@@ -145,12 +145,14 @@ def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path
     run = recorded("lenet3x3", activation="relu")
     page = page_of(browser, f"{address}/feature_maps?run={run}&picture=3&layer=c1_activation&channel=1", [])
     page.get_by_text("Its values over").wait_for()
-    for name in ("This view (PNG)", "Save as PNG", "All maps (NPZ)"):
+    for name in ("Save as PNG", "All layers (PNG)", "All maps (NPZ)"):
+        if name == "All layers (PNG)":
+            page.get_by_role("button", name="Export").click()
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         download.value.save_as(tmp_path / name)
     page.close()
-    for name in ("This view (PNG)", "Save as PNG"):
+    for name in ("All layers (PNG)", "Save as PNG"):
         drawn = Image.open(tmp_path / name)
         drawn.load()
         assert min(drawn.size) > 200

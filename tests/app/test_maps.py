@@ -9,8 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from cnnviz import data, paths
 from cnnviz.app.maps import uploads
-from tests.helpers.runs import recorded
-from tests.helpers.screens import said
+from cnnviz.config import RunConfig
+from tests.helpers.runs import recorded, trained
+from tests.helpers.screens import diagram, said
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
 
@@ -48,14 +49,36 @@ def test_an_address_shows_all_that_it_names() -> None:
     assert opened.selectbox(key="run").value == run
     assert opened.selectbox(key="other").value == other
     assert opened.select_slider(key="epoch").value == 1
-    assert "sigmoid cross_entropy lr 0.01 synthetic, epoch 0" in text
-    assert "c3, activation · channel 4** of lenet5x5 tanh" in text
+    shown = diagram(opened)
+    assert [row["name"] for row in shown["rows"]] == ["tanh · epoch 1 · 3 channels changed", "sigmoid · epoch 0"]
+    assert "sigmoid cross_entropy lr 0.01 synthetic, epoch 0" in shown["rows"][1]["help"]
+    assert shown["selected"] == ["run", "c3_activation", 4]
+    assert shown["picture"]["name"] == "test picture 11, as the network sees it"
+    assert "c3, activation · channel 4** of tanh" in text
     assert "c3[4] at row 2, column 3: " in opened.code[0].value
     assert "With c1 · 2 off (zero), c3 · 0 from epoch 0, fc5 · 7 from the other network: accuracy on 1,000" in text
-    assert "Spread of c3, activation: " in text
     assert opened.query_params["change"] == ["c1.2:off", "c3.0:epoch-0", "fc5.7:other"]
     for name, value in {"run": run, "epoch": "1", "picture": "11", "layer": "c3_activation", "channel": "4"}.items():
         assert opened.query_params[name] == value
+
+
+def test_it_opens_on_the_best_run_with_nothing_below_its_diagram() -> None:
+    stalled = recorded(activation="sigmoid")
+    best = trained(RunConfig(dataset="synthetic", epochs=3))[:8]
+    recorded("f30")
+    opened = page(view="maps")  # as the address was once that shows the maps
+    assert opened.selectbox(key="run").value == best
+    assert opened.select_slider(key="epoch").value == 3
+    assert opened.selectbox(key="run").options[0].endswith(" · 30 %")
+    (row,) = diagram(opened)["rows"]
+    assert [column["name"] for column in row["columns"]] == ["c1", "s2", "c3", "s4", "fc5", "fc6", "fc7"]
+    assert [len(column["items"]) for column in row["columns"]] == [6, 6, 16, 16, 120, 84, 10]
+    assert sum(share["share"] for share in row["shares"]) == pytest.approx(1)
+    assert "view" not in opened.query_params
+    opened.segmented_control(key="view").set_value("layers").run()
+    assert "Layers of lenet5x5" in plain(opened)
+    opened.selectbox(key="other").set_value(stalled).run()
+    assert [each["side"] for each in diagram(opened)["rows"]] == ["run", "other"]
 
 
 def test_a_change_moves_the_maps_behind_it_and_can_be_taken_back() -> None:
@@ -73,10 +96,16 @@ def test_a_change_moves_the_maps_behind_it_and_can_be_taken_back() -> None:
     assert "With c1 · 2 from epoch 0: accuracy" in plain(opened)
     opened.button(key="switch").click().run()
     assert "accuracy on" not in plain(opened)
+    opened.session_state["maps_layout"] = True
+    opened.run()
     opened.multiselect(key="change").set_value(["c3.1:off", "c3.5:off"]).run()
     assert "With c3 · 1 off (zero), c3 · 5 off (zero): accuracy" in plain(opened)
     opened.button(key="close_channel").click().run()
     assert "channel" not in opened.query_params
+    assert "With c3 · 1 off (zero), c3 · 5 off (zero): accuracy" in plain(opened)
+    opened.button(key="restore").click().run()
+    assert "change" not in opened.query_params
+    assert "changed" not in diagram(opened)["rows"][0]["name"]
 
 
 def test_what_an_address_gets_wrong_is_left_out_and_said() -> None:
@@ -89,28 +118,40 @@ def test_what_an_address_gets_wrong_is_left_out_and_said() -> None:
     assert "c1.99:off is left out: c1 has no channel 99" in text
     assert "nonsense is left out" in text
     assert opened.select_slider(key="epoch").value == 2
-    assert "predicted" in text
-    assert "is not in this store; here is the newest instead" in plain(page(run="nobody"))
+    assert diagram(opened)["rows"][0]["verdict"]
+    assert "is not in this store; here is the best instead" in plain(page(run="nobody"))
 
 
 @pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
 @pytest.mark.parametrize("other", ["lenet3x3", "f30"])
 def test_networks_of_any_two_kinds_stand_beside_each_other(view: str, other: str) -> None:
     first, second = recorded("lenet5x5", 1), recorded(other, 1, activation="relu")
-    assert "predicted" in plain(page(run=first, other=second, view=view))
-    assert "predicted" in plain(page(run=second, other=first, view=view))
+    for run, beside in ((first, second), (second, first)):
+        opened = page(run=run, other=beside, view=view)
+        assert not plain(opened).startswith("Unexpected")
+        rows = diagram(opened)["rows"]
+        assert len(rows[0]["columns"]) == len(rows[1]["columns"])
+        assert any("%" in row["verdict"] for row in rows)
 
 
 @pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
 def test_a_diverged_network_is_drawn_and_named(view: str) -> None:
     run, sound = recorded(gain=math.nan, activation="relu"), recorded(activation="relu")
-    assert "This network diverged" in plain(page(run=run, view=view, layer="c3_activation", channel=1))
-    assert "no prediction" in plain(page(run=sound, other=run, view=view))
+    opened = page(run=run, view=view, layer="c3_activation", channel=1)
+    assert "Not one finite value" in plain(opened)
+    (note,) = diagram(opened)["notes"]
+    assert "This network diverged" in note
+    opened = page(run=sound, other=run, view=view)
+    assert plain(opened)
+    rows = diagram(opened)["rows"]
+    assert rows[1]["verdict"].startswith("✕ no prediction (it is a")
+    assert {share["share"] for share in rows[1]["shares"]} == {None}
+    assert {item["note"] for item in rows[1]["columns"][0]["items"]} == {"✕ NaN"}
 
 
 def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
     opened = page(run=recorded("f30", 1, loss="mse"), layer="fc1_activation", channel=29)
-    assert "Trained with MSE" in plain(opened)
+    assert "Trained with MSE" in diagram(opened)["notes"][0]
     assert "fc1[29]: " in opened.code[0].value
     assert "Its top 9 of 10,000 test pictures" in plain(opened)
 
@@ -123,7 +164,7 @@ def test_a_new_address_replaces_all_that_was_chosen() -> None:
     opened.query_params.clear()
     opened.query_params["run"], opened.query_params["epoch"] = second, "1"
     opened.run()
-    assert "epoch 1" in plain(opened)
+    assert diagram(opened)["rows"][0]["name"].endswith("epoch 1")
     assert opened.selectbox(key="run").value == second
     assert "channel" not in opened.query_params
     assert "scale" not in opened.query_params
@@ -215,8 +256,19 @@ def test_mistakes_are_filtered_by_what_was_taken_for_what() -> None:
 
 def test_maps_on_one_scale_name_the_same_numbers() -> None:
     run, other = recorded(activation="sigmoid"), recorded(gain=0.1, activation="sigmoid")
-    assert "times as much on the left" in plain(page(run=run, other=other))
-    for scale in ("layer", "channel"):
-        opened = page(run=run, other=other, scale=scale, before=True)
-        assert "c1** · convolution, before sigmoid" in plain(opened)
-        assert (opened.query_params["scale"], opened.query_params["before"]) == (scale, "True")
+
+    def firsts(**address: object) -> list[dict[str, str]]:
+        opened = page(run=run, other=other, **address)
+        assert plain(opened)
+        return [row["columns"][0] for row in diagram(opened)["rows"]]
+
+    first, second = firsts()
+    assert first["extent"] == second["extent"]
+    assert re.search(
+        r"Spread \(standard deviation within a map from cell to cell\): [\d.]+, [\d.]+ times", first["help"]
+    )
+    first, second = firsts(scale="layer", before=True)
+    assert first["name"] == "c1 before"
+    assert "c1: convolution, before sigmoid, 6×28×28" in first["help"]
+    assert first["extent"] != second["extent"]
+    assert {each["extent"] for each in firsts(scale="channel")} == {"each its own"}

@@ -14,7 +14,7 @@ from cnnviz.app.maps import uploads
 from cnnviz.config import RunConfig
 from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
-from tests.helpers.screens import said, with_open
+from tests.helpers.screens import diagram, said, with_open
 
 PAGES = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
@@ -80,8 +80,7 @@ def test_a_store_from_elsewhere_is_one_line() -> None:
 def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     seed([0.1, 0.4, 0.5])
     opened = app("pages/feature_maps.py")
-    assert "predicted" in said(opened)
-    assert "fc7" in said(opened)
+    assert diagram(opened)["rows"][0]["columns"][-1]["name"] == "fc7"
     opened.session_state[uploads.MORE.name] = True
     opened.run()
     opened.number_input(key="picture").set_value(7).run()
@@ -92,7 +91,7 @@ def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     Image.new("RGB", (60, 40), "green").save(content, "PNG")
     opened.file_uploader[0].upload("mine.png", content.getvalue(), "image/png").run()
     assert "60×40 PNG" in said(opened).replace("\\", "")
-    assert "predicted" in said(opened)
+    assert diagram(opened)["picture"]["name"] == "mine.png, as the network sees it"
     opened.session_state[uploads.MORE.name] = True
     opened.run()
     opened.file_uploader[0].upload("diary.png", b"dear diary", "image/png").run()

@@ -1,5 +1,6 @@
 """What a test does with a page."""
 
+import json
 import shutil
 from typing import Any
 
@@ -30,6 +31,13 @@ def with_open(opened: AppTest, *popovers: str) -> AppTest:
     for key in popovers:
         opened.session_state[key] = True
     return opened.run()
+
+
+def diagram(opened: AppTest) -> dict[str, Any]:
+    """What the diagram of Feature maps shows."""
+    (its,) = (each for each in opened.get("bidi_component") if each.proto.component_name == "cnnviz_diagram")
+    data: dict[str, Any] = json.loads(its.proto.json)
+    return data
 
 
 def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:

@@ -12,6 +12,7 @@ const MOST_ABREAST = 4; // maps, in a column that scrolls
 const MOST_UNITS_ABREAST = 8;
 const BELOW = 62; // what follows on the page is in sight
 const TALL = { least: 420, most: 1000 };
+const MOST_LINES = 24; // more would hide what they lead to
 const HINT = "Point at a map, or walk with the arrow keys: what feeds it lights up. A click or Enter opens it.";
 const POPUPS = '[role="dialog"], [data-baseweb="popover"], [data-testid="stPopoverBody"]';
 
@@ -26,7 +27,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   fill(root);
   layout(root, true);
   light(root);
-  if (wasOpen && !data.selected && own.closing) at(root, wasOpenAt(own, wasOpen))?.focus({ preventScroll: true });
+  const lost = own.closing || document.activeElement === document.body; // with what had it
+  if (wasOpen && !data.selected && lost) at(root, wasOpenAt(own, wasOpen))?.focus({ preventScroll: true });
   if (!data.selected) own.closing = false;
   return own.stop;
 }
@@ -176,7 +178,7 @@ function fill(root) {
         button.title = item.title;
         button.setAttribute("aria-label", item.title);
         if (last) share(button, row.shares[channel]);
-        else button.querySelector(".note").textContent = item.note;
+        else note(button, item.note);
       });
     });
   });
@@ -194,6 +196,11 @@ function share(button, { name, share, mark }) {
   words.children[2].textContent = share === null ? "–" : `${Math.round(100 * share)} %`;
   bar.firstChild.style.width = `${100 * (share ?? 0)}%`;
   button.classList.toggle("marked", mark !== "");
+}
+
+function note(button, text) {
+  const [sign, ...rest] = text.split(" ");
+  button.querySelector(".note").replaceChildren(...(text ? [sign, make("span", "more", ` ${rest.join(" ")}`)] : []));
 }
 
 function bars(root) {
@@ -293,7 +300,7 @@ function cut(column, { side, abreast, gap }) {
   maps.style.gap = `${gap}px`;
   maps.style.gridTemplateColumns = `repeat(${abreast}, ${side}px)`;
   column.style.setProperty("--side", `${side}px`);
-  column.classList.toggle("small", side < 20);
+  column.classList.toggle("small", side < 48); // for more than a sign
   for (const button of buttons) {
     const channel = button.place[2];
     sprite(button, channel, buttons.length, side, column.getRootNode().querySelector(".diagram").own.data.atlasColumns);
@@ -338,7 +345,7 @@ function light(root) {
   const draw = lineTo(root, lines, target);
   for (const [source, strength, label] of sources) {
     source.classList.add("lit");
-    draw(source, strength);
+    if (sources.length <= MOST_LINES) draw(source, strength);
     if (label !== undefined && source.offsetWidth >= 24) source.append(make("span", "kernel share", label));
   }
   if (feed.kind === "kernels") {

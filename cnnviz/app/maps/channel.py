@@ -127,7 +127,7 @@ def _probabilities(shown: Shown, choice: Choice, dataset: Dataset) -> None:
     if all(bool(each.logits.isfinite().all()) for each in (trained, now)):
         before, after = (each.probabilities[0].tolist() for each in (trained, now))
         drawn = network_charts.before_after(dataset.classes, before, after, choice.label)
-        st.altair_chart(drawn.properties(height=250), width="stretch", key="before and after", alt=" → ".join(said))
+        st.altair_chart(drawn.properties(height=320), width="stretch", key="before and after", alt=" → ".join(said))
 
 
 # -- one cell ------------------------------------------------------------------------------------

@@ -225,8 +225,13 @@ def _items(maps: LayerMaps, facts: Sequence[ChannelFacts], names: Sequence[str])
     values = maps.values[0]
     layer = maps.layer.name
     if values.ndim == 1:
-        words = [names[index] if names else f"unit {index}" for index in range(len(values))]
-        return [Item(f"{layer} {word}: {value:.4g}") for word, value in zip(words, values.tolist(), strict=True)]
+        if not names:
+            return [Item(f"{layer} unit {index}: {value:.4g}") for index, value in enumerate(values.tolist())]
+        shares = values.softmax(0).tolist()
+        return [
+            Item(f"{name}: {share:.1%}, logit {value:.4g}")
+            for name, share, value in zip(names, shares, values.tolist(), strict=True)
+        ]
     lows, highs = (end.tolist() for end in (values.amin((1, 2)), values.amax((1, 2))))
     items = []
     for channel, (low, high) in enumerate(zip(lows, highs, strict=True)):
