@@ -56,8 +56,16 @@ def test_a_network_is_on_one_screen_and_keys_reach_a_channel(browser: Any, addre
     page.mouse.move(5, 5)
 
     page.get_by_role("button", name="c1 channel 0:").focus()
-    for key in ("End", "ArrowRight", "ArrowRight", "Home"):
-        page.keyboard.press(key)
+    page.keyboard.press("End")
+    assert lit(page)[-1] == "c1 channel 5"
+    for _ in range(6):  # maps of a column may stand beside one another
+        page.keyboard.press("ArrowRight")
+        if lit(page)[-1].startswith("c3"):
+            break
+    page.keyboard.press("Home")
+    assert lit(page)[-1] == "c3 channel 0"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
     assert lit(page)[-1] == "c3 channel 0"
     page.keyboard.press("Enter")
     page.get_by_text("c3, activation · channel 0").wait_for()

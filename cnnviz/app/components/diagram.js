@@ -18,7 +18,9 @@ const POPUPS = '[role="dialog"], [data-baseweb="popover"], [data-testid="stPopov
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".diagram");
-  const own = (root.own ??= begin(root));
+  const own = (root.own ??= { shape: "", cells: new Map(), over: null, focused: null, tab: null, size: "" });
+  own.stop?.();
+  own.stop = listen(root);
   const wasOpen = own.data?.selected;
   own.data = data;
   own.report = setTriggerValue;
@@ -33,8 +35,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return own.stop;
 }
 
-function begin(root) {
-  const own = { shape: "", cells: new Map(), over: null, focused: null, tab: null, size: "" };
+// Until the function that comes back is called: Streamlit does so before each update, too.
+function listen(root) {
+  const { own } = root;
   const heard = new AbortController();
   const observer = new ResizeObserver(() => layout(root));
   observer.observe(root);
@@ -48,11 +51,6 @@ function begin(root) {
     own.report("closed", true);
   };
   document.addEventListener("keydown", escaped, { signal: heard.signal, capture: true });
-  own.stop = () => {
-    observer.disconnect();
-    heard.abort();
-    root.own = undefined;
-  };
   const stage = root.querySelector(".stage");
   const mapOf = (event) => event.target.closest?.("button");
   stage.onpointerover = (event) => {
@@ -63,15 +61,17 @@ function begin(root) {
     own.over = null;
     light(root);
   };
-  stage.onfocusin = (event) => {
+  const focused = (event) => {
     own.focused = mapOf(event)?.place ?? null;
-    walkable(root, own.focused);
+    if (own.focused) walkable(root, own.focused);
     light(root);
   };
-  stage.onfocusout = () => {
+  const blurred = () => {
     own.focused = null;
     light(root);
   };
+  stage.addEventListener("focusin", focused, { signal: heard.signal });
+  stage.addEventListener("focusout", blurred, { signal: heard.signal });
   stage.onclick = (event) => {
     const button = mapOf(event);
     if (!button) return;
@@ -85,8 +85,11 @@ function begin(root) {
     event.preventDefault();
     next?.focus();
   };
-  stage.addEventListener("scroll", () => light(root), { capture: true, passive: true });
-  return own;
+  stage.addEventListener("scroll", () => light(root), { capture: true, passive: true, signal: heard.signal });
+  return () => {
+    observer.disconnect();
+    heard.abort();
+  };
 }
 
 const key = (place) => place?.join(".");

@@ -80,11 +80,13 @@ def _detail(
     stage: st.delta_generator.DeltaGenerator, shown: list[Shown], choice: Choice, dataset: Dataset
 ) -> Callable[[], None] | None:
     """The channel that is chosen, beside the diagram; what remains to be done of it comes back."""
+    # Always there: the diagram would be made anew, and lose the focus, if what stands beside it came and went.
+    place = stage.container(key="maps_detail", border=True)
     chosen = selection.selected()
     its = next((each for each in shown if chosen and each.one.side == chosen.side), None)
     if chosen is None or its is None or chosen.step not in its.scales:
         return None
-    with stage.container(key="maps_detail", border=True), shell.readable_errors():
+    with place, shell.readable_errors():
         return channel.detail(its, its.maps[chosen.step], chosen.channel, choice, dataset)
 
 
