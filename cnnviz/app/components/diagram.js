@@ -16,8 +16,11 @@ const MOST_LINES = 24; // more would hide what they lead to
 const HINT = "Point at a map, or walk with the arrow keys: what feeds it lights up. A click or Enter opens it.";
 const POPUPS = '[role="dialog"], [data-baseweb="popover"], [data-testid="stPopoverBody"]';
 
+let remembered = null; // the map with the focus: Streamlit may put the diagram up anew, which takes it away
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".diagram");
+  const isNew = !root.own;
   const own = (root.own ??= { shape: "", cells: new Map(), over: null, focused: null, tab: null, size: "" });
   own.stop?.();
   own.stop = listen(root);
@@ -29,6 +32,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   fill(root);
   layout(root, true);
   light(root);
+  if (isNew && remembered) setTimeout(() => document.activeElement === document.body && at(root, remembered)?.focus(), 200);
   const lost = own.closing || document.activeElement === document.body; // with what had it
   if (wasOpen && !data.selected && lost) at(root, wasOpenAt(own, wasOpen))?.focus({ preventScroll: true });
   if (!data.selected) own.closing = false;
@@ -41,8 +45,7 @@ function listen(root) {
   const heard = new AbortController();
   const observer = new ResizeObserver(() => layout(root));
   observer.observe(root);
-  const block = document.querySelector('[data-testid="stMainBlockContainer"]');
-  if (block) observer.observe(block); // what stands above may grow
+  const timer = setInterval(() => layout(root), 300); // what stands above comes and goes, and nothing tells
   addEventListener("resize", () => layout(root), { signal: heard.signal });
   // Before whatever has popped up closes by the same key.
   const escaped = (event) => {
@@ -62,12 +65,13 @@ function listen(root) {
     light(root);
   };
   const focused = (event) => {
-    own.focused = mapOf(event)?.place ?? null;
+    own.focused = remembered = mapOf(event)?.place ?? null;
     if (own.focused) walkable(root, own.focused);
     light(root);
   };
-  const blurred = () => {
+  const blurred = (event) => {
     own.focused = null;
+    if (event.target.isConnected) remembered = null;
     light(root);
   };
   stage.addEventListener("focusin", focused, { signal: heard.signal });
@@ -88,6 +92,7 @@ function listen(root) {
   stage.addEventListener("scroll", () => light(root), { capture: true, passive: true, signal: heard.signal });
   return () => {
     observer.disconnect();
+    clearInterval(timer);
     heard.abort();
   };
 }
