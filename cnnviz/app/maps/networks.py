@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from cnnviz.analysis.launches import short_names
+from cnnviz.analysis.comparison import labels
 from cnnviz.app import widgets
 from cnnviz.app.maps.looked import Looked, scan
 from cnnviz.app.maps.pictures import load_dataset
@@ -52,7 +52,7 @@ def choose(found: list[Run], below: DeltaGenerator) -> list[Looked]:
     if not begun:
         widgets.no_runs()
         return []
-    names = short_names(begun)
+    names = labels(begun)
     by_id = {run.id[:8]: run for run in begun}
     keys = list(by_id)
     RUN.offer(keys, keys[0])
