@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.looked import Looked
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.app.widgets import empty_state, save_as_png, theme
 from cnnviz.architectures import IMAGE_CHANNELS
+from cnnviz.data import Dataset
 from cnnviz.inspection import recorded
 from cnnviz.inspection.network import Network
 from cnnviz.render import kernels as render
@@ -29,7 +31,7 @@ SCALE = text_key("kernel_scale", "one")
 KEYS = (LAYER, SCALE)
 
 
-def kernels(looked: list[Looked]) -> None:
+def kernels(looked: list[Looked], _choice: Choice, _dataset: Dataset) -> None:
     """The kernels of one convolution at the chosen epoch; two networks stand one over the other."""
     layers = list(dict.fromkeys(layer.name for one in looked for layer in one.run.architecture.conv_layers))
     if not layers:

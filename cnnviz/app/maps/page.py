@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from cnnviz.app import cache, shell
-from cnnviz.app.maps import channel, exports, layers, networks, pictures, selection, views
+from cnnviz.app.maps import channel, exports, kernels, layers, mistakes, networks, pictures, selection, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
 from cnnviz.app.maps.looked import Looked, prediction
@@ -18,7 +18,10 @@ from cnnviz.app.state import Address
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
 
-ADDRESS = Address("pages/feature_maps.py", (*networks.KEYS, *pictures.KEYS, *selection.KEYS, *layers.KEYS, *views.KEYS))
+ADDRESS = Address(
+    "pages/feature_maps.py",
+    (*networks.KEYS, *pictures.KEYS, *selection.KEYS, *layers.KEYS, *views.KEYS, *kernels.KEYS, *mistakes.KEYS),
+)
 
 
 def page() -> None:
@@ -44,7 +47,7 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
     predictions = [partial(prediction, one, dataset.test_images) for one in looked]
     choice = None
     with line, shell.readable_errors():
-        choice = pictures.choose(dataset, predictions)
+        choice = pictures.choose(dataset, predictions, [one.network for one in looked])
     if choice is None:
         return
     stage = st.container(key="maps_stage", horizontal=True, gap="small")
@@ -134,7 +137,9 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
 # What may stand below the diagram, in this order; of the two networks compared, only if there are two.
 VIEWS: dict[str, tuple[str, Callable[[list[Looked], Choice, Dataset], None]]] = {
     selection.WHY: ("Why this class", views.why),
-    selection.MATCH: ("Two networks compared", views.compared),
+    selection.KERNELS: ("Kernels", kernels.kernels),
+    selection.MISTAKES: ("Mistakes", mistakes.mistakes),
     selection.SHEET: ("Ten pictures", views.ten_pictures),
+    selection.MATCH: ("Two networks compared", views.compared),
     selection.LAYERS: ("Layers", layer_tables),
 }
