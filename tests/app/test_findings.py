@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.app import cache
 from cnnviz.app.components import heat
+from cnnviz.app.curves import findings
 from cnnviz.config import RunConfig
 from cnnviz.store import changes, reading
 from cnnviz.store.runs import Segment
@@ -108,6 +109,13 @@ def test_more_runs_than_are_read_at_once_are_read_when_asked_for(monkeypatch: py
     assert not labels(opened)
     opened.button(key="findings_of_all_runs").click().run()
     assert any("All 3 runs never left" in label for label in labels(opened))
+    monkeypatch.setattr(findings, "FIRST", 0)
+    opened.run()
+    assert not labels(opened)
+    assert opened.button(key="more_findings").label == "Show 1 more: 1 alarm"
+    opened.button(key="more_findings").click().run()
+    assert any("All 3 runs never left" in label for label in labels(opened))
+    assert opened.button(key="more_findings").label == "Show fewer"
 
 
 def test_which_setting_matters_says_so_and_a_cell_shows_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ from cnnviz.wording import count, duration_range
 
 ICONS = {"alarm": ":material/warning:", "note": ":material/info:"}
 SAID = {"alarm": "Alarm", "note": "Note"}  # a sign and a word: no colour
+FIRST = 4  # groups in sight; the others are one button away
 MOST_SHOWN = 12  # runs of one group whose evidence is listed
 MOST_NAMED = 2  # runs without a finding
 OF_ALL = Slot("findings_of_all", False)  # of more runs than are read without being asked for
+EVERY = Slot("every_finding", False)
 
 
 def draw(chosen: Sequence[Run]) -> None:
@@ -36,12 +38,22 @@ def draw(chosen: Sequence[Run]) -> None:
         found = cache.findings(chosen, most=len(chosen))
     known, titles = cache.runs(), labels(chosen)
     with st.container(gap="xsmall"):
-        for group in groups.groups(chosen, found):
+        made = groups.groups(chosen, found)
+        for group in made if EVERY.get() else made[:FIRST]:
             _draw(group, chosen, known)
+        if rest := made[FIRST:]:
+            words = "Show fewer" if EVERY.get() else f"Show {len(rest)} more: {_kinds(rest)}"
+            st.button(words, key="more_findings", type="tertiary", on_click=EVERY.set, args=(not EVERY.get(),))
     if quiet := [titles[run.id] for run in chosen if not found.get(run.id)]:
         who = f" ({'; '.join(quiet)})" if len(quiet) <= MOST_NAMED else ""
         of = "" if len(quiet) == len(chosen) else f" in {count(len(quiet), 'run')}{who}"
         st.caption(plain(f"No findings{of}: too few epochs to judge, or nothing out of the ordinary."))
+
+
+def _kinds(some: Sequence[Group]) -> str:
+    """ "1 alarm, 4 notes"."""
+    numbers = {kind: sum(each.severity == kind for each in some) for kind in SAID}
+    return ", ".join(count(number, kind) for kind, number in numbers.items() if number)
 
 
 def _draw(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None:
