@@ -55,14 +55,16 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
 
     picture = tmp_path / "mine.png"
     Image.new("RGB", (64, 48), "orange").save(picture)
+    page.get_by_role("button", name="More").click()
     page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
     page.locator("input[type=file]").set_input_files(str(picture))
     page.get_by_text("64×48 PNG").wait_for()
     page.get_by_label("Class probabilities").wait_for()
 
     page.goto(f"{address}/curves?runs={run.id[:8]}")
-    page.get_by_role("button", name="CSV", exact=True).wait_for()
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("button", name="CSV", exact=True).wait_for()
     page.close()
     assert elsewhere == []
 

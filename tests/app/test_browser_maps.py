@@ -43,7 +43,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     maps.get_by_role("button", name="c3 channel 4:").click()
     page.get_by_text("c3, activation · channel 4").wait_for()
     assert maps.get_by_role("button", name="c3 channel 4:").get_attribute("aria-pressed") == "true"
-    page.get_by_role("application", name="Channel 4 of c3_activation").click(position={"x": 80, "y": 20})
+    page.get_by_role("application", name="Channel 4 of c3_activation").click(position={"x": 50, "y": 10})
     page.get_by_text("c3[4] at row 0, column 2:").wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")

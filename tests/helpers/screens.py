@@ -50,6 +50,16 @@ def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
     return page
 
 
+def box_of(locator: Any) -> dict[str, float]:
+    """Where it is on the screen, once it is there: a chart that is drawn anew is nowhere for a moment."""
+    for _ in range(100):
+        box: dict[str, float] | None = locator.bounding_box()
+        if box:
+            return box
+        locator.page.wait_for_timeout(200)
+    raise AssertionError(f"{locator} is nowhere on the screen")
+
+
 def faults(page: Any) -> list[str]:
     """What axe-core finds serious on it."""
     from axe_playwright_python.sync_playwright import Axe
