@@ -24,12 +24,22 @@ PAGES = {"Runs": "3 runs", "Curves": "Layout", "Feature maps": "32×32", "Home":
 @contextlib.contextmanager
 def first_visit(width: int = 1400, height: int = 900) -> Iterator[tuple[Page, str]]:
     """A browser's page and the address of a server that has just been started, without runs or data sets."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        served(width, height, CNNVIZ_HOME=f"{folder}/home", CNNVIZ_DATA=f"{folder}/data") as visit,
+    ):
+        yield visit
+
+
+@contextlib.contextmanager
+def served(width: int = 1400, height: int = 900, **environment: str) -> Iterator[tuple[Page, str]]:
+    """A browser's page and the address of a server that has just been started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
-        env = dict(os.environ) | {"CNNVIZ_HOME": f"{folder}/home", "CNNVIZ_DATA": f"{folder}/data"}
+    with sync_playwright() as playwright:
+        env = dict(os.environ) | environment
         command += ["--server.port", str(port)]
         nowhere = subprocess.DEVNULL
         server = subprocess.Popen(command, cwd=paths.PROJECT, env=env, stdout=nowhere, stderr=nowhere)
