@@ -223,8 +223,8 @@ def explain(found: Sequence[Cost]) -> str:
     work = step_flops(large.run.architecture) / step_flops(small.run.architecture)
     longer = large.picture_seconds / small.picture_seconds
     names = large.run.config.model, small.run.config.model
-    words = [f"For each picture {names[0]} does {work:.2g} times the arithmetic of {names[1]}"]
-    words[0] += " and takes no longer." if longer <= ALIKE else f" and takes {longer:.2g} times as long."
+    words = [f"To learn from a picture {names[0]} does {_times(work)} times the arithmetic of {names[1]}"]
+    words[0] += " and takes no longer." if longer <= ALIKE else f" and takes {_times(longer)} times as long."
     if longer < CHEAPER * work and small.method != "kernel":
         words.append(
             "Only the arithmetic grows with the network: launching a step's operations costs the same however large "
@@ -302,6 +302,10 @@ def _ways(found: Sequence[Cost]) -> list[str]:
 
 def _rest(*costs: Cost) -> str:
     return THE_REST if all(cost.method == "kernel" for cost in costs) else f"launching, {THE_REST}"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
 def _share(cost: Cost) -> str:

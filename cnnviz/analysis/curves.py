@@ -56,6 +56,8 @@ def default_grouping(runs: Sequence[Run]) -> tuple[list[str], str]:
     names = [name for name in differing(runs) if name != "seed"]
     facets: list[str] = [name for name in ("activation", "loss") if name in names]
     rest = [name for name in names if name not in facets]
+    if "model" in names and len({run.config.model for run in runs}) == len(runs):
+        return [], "model"  # one run each: nothing else could tell them apart
     if not rest and facets:
         return facets[:-1], facets[-1]
     return facets, "lr" if "lr" in rest or not rest else rest[0]

@@ -29,8 +29,7 @@ class Standing:
 def launched_with(found: Sequence[Run], active: Sequence[Run]) -> list[Run]:
     """The active runs and those of the same click that have ended, in the order in which they were queued."""
     clicks = _clicks(found, lambda run: run.queued_at, APART_SECONDS)
-    begun = next((at for at, click in enumerate(clicks) if any(run in active for run in click)), len(clicks))
-    return [run for click in clicks[begun:] for run in click]
+    return [run for click in clicks if any(run in active for run in click) for run in click]
 
 
 def experiments(found: Sequence[Run]) -> list[list[Run]]:
@@ -90,6 +89,8 @@ def _state(run: Run) -> str:
 
 
 def took(runs: Sequence[Run]) -> float | None:
-    """Seconds from the click to the last result; None for runs of which nothing was trained."""
-    ends = [part.started_at + part.setup + part.seconds for run in runs for part in run.segments[-1:]]
-    return max(ends) - min(run.queued_at for run in runs) if ends else None
+    """Seconds from the start of their last training to the last result, without the wait in the queue; None for runs
+    of which nothing was trained."""
+    parts = [part for run in runs for part in run.segments[-1:]]
+    ends = [part.started_at + part.setup + part.seconds for part in parts]
+    return max(ends) - min(part.started_at for part in parts) if parts else None

@@ -9,7 +9,7 @@ from cnnviz.config import RunConfig
 from cnnviz.store.runs import Prediction, Run
 from cnnviz.wording import count
 
-FAILED_TO_LEARN = ("chance_level", "below_chance", "diverged")  # kinds of findings
+FAILED_TO_LEARN = ("chance_level", "below_chance", "diverged")  # kinds of findings, of runs that have ended
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,13 @@ def predictions(
     ]
 
 
-def together(runs: Sequence[Run]) -> list[Run]:
-    """Of these runs, newest first, those of the last launch about which something was predicted."""
-    newest = next((run.predicted for run in runs if run.predicted), None)
-    return [run for run in runs if newest and run.predicted and run.predicted.at == newest.at]
+def answered(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs about which something was predicted, launch by launch, what was answered last first."""
+    launches: dict[float, list[Run]] = {}
+    for run in runs:
+        if run.predicted:
+            launches.setdefault(run.predicted.at, []).append(run)
+    return [launches[at] for at in sorted(launches, reverse=True)]
 
 
 def verdicts(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> list[Verdict]:
@@ -52,7 +55,12 @@ def verdicts(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     stalled = {run.id for run in runs if _fails_to_learn(findings.get(run.id, ()))}
     if len(runs) == 1:
         answer = {True: "no", False: "yes"}
-        found.append(Verdict("Does it learn?", answer[bool(said)], answer[bool(stalled)], said == stalled))
+        (run,) = runs
+        if not stalled and _not_yet(findings.get(run.id, ())):
+            came = f"not yet, after {count(max(run.epoch, 0), 'epoch')}"
+            found.append(Verdict("Does it learn?", answer[bool(said)], came, None))
+        else:
+            found.append(Verdict("Does it learn?", answer[bool(said)], answer[bool(stalled)], said == stalled))
     else:
         came = f"{_listed(stalled, names)}"
         if said != stalled and said:
@@ -67,12 +75,18 @@ def verdicts(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
             came += f", {count(apart, 'epoch')} {'earlier' if since < guess else 'later'}" if apart else ""
         right = None if since and guess and since != guess else since == guess
         said_so = f"from epoch {guess} on" if guess else "never"
-        found.append(Verdict("When does the best one overfit?", said_so, came, right))
+        which = "the best one" if len(runs) > 1 else "it"
+        found.append(Verdict(f"When does {which} overfit?", said_so, came, right))
     return found
 
 
 def _fails_to_learn(found: Sequence[Finding]) -> bool:
     return any(each.kind in FAILED_TO_LEARN and each.severity == "alarm" for each in found)
+
+
+def _not_yet(found: Sequence[Finding]) -> bool:
+    """At chance level still, after so few epochs that nothing follows from it."""
+    return any(each.kind in FAILED_TO_LEARN and each.severity == "note" for each in found)
 
 
 def _listed(ids: Collection[str], names: Mapping[str, str]) -> str:

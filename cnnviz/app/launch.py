@@ -99,7 +99,7 @@ def _predict(configs: Sequence[RunConfig], device: str) -> None:
     options = [None, 0, *range(2, epochs + 1)]
     words = {None: "I don't know", 0: f"Not within {epochs} epochs"}
     overfits = st.selectbox(
-        "From which epoch on will the best one overfit?",
+        f"From which epoch on will {'the best one' if len(configs) > 1 else 'it'} overfit?",
         options,
         format_func=lambda epoch: words.get(epoch, str(epoch)),
         help="Its test loss rises while its train loss goes on falling",

@@ -247,6 +247,7 @@ class Address:
             raise
         visit = _visit()
         texts = self.update()
+        self._keep_what_is_not_drawn()
         visit.settled = visit.settled or texts
         if visit.faults and texts == visit.settled:  # until something is chosen
             more = len(visit.faults) - FAULTS_SHOWN
@@ -272,6 +273,15 @@ class Address:
             except ValueError as error:
                 visit.faults.append(key.wrong.format(name=key.name, text=texts[-1][:MOST_SHOWN], why=error))
         _VISIT.set(visit)
+
+    def _keep_what_is_not_drawn(self) -> None:
+        """Of a widget that is not drawn, Streamlit would bring back the value from before it first was."""
+        context, visit = get_script_run_ctx(), _visit()
+        if context is None or context.fragment_ids_this_run:
+            return
+        for key in self.keys:
+            if key._is_known(visit) and key.widget not in context.shared.widget_user_keys_this_run:
+                visit.moved.add(key.name)
 
     def update(self) -> dict[str, list[str]]:
         """Make the address what is chosen, and return it. What is not on show in this view stays as it was."""

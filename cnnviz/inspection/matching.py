@@ -57,10 +57,11 @@ def _standard(values: Tensor) -> Tensor:
 def match(correlations: Tensor, least: float = ALIKE) -> tuple[Match, ...]:
     """Each channel of the first with one of the second, so that the sum of their absolute correlations is largest.
 
-    correlations: (channels of the first, channels of the second). A pair below `least` is no match. The strongest come
-    first, channels without a match last. Solved exactly, as a linear assignment problem.
+    correlations: (channels of the first, channels of the second). A pair below `least` is no match, and adds nothing to
+    the sum. The strongest come first, channels without a match last. Solved exactly, as a linear assignment problem.
     """
     strength = correlations.abs().nan_to_num(0)
+    strength = strength * (strength >= least)  # else many weak pairs would outweigh a strong one
     rows, columns = linear_sum_assignment(strength.cpu().numpy(), maximize=True)
     partner = {int(row): int(column) for row, column in zip(rows, columns, strict=True)}
     found = []

@@ -92,7 +92,7 @@ def spec(
     line = {"type": "line", "strokeWidth": font / 6, "point": {"size": 1.5 * font, "filled": True}}
     return {
         "height": height,
-        "padding": {"left": 4, "top": font, "bottom": 4, "right": room + 8},
+        "padding": {"left": 4, "top": font, "bottom": 4, "right": 8},  # the room for names is found by Vega
         "layer": [
             {
                 "transform": points,

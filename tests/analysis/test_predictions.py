@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cnnviz.analysis.evidence import Finding
-from cnnviz.analysis.predictions import Verdict, predictions, together, verdicts
+from cnnviz.analysis.predictions import Verdict, answered, predictions, verdicts
 from cnnviz.store.runs import Run
 from tests.helpers.runs import run
 
@@ -53,14 +53,16 @@ def test_when_it_overfits(said: int, since: int | None, came: str, right: bool |
 def test_a_run_alone_is_asked_whether_it_learns() -> None:
     assert verdicts(launched(0, [0], None, [0.5]), {}) == [Verdict("Does it learn?", "no", "yes", False)]
     assert verdicts(launched(0, [], None, [0.1]), {"r0": [STALLED]}) == [Verdict("Does it learn?", "yes", "no", False)]
+    early = verdicts(launched(0, [], None, [0.1]), {"r0": [EARLY]})
+    assert early == [Verdict("Does it learn?", "yes", "not yet, after 20 epochs", None)]
 
 
 def test_a_tie_for_the_best_is_right() -> None:
     assert verdicts(launched(1, [], None, [0.6, 0.6]), {})[0].right
 
 
-def test_together_are_those_of_the_newest_prediction() -> None:
+def test_what_was_answered_last_comes_first() -> None:
     newest, older = launched(0, [], None, [0.1, 0.2]), launched(0, [], None, [0.3])
     older = [replace(each, predicted=replace(each.predicted, at=1.0)) for each in older if each.predicted]
-    assert together([run("unasked"), *newest, *older]) == newest
-    assert together([run("unasked")]) == []
+    assert answered([run("unasked"), *older, *newest]) == [newest, older]
+    assert answered([run("unasked")]) == []

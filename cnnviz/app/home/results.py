@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cnnviz import data
-from cnnviz.analysis import predictions, study
+from cnnviz.analysis import launches, predictions, study
 from cnnviz.app import cache, launch, shell, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import open_page
@@ -20,13 +20,21 @@ MARKS = {"done": ":material/check_circle:", "begun": ":material/pending:", "open
 
 
 def expected(found: Sequence[Run]) -> None:
-    runs = predictions.together(found)
-    if not runs or any(run.active for run in runs):
-        return
-    verdicts = predictions.verdicts(runs, cache.findings(runs))
-    if not verdicts:
+    """Of every launch that has ended; the last one's answers are in sight."""
+    ended = [runs for runs in predictions.answered(found) if not any(run.active for run in runs)]
+    if not ended:
         return
     st.subheader("What you expected, and what happened")
+    _expected(ended[0])
+    if len(ended) > 1:
+        with st.expander(f"Earlier answers: {count(len(ended) - 1, 'experiment')}", on_change="rerun") as fold:
+            for runs in ended[1:] if fold.open else ():
+                _expected(runs)
+
+
+def _expected(runs: Sequence[Run]) -> None:
+    verdicts = predictions.verdicts(runs, cache.findings(runs, most=len(runs)))
+    st.markdown(f"**{plain(launches.title(runs))}**")
     marks = {True: "✓", False: "✗", None: "–"}
     rows = [
         {"question": each.question, "you expected": each.said, "what happened": each.came, "": marks[each.right]}

@@ -89,6 +89,9 @@ def choose(
     if more.open or choice is None:
         with more if more.open else strip:
             uploads.ask(source == "camera", ON_A_PAGE)
+    if choice is None:  # the picture before it stays until there is one
+        with strip:
+            return _from_test_set(dataset, predictions, None)
     return choice
 
 

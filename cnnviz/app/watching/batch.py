@@ -1,4 +1,4 @@
-"""Which runs are watched: what trains and waits, and after its end what did, until one leaves."""
+"""Which runs are watched: the launch that trains, and after its end what did, until one leaves."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,8 +10,11 @@ _WATCHED = Slot[tuple[str, ...]]("watched", ())
 
 
 def of(found: Sequence[Run]) -> list[Run]:
-    """In the order in which they were queued; none if nothing trains, or has while one watched."""
-    active = [run for run in found if run.active]
+    """In the order in which they were queued; none if nothing trains, or has while one watched.
+
+    What was launched while others train waits for its turn: it would change their panels, colours and names.
+    """
+    active = [run for run in found if run.status == "RUNNING"] or [run for run in found if run.active]
     watched = set(_WATCHED.get())
     if not active:
         return _ordered(run for run in found if run.id in watched)

@@ -52,18 +52,21 @@ def _live(known: tuple[tuple[str, str], ...], update: Callable[[], object], larg
         found = cache.runs()
         if _state(found) != known:
             st.rerun(scope="app")
-        _draw(batch.newest(found), update, large)
+        runs = batch.newest(found)
+        _draw(runs, update, large, [run for run in found if run.active and run not in runs])
 
 
-def _draw(runs: Sequence[Run], update: Callable[[], object], large: bool) -> None:
+def _draw(runs: Sequence[Run], update: Callable[[], object], large: bool, later: Sequence[Run] = ()) -> None:
     with st.container(key="watching"):
-        _drawn(runs, update, large)
+        _drawn(runs, update, large, later)
 
 
-def _drawn(runs: Sequence[Run], update: Callable[[], object], large: bool) -> None:
+def _drawn(runs: Sequence[Run], update: Callable[[], object], large: bool, later: Sequence[Run]) -> None:
     active = [run for run in runs if run.active]
     if active:
         _stages(active, len(runs), large)
+        if later:
+            st.caption(plain(f"{count(len(later), 'network')} after these: {listed([run.name for run in later])}"))
     else:
         _ended(runs, large)
     group = chart.grouping(runs)
@@ -128,7 +131,9 @@ def _ended(runs: Sequence[Run], large: bool) -> None:
 
 def to_projector() -> None:
     icon = ":material/present_to_all:"
-    st.button("Projector", key="to_projector", icon=icon, on_click=PROJECTOR.set, args=(True,))
+    if st.button("Projector", key="to_projector", icon=icon):
+        PROJECTOR.set(True)
+        st.rerun()  # the whole page: what trains is drawn by a fragment
 
 
 def hung(status: WorkerStatus) -> None:
