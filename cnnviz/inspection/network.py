@@ -85,6 +85,11 @@ class Prediction:
         """(N,), the most probable class."""
         return self.logits.argmax(1)
 
+    @property
+    def decided(self) -> Tensor:
+        """(N,), whether a class is predicted at all: not by logits that are not finite."""
+        return self.logits.isfinite().all(1)
+
     def top(self, k: int) -> list[list[tuple[int, float]]]:
         """For each picture its k most probable classes with their probabilities, in descending order."""
         probabilities, classes = self.probabilities.topk(k)

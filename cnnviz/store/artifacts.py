@@ -98,6 +98,12 @@ def load_checkpoint(tracked: Run, epoch: int) -> dict[str, Any]:
     return weights
 
 
+def fingerprint(run_id: str, epoch: int) -> str:
+    """What tells this epoch's weights from others, without reading them; "" if they are not on this machine."""
+    own = folder_of(run_id) / "checkpoints" / checkpoints.file_name(epoch)
+    return checkpoints.fingerprint(own) or checkpoints.fingerprint(downloads.cached(run_id, "checkpoints", epoch))
+
+
 def load_optimizer(tracked: Run, epoch: int) -> dict[str, Any]:
     """The optimizer's state after that epoch; empty for plain SGD, which has none, and if it was not kept.
 

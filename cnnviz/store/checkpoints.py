@@ -22,6 +22,7 @@ MOST_BETWEEN = 8  # checkpoints of a larger network kept between its first and i
 
 REMEDY = "choose another epoch, or continue the run from the one before"
 _CHECKSUM = "sha256"
+_LONGEST_HEADER = 1_000_000  # bytes: a damaged length asks for no more
 _FILE_NAME = re.compile(r"epoch-(\d{4,})\.safetensors")
 
 
@@ -106,6 +107,17 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dic
 def metadata(path: Path) -> dict[str, str]:
     """What was saved beside the tensors. Raises CheckpointError as load does."""
     return _read(path)[1]
+
+
+def fingerprint(path: Path) -> str:
+    """The checksum that the file was written with, from its header alone; "" if there is none to read."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+        return str(header["__metadata__"][_CHECKSUM])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

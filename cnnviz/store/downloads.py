@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnnviz import paths
 from cnnviz.errors import CheckpointError
-from cnnviz.store import addresses, checkpoints, connection
+from cnnviz.store import addresses, caches, checkpoints, connection
 from cnnviz.store.failures import readable_errors
 
 MOST_BYTES = 1_000_000_000  # of the cache
@@ -45,7 +45,7 @@ def load(run_id: str, folder: str, epoch: int) -> dict[str, Tensor] | None:
     A file damaged in the cache or on its way is downloaded again, once. Raises CheckpointError if it is damaged on the
     server, StoreError if the server does not answer.
     """
-    path = _cache() / run_id / folder / checkpoints.file_name(epoch)
+    path = cached(run_id, folder, epoch)
     if path.exists():
         with contextlib.suppress(CheckpointError, OSError):
             tensors = checkpoints.load(path)
@@ -59,7 +59,7 @@ def load(run_id: str, folder: str, epoch: int) -> dict[str, Tensor] | None:
             tensors, file = _download(run_id, f"{folder}/{path.name}", unchecked)
             path.parent.mkdir(parents=True, exist_ok=True)
             file.replace(path)
-        _evict(path)
+        caches.evict(_cache(), MOST_BYTES, path)
     return tensors
 
 
@@ -73,19 +73,6 @@ def _download(run_id: str, name: str, to: str) -> tuple[dict[str, Tensor], Path]
                 whose = f"{name} of run {run_id[:8]} is damaged on {addresses.shown()}"
                 raise CheckpointError(f"{whose}: {checkpoints.REMEDY}") from error
     raise AssertionError  # the second attempt returns or raises
-
-
-def _evict(newest: Path) -> None:
-    """Delete what was used least recently, until the cache is within its bound."""
-    used = []
-    for path in _cache().rglob("*.safetensors"):
-        with contextlib.suppress(OSError):  # another process evicts too
-            used.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-    total = sum(size for _, size, _ in used)
-    for _, size, path in sorted(used):
-        if total > MOST_BYTES and path != newest:
-            path.unlink(missing_ok=True)
-            total -= size
 
 
 def upload(run_id: str, path: Path, folder: str | None = None) -> None:
@@ -104,6 +91,11 @@ def drop_before(run_id: str, folder: str, epoch: int) -> None:
             for each in stale:
                 with contextlib.suppress(Exception):  # each kind of repository raises its own
                     repository.delete_artifacts(f"{folder}/{checkpoints.file_name(each)}")
+
+
+def cached(run_id: str, folder: str, epoch: int) -> Path:
+    """Where that file is, once it has been downloaded."""
+    return _cache() / run_id / folder / checkpoints.file_name(epoch)
 
 
 def _cache() -> Path:
