@@ -157,3 +157,15 @@ def test_thinning_each_epoch_ends_where_thinning_once_does() -> None:
         folder.add(epoch)
         folder = checkpoints.which_to_keep(folder, best=0, size_bytes=34_000_000)
     assert folder == checkpoints.which_to_keep(range(101), best=0, size_bytes=34_000_000)
+
+
+def test_a_fingerprint_tells_files_apart_without_reading_them(saved: Path, weights: dict[str, Tensor]) -> None:
+    other, again = saved.with_name("other.safetensors"), saved.with_name("again.safetensors")
+    checkpoints.save(other, {**weights, "c1.bias": weights["c1.bias"] + 1}, {"epoch": "7"})
+    checkpoints.save(again, weights, {"epoch": "7"})
+    assert checkpoints.fingerprint(saved) == checkpoints.fingerprint(again) != checkpoints.fingerprint(other)
+    assert len(checkpoints.fingerprint(saved)) == 64
+    for content in (b"", b"\xff" * 9, b"\x02" + b"\0" * 7 + b"{}", b"\x02" + b"\0" * 7 + b"[]"):
+        other.write_bytes(content)
+        assert checkpoints.fingerprint(other) == ""
+    assert checkpoints.fingerprint(saved.with_name("none")) == ""
