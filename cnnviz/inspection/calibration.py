@@ -51,7 +51,7 @@ def calibration(prediction: Prediction, labels: Tensor, bins: int = BINS) -> Cal
     decided = prediction.decided
     if not bool(decided.any()):
         return None
-    best = prediction.probabilities[decided].double().max(1).values.cpu().numpy()
+    best = prediction.confidence[decided].double().cpu().numpy()
     right = (prediction.classes == labels)[decided].cpu().numpy()
     edges = np.linspace(0, 1, bins + 1)
     bin_of = np.searchsorted(edges[1:-1], best, side="left")

@@ -19,13 +19,13 @@ def mistakes(prediction: Prediction, labels: Tensor) -> Tensor:
 
     labels: (N,). Logits that are not finite predict no class: they are mistakes too, and come last.
     """
-    wrong = (prediction.classes != labels) | _undecided(prediction)
+    wrong = (prediction.classes != labels) | ~prediction.decided
     return _by_confidence(wrong, prediction)
 
 
 def disagreements(first: Prediction, second: Prediction) -> Tensor:
     """Indices, int64, of the pictures that two networks classify differently, by the first one's confidence."""
-    return _by_confidence((first.classes != second.classes) | (_undecided(first) ^ _undecided(second)), first)
+    return _by_confidence((first.classes != second.classes) | (first.decided ^ second.decided), first)
 
 
 def confusions(prediction: Prediction, labels: Tensor) -> list[tuple[int, int, int]]:
@@ -34,23 +34,25 @@ def confusions(prediction: Prediction, labels: Tensor) -> list[tuple[int, int, i
     Pictures for which no class is predicted are left out.
     """
     wrong = mistakes(prediction, labels)
-    wrong = wrong[~_undecided(prediction)[wrong]]
+    wrong = wrong[prediction.decided[wrong]]
     pairs, counts = torch.stack([labels[wrong], prediction.classes[wrong]], 1).unique(dim=0, return_counts=True)
     order = counts.argsort(descending=True, stable=True)
     return [(*pair, count) for pair, count in zip(pairs[order].tolist(), counts[order].tolist(), strict=True)]
 
 
 def confused(prediction: Prediction, labels: Tensor, true: int, taken_for: int) -> Tensor:
-    """Indices, int64, of the pictures of one class that are taken for another, the most confident mistakes first."""
-    wrong = mistakes(prediction, labels)
-    pair = (labels[wrong] == true) & (prediction.classes[wrong] == taken_for) & ~_undecided(prediction)[wrong]
-    return wrong[pair]
+    """Indices, int64, of the pictures of one class that are taken for another, the most confident first.
+
+    A cell of the confusion matrix: with the same class twice, those that the network gets right.
+    """
+    cell = (labels == true) & (prediction.classes == taken_for) & prediction.decided
+    return _by_confidence(cell, prediction)
 
 
 def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
     """What a picture is taken for: "✗ frog 51 % (it is a cat)", "✓ cat 71 %", without a label "cat 71 %"."""
     truth = "" if label is None else f" (it is {'an' if classes[label][0] in 'aeiou' else 'a'} {classes[label]})"
-    if bool(_undecided(prediction)[index]):
+    if not bool(prediction.decided[index]):
         return f"✗ no class, the logits are not finite{truth}"
     best = int(prediction.classes[index])
     words = f"{classes[best]} {100 * float(prediction.probabilities[index, best]):.0f} %"
@@ -59,11 +61,7 @@ def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequ
     return f"✓ {words}" if best == label else f"✗ {words}{truth}"
 
 
-def _undecided(prediction: Prediction) -> Tensor:
-    return ~prediction.logits.isfinite().all(1)
-
-
 def _by_confidence(chosen: Tensor, prediction: Prediction) -> Tensor:
-    confidence = prediction.probabilities.amax(1).nan_to_num(-1)
+    confidence = prediction.confidence.nan_to_num(-1)
     order = confidence.argsort(descending=True, stable=True)
     return torch.masked_select(order, chosen[order])

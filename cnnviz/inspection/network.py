@@ -70,6 +70,7 @@ class Prediction:
     """A network's predictions for N pictures."""
 
     logits: Tensor  # (N, 10)
+    exact_confidence: Tensor | None = None  # (N,), where the logits have been rounded
 
     @property
     def probabilities(self) -> Tensor:
@@ -84,6 +85,11 @@ class Prediction:
     def classes(self) -> Tensor:
         """(N,), the most probable class."""
         return self.logits.argmax(1)
+
+    @property
+    def confidence(self) -> Tensor:
+        """(N,), the largest probability."""
+        return self.probabilities.amax(1) if self.exact_confidence is None else self.exact_confidence
 
     @property
     def decided(self) -> Tensor:

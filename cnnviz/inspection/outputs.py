@@ -1,12 +1,12 @@
 """A recorded network's outputs for the whole test set: computed once an epoch, then kept on the disk as half floats.
 
 What is kept of a picture is each logit less the largest: the softmax is the same, the predicted class exactly so, and
-half floats are precise where it matters, near the largest. A picture whose logits are not all finite has no outputs:
-NaN.
+half floats are precise where it matters, near the largest. The confidence is kept as it is, so that figures of
+calibration are those of the network. A picture whose logits are not all finite has no outputs: NaN.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -35,7 +35,7 @@ def of(run: Run, epoch: int, dataset: Dataset, on_progress: Progress = silent) -
 def kept(run: Run, epoch: int, dataset: Dataset) -> Prediction | None:
     """The same, if they have been computed before."""
     found = store.load(run.id, epoch, pictures(dataset))
-    return None if found is None else Prediction(found.float())
+    return None if found is None else _prediction(found)
 
 
 def each_epoch(
@@ -82,9 +82,14 @@ def _of(run: Run, epoch: int, dataset: Dataset, which: str, on_progress: Progres
             parts.append(predict(network, batch).logits)
             seen = BATCH * len(parts)
             on_progress(f"epoch {epoch}: {min(seen, many):,} of {many:,} pictures", min(1.0, seen / many))
-        found = halved(torch.cat(parts))
+        logits = torch.cat(parts)
+        found = {"outputs": halved(logits), "confidence": Prediction(logits).confidence}
         store.save(run.id, epoch, which, found)
-    return Prediction(found.float())
+    return _prediction(found)
+
+
+def _prediction(found: Mapping[str, Tensor]) -> Prediction:
+    return Prediction(found["outputs"].float(), found["confidence"])
 
 
 def halved(logits: Tensor) -> Tensor:

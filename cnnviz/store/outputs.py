@@ -6,6 +6,7 @@ changes.
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -14,10 +15,10 @@ from cnnviz import paths
 from cnnviz.errors import CheckpointError
 from cnnviz.store import artifacts, caches, checkpoints
 
-MOST_BYTES = 500_000_000  # 2,500 epochs of 10,000 pictures
+MOST_BYTES = 500_000_000  # 2,000 epochs of 10,000 pictures
 
 
-def load(run_id: str, epoch: int, pictures: str) -> Tensor | None:
+def load(run_id: str, epoch: int, pictures: str) -> dict[str, Tensor] | None:
     """What was kept of that epoch, if it is of these pictures and of the weights that are on this machine.
 
     pictures: what tells one set of pictures from another.
@@ -33,15 +34,15 @@ def load(run_id: str, epoch: int, pictures: str) -> Tensor | None:
     weights = artifacts.fingerprint(run_id, epoch)
     if about.get("pictures") != pictures or (weights and about.get("weights") != weights):
         return None
-    return tensors.get("outputs")
+    return tensors
 
 
-def save(run_id: str, epoch: int, pictures: str, outputs: Tensor) -> None:
+def save(run_id: str, epoch: int, pictures: str, tensors: Mapping[str, Tensor]) -> None:
     """Keep what the network answered after that epoch."""
     path = _path(run_id, epoch)
     about = {"pictures": pictures, "weights": artifacts.fingerprint(run_id, epoch)}
     with contextlib.suppress(CheckpointError, OSError):
-        checkpoints.save(path, {"outputs": outputs}, about)
+        checkpoints.save(path, tensors, about)
         caches.evict(_folder(), MOST_BYTES, path)
 
 

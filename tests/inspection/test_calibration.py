@@ -14,7 +14,7 @@ from cnnviz.inspection.network import Prediction
 def naive(prediction: Prediction, labels: torch.Tensor) -> float:
     """Guo et al.'s formula, picture by picture."""
     total, pairs = 0.0, []
-    for row, label in zip(prediction.probabilities.double().tolist(), labels.tolist(), strict=True):
+    for row, label in zip(prediction.probabilities.tolist(), labels.tolist(), strict=True):
         pairs.append((max(row), row.index(max(row)) == label))
     for index in range(BINS):
         inside = [pair for pair in pairs if index / BINS < pair[0] <= (index + 1) / BINS]
@@ -33,7 +33,7 @@ def test_it_is_guos(scale: float) -> None:
     assert found is not None
     assert found.error == pytest.approx(naive(prediction, labels), abs=1e-12)
     right = (prediction.classes == labels).numpy()
-    best = prediction.probabilities.double().max(1).values.numpy()
+    best = prediction.probabilities.max(1).values.double().numpy()
     accuracies, confidences = calibration_curve(right, best, n_bins=BINS)
     full = found.counts > 0
     np.testing.assert_allclose(found.accuracies[full], accuracies)

@@ -40,6 +40,14 @@ def test_a_verdict_is_what_it_was_taken_for_and_what_it_is() -> None:
     assert verdict(prediction, 2, 1, classes) == "✗ no class, the logits are not finite (it is a cat)"
 
 
+def test_a_cell_of_the_matrix_the_surest_first() -> None:
+    prediction = logits((1, 2.0), (1, 5.0), (1, 3.0), (1, 4.0), (1, math.nan))
+    labels = torch.tensor([1, 1, 0, 0, 1])
+    assert confused(prediction, labels, 1, 1).tolist() == [1, 0]
+    assert confused(prediction, labels, 0, 1).tolist() == [3, 2]
+    assert confused(prediction, labels, 1, 0).tolist() == []
+
+
 def test_disagreements_need_two_opinions() -> None:
     first = logits((1, 2.0), (2, 1.0), (3, 5.0), (4, math.nan))
     second = logits((1, 9.0), (3, 1.0), (4, 1.0), (4, math.nan))

@@ -75,6 +75,7 @@ def test_they_are_plain_pytorchs_and_computed_once(run: Run, dataset: Dataset, c
         logits = plain(run, 2, dataset.test_images)
         assert torch.equal(found.classes, logits.argmax(1))
         torch.testing.assert_close(found.probabilities, logits.softmax(1), atol=2e-4, rtol=0)
+        torch.testing.assert_close(found.confidence, logits.softmax(1).amax(1), atol=1e-6, rtol=0)
         assert bool(found.decided.all())
     again = outputs.kept(run, 2, dataset)
     assert again is not None
