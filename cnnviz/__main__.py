@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cnnviz import terminals
 from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, RunConfig, grid, parse
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, DataError
 from cnnviz.wording import duration
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     features.add_argument(
         "--out", type=Path, default=Path("sheet.png"), help="the file to write: .png, .jpg or .webp; default: sheet.png"
     )
+    mistakes = command("mistakes", _mistakes, "Confusion matrix of a run, or of two with McNemar's test between them.")
+    mistakes.add_argument("run_ids", nargs="+", metavar="RUN_ID", help="one or two")
+    mistakes.add_argument("--epoch", type=int, help="default: the last one kept, of each")
+    mistakes.add_argument("--json", action="store_true", help="as JSON")
     dataset = command("data", _data, "Where CIFAR-10 is and whether it is whole.")
     either = dataset.add_mutually_exclusive_group()
     either.add_argument("--fetch", action="store_true", help="download what is missing")
@@ -247,7 +251,7 @@ def _print_table(found: Sequence["Run"]) -> None:
         )
 
 
-# -- features and data ---------------------------------------------------------------------------
+# -- features, mistakes and data -----------------------------------------------------------------
 
 
 def _features(options: argparse.Namespace) -> None:
@@ -312,6 +316,54 @@ def _indices(text: str, size: int) -> Iterator[int]:
                 f"images test:{text} are not in the test set: write test:0-9 or test:3,8, up to {size - 1}"
             )
         yield from range(first, last + 1)
+
+
+def _mistakes(options: argparse.Namespace) -> None:
+    if len(options.run_ids) > 2:
+        raise CnnvizError(f"mistakes takes one run or two, not {len(options.run_ids)}: name fewer")
+    from cnnviz import data
+    from cnnviz.store import artifacts, reading
+
+    runs = [reading.run(run_id) for run_id in options.run_ids]
+    if len({run.config.dataset for run in runs}) > 1:
+        raise CnnvizError("the runs have different data sets: choose two of the same")
+    epochs = [artifacts.epochs_to_open(run)[-1] if options.epoch is None else options.epoch for run in runs]
+    try:
+        dataset = data.load_test(runs[0].config.dataset)
+    except DataError:
+        dataset = data.load(runs[0].config.dataset)  # fetched, or drawn
+
+    from cnnviz.inspection import outputs
+    from cnnviz.render import mistake_tables
+
+    found = []
+    for run, epoch in zip(runs, epochs, strict=True):
+        with _bar() as show:
+            prediction = outputs.of(run, epoch, dataset, show)
+        found.append(mistake_tables.result(run, epoch, prediction, dataset.test_labels, dataset.classes))
+    if options.json:
+        one_or_two = mistake_tables.as_data if len(found) == 1 else mistake_tables.pair_as_data
+        print(json.dumps(one_or_two(*found)))
+    else:
+        said = mistake_tables.as_text if len(found) == 1 else mistake_tables.pair_as_text
+        print(said(*found))
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal, and nothing elsewhere, for what takes seconds."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=100, bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining}", disable=None, leave=False, delay=1
+    ) as bar:
+
+        def show(message: str, fraction: float) -> None:
+            if not bar.disable:
+                bar.set_description_str(message, refresh=False)
+                bar.update(round(100 * fraction) - bar.n)
+
+        yield show
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from sklearn import metrics
 
 from cnnviz import __main__ as command_line
 from cnnviz import data, paths
-from cnnviz.architectures import architecture, initial_weights
+from cnnviz.architectures import architecture, build, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, reading
 
@@ -51,6 +53,10 @@ def trained(model: str = "lenet5x5") -> str:
         ["continue", "nothing"],
         ["stop", "nothing"],
         ["features", "nothing"],
+        ["mistakes", "nothing"],
+        ["mistakes"],
+        ["mistakes", "one", "two", "three"],
+        ["mistakes", "nothing", "--epoch", "last"],
         ["dance"],
         [],
     ],
@@ -206,3 +212,33 @@ def test_data(capsys: pytest.CaptureFixture[str], cifar10_root: Path) -> None:
     assert "--fetch" in main(capsys, "data")[1]
     status, _, err = main(capsys, "data", "--check")
     assert (status, err.count("\n")) == (2, 1)
+
+
+def test_mistakes_of_one_run_and_of_two(capsys: pytest.CaptureFixture[str], synthetic_root: Path) -> None:
+    run_id, dataset = trained(), data.load("synthetic")
+    module = build(architecture("lenet5x5"), "tanh", "max")
+    module.load_state_dict(initial_weights(architecture("lenet5x5"), 0))
+    with torch.no_grad():
+        expected = module((dataset.test_images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5).argmax(1)
+    one = json.loads(main(capsys, "mistakes", run_id[:8], "--json")[1])
+    assert (one["run"], one["epoch"], one["classes"]) == (run_id, 1, list(dataset.classes))
+    assert one["confusion"] == metrics.confusion_matrix(dataset.test_labels, expected, labels=range(10)).tolist()
+    assert one["accuracy"] == metrics.accuracy_score(dataset.test_labels, expected)
+    two = json.loads(main(capsys, "mistakes", run_id, run_id, "--epoch", "1", "--json")[1])
+    assert two["a"] == two["b"] == one
+    right = sum(one["confusion"][at][at] for at in range(10))
+    assert [two[name] for name in ("both_right", "only_a", "only_b", "both_wrong", "p")] == [
+        right,
+        0,
+        0,
+        10_000 - right,
+        1,
+    ]
+    status, said, err = main(capsys, "mistakes", run_id)
+    assert (status, err) == (0, "")
+    assert f"{right:,} of 10,000 test pictures right" in said
+    status, _, err = main(capsys, "mistakes", run_id, "--epoch", "7")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "no checkpoint of epoch 7; kept are: 1" in err
+    other = changes.schedule([RunConfig(model="lenet5x5")], "cpu")[0]
+    assert "different data sets" in main(capsys, "mistakes", run_id, other)[2]

@@ -19,6 +19,7 @@ from cnnviz.inspection.network import BATCH, Prediction, predict
 from cnnviz.store import outputs as store
 from cnnviz.store.runs import Run
 
+FORMAT = 1  # of what is kept: raised by any change
 SAMPLED = 100  # every so many-th picture is looked at to know a set of pictures
 _LOWEST = torch.finfo(torch.float16).min
 _SMALLEST = -(2.0**-24)  # the half float next to 0
@@ -104,10 +105,10 @@ def halved(logits: Tensor) -> Tensor:
 
 
 def pictures(dataset: Dataset) -> str:
-    """What tells its test set from others: the labels and a sample of the pictures."""
+    """What tells its test set, and what is kept of it, from others: the labels and a sample of the pictures."""
     digest = sha256(dataset.test_labels.numpy().tobytes())
     digest.update(dataset.test_images[::SAMPLED].numpy().tobytes())
-    return f"{dataset.name}-{len(dataset.test_labels)}-{digest.hexdigest()}"
+    return f"{FORMAT}-{dataset.name}-{len(dataset.test_labels)}-{digest.hexdigest()}"
 
 
 def _cores() -> int:
