@@ -67,7 +67,7 @@ class Trial:
 class Finding:
     """One thing that the curves show."""
 
-    kind: str  # one of findings.KINDS
+    kind: str  # one of findings.KINDS or ANSWER_KINDS
     severity: Literal["alarm", "note"]
     title: str  # "Overfitting since epoch 12"
     sentence: str  # in plain words, with figures, epochs and thresholds

@@ -2,19 +2,22 @@
 
 Robust statistics (analysis.trends) of a run's lines (analysis.evidence), so that one spike decides nothing. Every
 threshold is a named constant with its reason. What the modules of findings look at: chance (whether it learned), steps
-(whether they are too long), overfitting, milestones (how far it has come) and layers (what goes on inside).
+(whether they are too long), overfitting, milestones (how far it has come), layers (what goes on inside) and answers
+(what it says of the test pictures).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from cnnviz.analysis import chance, layers, milestones, overfitting, steps
+from cnnviz.analysis import answers, chance, layers, milestones, overfitting, steps
+from cnnviz.analysis.answers import Answers
 from cnnviz.analysis.evidence import PER_LAYER, Finding, RunLines
 from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 
 Finder = Callable[[RunLines], Finding | None]
+AnswerFinder = Callable[[RunLines, Answers], Finding | None]
 
 # Of each row the first that finds something speaks, since the others would contradict it:
 # - A run stands in one place. One at chance level has no descent to overfit after, to continue or to end. Long steps
@@ -36,6 +39,11 @@ _FINDERS: tuple[tuple[Finder, ...], ...] = (
     (layers.saturated_units,),
     (steps.gap,),
 )
+# The same for what needs a run's answers. A network that says one class for everything confuses every other with it.
+_ANSWER_FINDERS: tuple[tuple[AnswerFinder, ...], ...] = (
+    (answers.always_one_class, answers.confuses),
+    (answers.overconfident,),
+)
 # The kinds of each row, no two of which are found at once. What else may not be said together: anything with
 # "diverged", whose last finite values mean nothing; and that a run left chance level late with that it is still there.
 PLACES = (
@@ -47,8 +55,10 @@ EXCLUSIVE = (
     ("dead_relus", "vanishing_gradients"),
     ("slow_start", "chance_level"),
     ("slow_start", "below_chance"),
+    ("one_class", "confuses"),
 )
 KINDS = ("diverged", *PLACES, "dead_relus", "vanishing_gradients", "saturated_units", "slow_start", "gap")
+ANSWER_KINDS = ("one_class", "confuses", "overconfident")  # found only where answers are given
 
 
 def metric_names(config: RunConfig) -> list[str]:
@@ -58,16 +68,23 @@ def metric_names(config: RunConfig) -> list[str]:
     return [*plain, "train_accuracy_exact", *(f"{kind}/{name}" for kind in PER_LAYER for name in names)]
 
 
-def diagnose(config: RunConfig, history: pd.DataFrame) -> list[Finding]:
+def diagnose(config: RunConfig, history: pd.DataFrame, answered: Answers | None = None) -> list[Finding]:
     """The findings on one run, alarms first; no two of them contradict each other (EXCLUSIVE).
 
     history: columns metric, epoch and value of one run, as reading.history returns them; NaN and infinity are values
     that were recorded. Its smallest epoch is where the run began, a fork's at the epoch at which it left its parent.
-    Metrics may be missing and the run may still be training: findings are about what is there.
+    Metrics may be missing and the run may still be training: findings are about what is there. answered: what its
+    networks say of the test pictures; without it, only the findings based on it are missing.
     """
     run = RunLines(config, history)
     diverged = steps.diverged(run)
     if diverged is not None:
         return [diverged]
-    first = (next((found for found in (find(run) for find in row) if found is not None), None) for row in _FINDERS)
-    return sorted((found for found in first if found is not None), key=lambda found: found.severity != "alarm")
+    found = [_first(find(run) for find in row) for row in _FINDERS]
+    if answered is not None:
+        found += [_first(find(run, answered) for find in row) for row in _ANSWER_FINDERS]
+    return sorted((each for each in found if each is not None), key=lambda each: each.severity != "alarm")
+
+
+def _first(found: Iterable[Finding | None]) -> Finding | None:
+    return next((each for each in found if each is not None), None)

@@ -32,6 +32,9 @@ WORDS = {
     "slow_start": ("left chance level late, at epoch {epoch}", "left chance level late, the first at epoch {epoch}"),
     "still_improving": ("was still improving", "were still improving"),
     "converged": ("converged at epoch {epoch}", "converged, the first at epoch {epoch}"),
+    "one_class": ("says one class for everything since epoch {epoch}", "say one class for everything"),
+    "confuses": ("confuses two classes", "confuse two classes"),
+    "overconfident": ("is overconfident since epoch {epoch}", "are overconfident, the first since epoch {epoch}"),
     "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
 }
 HEADLINE = (  # what Home says of an experiment

@@ -87,7 +87,7 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
             f"With the weights of epoch {exact.index[-1]}, {accuracy(exact.iloc[-1])} of the training pictures are "
             f"right and {accuracy(correct.iloc[-1])} of the test pictures."
         )
-    trial = _regularised(run)
+    trial = regularised(run)
     return Finding(
         "overfitting",
         "alarm",
@@ -154,7 +154,7 @@ def _confidence(before: float, after: float, rise: float, loss: str) -> str:
     return f"{moved}, {mistakes} ({price})."
 
 
-def _regularised(run: RunLines) -> Trial:
+def regularised(run: RunLines) -> Trial:
     """All of the training pictures if some were left out, else a weight decay that makes a difference.
 
     Decay alone shrinks a weight e-fold in 1 / (lr · decay) steps: the decay is the one that makes this the whole run.
