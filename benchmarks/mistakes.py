@@ -1,0 +1,95 @@
+"""How long the predictions of every epoch take, and what is made of them: python -m benchmarks.mistakes
+
+    python -m benchmarks.mistakes --epochs 21 --model lenet5x5
+
+Random weights, which cost what trained ones do, in a store of its own; 10,000 pictures that are drawn. Printed: all
+epochs computed, side by side on the cores that this process may use, in seconds of wall clock and of CPU; the same
+epochs read from the disk; and, warm, in milliseconds of server time, medians of ten: another epoch's matrix, figures
+by class and calibration; a cell's pictures; what became of each picture over the epochs; two networks; all networks.
+The CPU's seconds over the cores are what idle cores would take; the wall clock says what else ran.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=21)
+    parser.add_argument("--model", default="lenet5x5")
+    parser.add_argument("--activation", default="tanh")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # as the app does
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CNNVIZ_HOME"] = home
+        measure(options.model, options.activation, options.epochs)
+
+
+def measure(model: str, activation: str, epochs: int) -> None:
+    from cnnviz import data
+    from cnnviz.architectures import architecture, initial_weights
+    from cnnviz.config import RunConfig
+    from cnnviz.data import Dataset, synthetic
+    from cnnviz.inspection import agreement, forgetting, gallery, outputs
+    from cnnviz.inspection.calibration import calibration
+    from cnnviz.inspection.mistakes import answers, mistakes
+    from cnnviz.store import artifacts, changes, reading
+
+    nothing = torch.empty(0)
+    images, labels = map(torch.from_numpy, synthetic.draw("test", 10_000))
+    dataset = Dataset("synthetic", "drawn", data.CLASSES, nothing, nothing, images, labels)
+    (run_id,) = changes.schedule([RunConfig(model=model, activation=activation, dataset="synthetic")], "cpu")
+    for epoch in range(epochs):
+        weights = {name: 2 * each for name, each in initial_weights(architecture(model), epoch).items()}
+        artifacts.save_checkpoint(run_id, epoch, weights, {})
+    run, every = reading.run(run_id), range(epochs)
+    cores = len(os.sched_getaffinity(0))
+
+    for what in ("computed", "read"):
+        began, busy = time.perf_counter(), time.process_time()
+        found = dict(outputs.each_epoch(run, every, dataset))
+        wall, cpu = time.perf_counter() - began, time.process_time() - busy
+        print(
+            f"{epochs} epochs of {model} {what}: {wall:.2f} s; CPU {cpu:.2f} s, {cpu / cores:.2f} on {cores} idle cores"
+        )
+
+    table = np.stack([answers(prediction) for prediction in found.values()])
+    turns = iter(range(10**6))
+
+    def another_epoch() -> None:
+        prediction = outputs.of(run, next(turns) % epochs, dataset)
+        mistakes(answers(prediction), labels, 10)
+        calibration(prediction, labels)
+
+    def a_cell() -> None:
+        prediction = outputs.of(run, epochs - 1, dataset)
+        gallery.confused(prediction, labels, 3, next(turns) % 10)
+
+    print(f"another epoch {median(another_epoch):.0f} ms")
+    print(f"a cell's pictures {median(a_cell):.0f} ms")
+    print(f"over the epochs {median(lambda: forgetting.learned(every, table, labels)):.0f} ms")
+    print(f"two networks {median(lambda: agreement.pair(table[0], table[-1], labels).p):.0f} ms")
+    print(f"agreement of {epochs} networks {median(lambda: agreement.agreement(list(table))):.0f} ms")
+    print(f"wrong by all of {epochs} {median(lambda: agreement.wrong_by_all(list(table), labels)):.0f} ms")
+
+
+def median(work: Callable[[], object]) -> float:
+    """Milliseconds."""
+    work()
+    taken = []
+    for _ in range(10):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return 1000 * statistics.median(taken)
+
+
+if __name__ == "__main__":
+    main()
