@@ -96,6 +96,11 @@ class Prediction:
         """(N,), whether a class is predicted at all: not by logits that are not finite."""
         return self.logits.isfinite().all(1)
 
+    def first(self, count: int) -> "Prediction":
+        """Of the first so many pictures."""
+        exact = None if self.exact_confidence is None else self.exact_confidence[:count]
+        return Prediction(self.logits[:count], exact)
+
     def top(self, k: int) -> list[list[tuple[int, float]]]:
         """For each picture its k most probable classes with their probabilities, in descending order."""
         probabilities, classes = self.probabilities.topk(k)

@@ -240,6 +240,7 @@ def test_kernels_of_any_networks_at_an_epoch_and_epoch_by_epoch() -> None:
 
 def test_mistakes_are_filtered_by_what_was_taken_for_what() -> None:
     opened = page(run=recorded(epochs=1), other=recorded(gain=math.nan), view="mistakes")
+    assert list((paths.home() / "outputs").rglob("*.safetensors")), "kept, for other pages too"
     text = plain(opened)
     assert re.search(r"gets [\d,]+ of 10,000 test pictures wrong\. The 24 most confident of", text)
     pairs = opened.pills(key="pair")

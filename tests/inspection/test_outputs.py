@@ -80,6 +80,8 @@ def test_they_are_plain_pytorchs_and_computed_once(run: Run, dataset: Dataset, c
     again = outputs.kept(run, 2, dataset)
     assert again is not None
     assert torch.equal(again.logits, found.logits)
+    assert torch.equal(again.first(7).confidence, found.confidence[:7])
+    assert torch.equal(again.first(7).classes, found.classes[:7])
     assert asked == [2]
 
 

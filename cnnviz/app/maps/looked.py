@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.data import Dataset
-from cnnviz.inspection import cells, recorded
+from cnnviz.inspection import cells, outputs, recorded
 from cnnviz.inspection.edits import Change
 from cnnviz.inspection.network import Network, Prediction, each_step, predict
 from cnnviz.store import addresses, artifacts
@@ -45,13 +45,29 @@ class Looked:
         return f"{self.run.id[:8]}-epoch-{self.epoch}"
 
 
-def prediction(one: Looked, images: Tensor, changed: bool = False) -> Prediction:
-    """Of the first so many test pictures of its data set."""
+def prediction(one: Looked, dataset: Dataset, count: int | None = None, changed: bool = False) -> Prediction:
+    """Of the first so many test pictures of its data set; None: of all, which are kept on the disk for every page."""
+    if not changed or not one.changes:
+        found = outputs.kept(one.run, one.epoch, dataset) or (None if count else _computed(one, dataset))
+        if found is not None:
+            return found.first(count or len(dataset.test_images))
+    images = dataset.test_images[:count]
     sources = tuple(map(str, one.changes)) if changed else ()
     network = one.network if changed else one.trained
     # A channel from "other" is that of the network beside it.
     beside = one.beside if sources else None
     return Prediction(torch.from_numpy(_logits(one.key, len(images), sources, beside, network, images)))
+
+
+def _computed(one: Looked, dataset: Dataset) -> Prediction:
+    bar = st.progress(0.0, "Asking the network about the test pictures …")
+
+    def show(words: str, fraction: float) -> None:
+        bar.progress(fraction, words)
+
+    found = outputs.of(one.run, one.epoch, dataset, show)
+    bar.empty()
+    return found
 
 
 @st.cache_data(max_entries=128, show_spinner="Asking the network about the test pictures …")
@@ -68,8 +84,9 @@ def _logits(
 
 def accuracies(one: Looked, dataset: Dataset) -> tuple[float, float]:
     """Share of the first ACCURACY_PICTURES test pictures it gets right, before and after the changes."""
-    images, labels = dataset.test_images[:ACCURACY_PICTURES], dataset.test_labels[:ACCURACY_PICTURES]
-    before, after = ((prediction(one, images, changed).classes == labels).double().mean() for changed in (False, True))
+    labels = dataset.test_labels[:ACCURACY_PICTURES]
+    found = (prediction(one, dataset, ACCURACY_PICTURES, changed) for changed in (False, True))
+    before, after = ((each.classes == labels).double().mean() for each in found)
     return float(before), float(after)
 
 

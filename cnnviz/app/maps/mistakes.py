@@ -39,7 +39,7 @@ def mistakes(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
         )
     one = by_side[OF.get()]
     classes, labels = dataset.classes, dataset.test_labels
-    found = prediction(one, dataset.test_images)
+    found = prediction(one, dataset)
     every, pairs = gallery.mistakes(found, labels), gallery.confusions(found, labels)
     if not len(every):
         empty_state(f"This network gets all {len(labels):,} test pictures right: choose an earlier epoch.")

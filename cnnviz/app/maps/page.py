@@ -44,7 +44,7 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
         raise CnnvizError("the two networks learned different data sets: choose two of the same")
     selection.check(looked)
     dataset = pictures.load_dataset(looked[0].run.config.dataset)
-    predictions = [partial(prediction, one, dataset.test_images) for one in looked]
+    predictions = [partial(prediction, one, dataset) for one in looked]
     choice = None
     with line, shell.readable_errors():
         choice = pictures.choose(dataset, predictions, [one.network for one in looked])
