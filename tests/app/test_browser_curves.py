@@ -73,9 +73,11 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
     page.mouse.click(*place(page, 1, 0.25, 0.4))
     expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)
     expect(epoch).to_have_value("1")
+    expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_count(1)
+    page.wait_for_function(f"() => location.search.includes('at={other}&epoch=1')")
     page.mouse.click(*place(page, 0, 0.75, 0.7))  # as before, in the panel that knows it
-    expect(run).to_have_value("sigmoid, lr 0.1", timeout=30_000)
     page.wait_for_function(f"() => location.search.includes('at={high}&epoch=3')")
+    expect(run).to_have_value("sigmoid, lr 0.1", timeout=30_000)
 
     page.go_back()
     expect(run).to_have_value("tanh, lr 0.1", timeout=30_000)

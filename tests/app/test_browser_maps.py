@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import expect
 
 from cnnviz.store import artifacts, reading
 from tests.helpers.runs import recorded
@@ -35,6 +36,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     page.get_by_role("img", name="test picture 7, as").first.wait_for()
 
     slider = page.get_by_role("slider", name="Epoch")
+    expect(slider).to_have_count(1)  # while the page is drawn anew there may be two
     slider.press("ArrowLeft")
     page.get_by_text("tanh · epoch 1").wait_for()
     page.get_by_text("sigmoid · epoch 1").wait_for()

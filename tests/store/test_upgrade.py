@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.jobs import control
 from cnnviz.store import addresses, artifacts, changes, connection, reading
-from tests.helpers.screens import said, with_open
+from tests.helpers.screens import diagram, said, with_open
 
 ARCHIVE = Path(__file__).with_name("version-0.1.0.zip")
 # id: status, last epoch, epoch of the best accuracy, its value, starts of the segments, epochs kept
@@ -165,7 +165,7 @@ def test_an_old_address_of_the_curves_shows_what_it_names() -> None:
     assert opened.segmented_control(key="axis").value == "Images"
     assert opened.multiselect(key="facets").value == ["lr"]
     assert opened.number_input(key="curve_epoch").value == 2
-    assert "left out" not in said(opened)
+    assert "is left out" not in said(opened)
 
 
 @pytest.mark.usefixtures("pages")
@@ -175,6 +175,9 @@ def test_an_old_address_of_the_feature_maps_shows_what_it_names() -> None:
     assert opened.selectbox(key="other").value == FORK
     assert opened.select_slider(key="epoch").value == 2
     text = said(opened).replace("\\", "")
-    assert "c1, activation · channel 1** of c2k5-s2-f6 tanh" in text
-    assert "lr 0.05 200 images synthetic (fork of 2acb64 at 2), epoch 2" in text
-    assert "left out" not in text
+    assert "c1, activation · channel 1** of tanh, cross entropy, lr 0.01" in text
+    first, second = (row["name"] for row in diagram(opened)["rows"])
+    assert first.endswith(" · epoch 2")
+    assert second.endswith(" · epoch 2")
+    assert "fork of 2acb64 at 2" in diagram(opened)["rows"][1]["help"]
+    assert "is left out" not in text
