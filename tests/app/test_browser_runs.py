@@ -108,6 +108,8 @@ def test_keys_search_filters_the_address_and_parallel_axes(browser: Any, idle: s
     page.keyboard.press("Escape")
     page.get_by_test_id("stPopoverBody").wait_for(state="detached")
     expect(page.get_by_role("button", name="Filter")).to_be_focused()  # as it closes; what is typed before is lost
+    page.wait_for_timeout(500)
+    page.locator("[data-test-script-state=notRunning]").wait_for()  # drawn anew, without what the popover had
     page.get_by_placeholder("Search").press_sequentially("mse", delay=20)
     expect(page.get_by_placeholder("Search")).to_have_value("mse")
     page.get_by_placeholder("Search").press("Enter")
