@@ -129,6 +129,10 @@ class Key(Generic[T]):
         self.show(value)
         return value
 
+    def keep(self) -> None:
+        """No widget shows it now: Streamlit would bring back the value from before its widget first was."""
+        self.set(self.get())
+
     def show(self, value: T) -> None:
         """Have the widget that is drawn next show this."""
         visit = _visit()

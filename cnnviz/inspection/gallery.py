@@ -51,14 +51,22 @@ def confused(prediction: Prediction, labels: Tensor, true: int, taken_for: int) 
 
 def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
     """What a picture is taken for: "✗ frog 51 % (it is a cat)", "✓ cat 71 %", without a label "cat 71 %"."""
-    truth = "" if label is None else f" (it is {'an' if classes[label][0] in 'aeiou' else 'a'} {classes[label]})"
+    what = "" if label is None else f" ({truth(label, classes)})"
     if not bool(prediction.decided[index]):
-        return f"✗ no class, the logits are not finite{truth}"
+        return f"✗ no class, the logits are not finite{what}"
     best = int(prediction.classes[index])
     words = f"{classes[best]} {100 * float(prediction.probabilities[index, best]):.0f} %"
     if label is None:
         return words
-    return f"✓ {words}" if best == label else f"✗ {words}{truth}"
+    return f"✓ {words}" if best == label else f"✗ {words}{what}"
+
+
+def truth(label: int, classes: Sequence[str]) -> str:
+    """
+    >>> truth(0, ["airplane"])
+    'it is an airplane'
+    """
+    return f"it is {'an' if classes[label][0] in 'aeiou' else 'a'} {classes[label]}"
 
 
 def _by_confidence(chosen: Tensor, prediction: Prediction) -> Tensor:

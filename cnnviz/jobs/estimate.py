@@ -33,6 +33,7 @@ class Estimate:
     measured: bool  # by speeds measured on this machine; else a guess
     at_least: float  # seconds, as at_most; equal if measured
     at_most: float
+    about: str  # "about 9 min", "2 to 6 min"
     sentence: str  # "12 runs trained together, about 9 min here" or "… 2 to 6 min here (not measured yet)"
 
 
@@ -54,9 +55,10 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     factor = 1.0 if measured else UNCERTAINTY
     low, high = seconds / factor, seconds * factor
     together = f" in {len(groups)} groups" if len(groups) > 1 else " trained together" if len(configs) > 1 else ""
-    sentence = f"{wording.count(len(configs), 'run')}{together}, {wording.duration_range(low, high)} here"
+    about = wording.duration_range(low, high)
+    sentence = f"{wording.count(len(configs), 'run')}{together}, {about} here"
     sentence += "" if measured else " (not measured yet)"
-    return Estimate(len(configs), len(groups), seconds, measured, low, high, sentence)
+    return Estimate(len(configs), len(groups), seconds, measured, low, high, about, sentence)
 
 
 def _training_seconds(configs: Sequence[RunConfig], step_seconds: float, picture_seconds: float) -> float:

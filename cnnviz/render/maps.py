@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnviz import data
 from cnnviz.errors import ConfigError
+from cnnviz.inspection import gallery
 from cnnviz.inspection.cells import Box
 from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations
 from cnnviz.render.colours import LIGHT, NOT_FINITE, Scale, Theme, colour
@@ -122,15 +123,9 @@ def caption(prediction: Prediction, index: int, label: int | None, classes: Sequ
 
 def verdict(prediction: Prediction, index: int, label: int | None, classes: Sequence[str]) -> str:
     """The same in a few words, for a screen: "✗ frog 51 % (it is a cat)"."""
-    name = "" if label is None else classes[label]
-    article = "an" if name[:1] in "aeiou" else "a"
-    if not prediction.logits[index].isfinite().all():
-        return f"✕ no prediction (it is {article} {name})" if name else "✕ no prediction"
-    best = int(prediction.classes[index])
-    said = f"{classes[best]} {float(prediction.probabilities[index, best]):.0%}".replace("%", " %")
-    if label is None:
-        return said
-    return f"✓ {said}" if best == label else f"✗ {said} (it is {article} {name})"
+    if prediction.logits[index].isfinite().all():
+        return gallery.verdict(prediction, index, label, classes)
+    return "✕ no prediction" if label is None else f"✕ no prediction ({gallery.truth(label, classes)})"
 
 
 def sheet(

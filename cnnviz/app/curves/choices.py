@@ -86,9 +86,9 @@ def view(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
     st.selectbox("Measure", list(MEASURES), key=MEASURE.widget, label_visibility="collapsed", width=130)
     AXIS.offer(AXES)
     SPLIT.offer(SPLITS)
-    FACETS.offer(PARAMETERS, curves.default_grouping(chosen)[0], most=2)
+    facets, colour = curves.default_grouping(chosen)
+    FACETS.offer(PARAMETERS, facets, most=2)
     rest = [name for name in PARAMETERS if name not in FACETS.get()]
-    colour = curves.default_grouping(chosen)[1]
     COLOUR.offer(rest, colour if colour in rest else rest[0])
     strokes = [BY_SPLIT, *(name for name in rest if name != COLOUR.get())]
     STROKE.offer(strokes)

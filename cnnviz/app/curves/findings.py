@@ -14,7 +14,7 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.jobs import control, devices, estimate
 from cnnviz.store.runs import Run
-from cnnviz.wording import count, duration_range
+from cnnviz.wording import count
 
 ICONS = {"alarm": ":material/warning:", "note": ":material/info:"}
 SAID = {"alarm": "Alarm", "note": "Note"}  # a sign and a word: no colour
@@ -74,8 +74,7 @@ def _evidence(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None
     """Each run's own figures, what would prove the finding wrong, and the trial that would."""
     planned = trials.planned(group.members, known)
     if len(new := trials.missing(planned)) > 1:
-        cost = _cost(new)
-        about = duration_range(cost.at_least, cost.at_most)
+        about = _cost(new).about
         if st.button(
             f"Train the {len(new)} trials, {about}", key=f"trials {group.outcome}", icon=":material/science:", wrap=True
         ):
@@ -113,8 +112,7 @@ def _trial(each: Planned, chosen: Sequence[Run], titles: dict[str, str], outcome
             _launch([each], chosen)
         what = "more epochs of this run" if each.trial.epochs else "epochs of a new run"
         measured = "" if cost.measured else " (its speed is not measured yet)"
-        about = duration_range(cost.at_least, cost.at_most)
-        st.caption(plain(f"{each.costs.epochs} {what}, {about} here{measured}."))
+        st.caption(plain(f"{each.costs.epochs} {what}, {cost.about} here{measured}."))
         return
     if made.id != each.run.id:
         ids = [run.id[:8] for run in chosen]

@@ -5,7 +5,6 @@ from typing import Any
 
 import streamlit as st
 
-from cnnviz import wording
 from cnnviz.analysis import comparison, costs
 from cnnviz.app import cache, launch, shell
 from cnnviz.app.curves import choices, settings
@@ -94,8 +93,7 @@ def differences(chosen: Sequence[Run]) -> None:
         st.warning(plain(case.sentence), icon=":material/join_inner:")
         if case.missing:
             cost = estimate.estimate(case.missing, devices.nearest(case.first.device))
-            about = wording.duration_range(cost.at_least, cost.at_most)
-            if st.button(f"Train the {len(case.missing)} missing, {about}", key=f"missing {index}"):
+            if st.button(f"Train the {len(case.missing)} missing, {cost.about}", key=f"missing {index}"):
                 launch.launch(case.missing, case.first.device)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import streamlit as st
 import torch
@@ -13,7 +12,7 @@ from cnnviz import data, paths
 from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps import uploads
 from cnnviz.app.maps.choice import Choice
-from cnnviz.app.state import Key, Slot, number_key, text_key
+from cnnviz.app.state import Slot, number_key, text_key
 from cnnviz.app.widgets import thumbnails
 from cnnviz.data import Dataset
 from cnnviz.inspection import gallery
@@ -56,8 +55,8 @@ def load_dataset(name: str) -> Dataset:
 
 def choose(
     dataset: Dataset, predictions: Sequence[Callable[[], Prediction]], networks: Sequence[Network] = ()
-) -> Choice | None:
-    """Draw the strip and its popovers into the row it is called in; None while there is no picture yet.
+) -> Choice:
+    """Draw the strip and its popovers into the row it is called in.
 
     predictions: of the data set's test pictures, by the networks that are looked into, made when asked; networks: whose
     most probable classes stand beside an upload while it is cropped.
@@ -78,7 +77,7 @@ def choose(
                 on_change=_switch_source,
             )
     else:
-        _keep(SOURCE)
+        SOURCE.keep()
     if source == "test":
         with strip:
             return _from_test_set(dataset, predictions, more if more.open else None)
@@ -95,14 +94,13 @@ def choose(
     return choice
 
 
-def _keep(*keys: Key[Any]) -> None:
-    """What no widget shows: Streamlit would bring the value back that was there before the widget first was."""
-    for key in keys:
-        key.set(key.get())
+def _keep_choices() -> None:
+    for key in OF_TEST_SET:
+        key.keep()
 
 
 def _switch_source() -> None:
-    _keep(*OF_TEST_SET)
+    _keep_choices()
     ASKED.set("order")
 
 
@@ -123,7 +121,7 @@ def _from_test_set(
         with more:
             _controls(orders, order, classes, len(labels), pages)
     else:
-        _keep(*OF_TEST_SET)
+        _keep_choices()
     shown = rows[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
     if len(shown):
         _strip(dataset, shown, index, predictions[0]() if order in HITS else None)
@@ -163,7 +161,7 @@ def _controls(orders: dict[str, str], order: str, classes: Sequence[str], count:
     if order == "random":
         row.number_input("Seed", 0, MOST_SEEDS - 1, key=SEED.widget, width=130, on_change=reordered)
     else:
-        _keep(SEED)
+        SEED.keep()
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.number_input("Test picture", 0, count - 1, key=PICTURE.widget, width=150, on_change=numbered)
     row.number_input(f"Page (of {pages:,})", 1, pages, key=PAGE.widget, width=150)

@@ -63,9 +63,9 @@ def controls(found: Sequence[Run]) -> list[Run]:
             with place:
                 _choices(options, any(run.best for run in found))
         else:
-            hidden: tuple[Key[Any], ...] = (*VALUES.values(), ACCURACY)
-            for each in hidden:
-                each.set(each.get())  # else Streamlit brings back what was there before the widget first was
+            for key in VALUES.values():
+                key.keep()
+            ACCURACY.keep()
         if len(shown) < len(found):
             st.caption(f"**{len(shown)} of {len(found)} runs**{plain(_said())}", width="content")
             st.button("Show all", key="runs_all", type="tertiary", icon=":material/close:", on_click=clear)
