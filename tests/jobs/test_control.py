@@ -66,7 +66,7 @@ def test_the_time_from_the_click_to_the_result_is_recorded_in_parts_that_add_up(
     assert segment.started_at - run.queued_at == pytest.approx(segment.waited, abs=1e-3)
     assert segment.setup > 0.1, "a worker, its shard's process and the data"
     recorded = segment.waited + segment.setup + segment.seconds
-    assert recorded <= whole < recorded + 2, "the rest: the run is ended, and this test looks twice a second"
+    assert 0.8 * whole < recorded <= whole, "the rest: the run is ended, and this test looks twice a second"
     control.continue_runs([run_id], 1)
     wait_for(lambda: not reading.run(run_id).active)
     again = reading.run(run_id)
