@@ -32,6 +32,7 @@ def navigation() -> Any:
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/curves.py", title="Curves", icon=":material/show_chart:"),
             st.Page("pages/feature_maps.py", title="Feature maps", icon=":material/grid_view:"),
+            st.Page("pages/mistakes.py", title="Mistakes", icon=":material/rule:"),
         ],
         position="top",
     )

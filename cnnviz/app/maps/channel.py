@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from cnnviz import wording
+from cnnviz.app import networks
 from cnnviz.app.components.pictures import cell_map, tiles
-from cnnviz.app.maps import networks
+from cnnviz.app.maps import changes
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
 from cnnviz.app.maps.looked import ACCURACY_PICTURES, Looked, accuracies, scan
@@ -85,7 +86,7 @@ def _cause(shown: Shown, layer: str, channel: int, choice: Choice, dataset: Data
 
     def change() -> None:
         source = chosen.get()
-        networks.change_channel(layer, channel, None if source == AS_TRAINED else source)
+        changes.change_channel(layer, channel, None if source == AS_TRAINED else source)
 
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.selectbox(
@@ -98,7 +99,7 @@ def _cause(shown: Shown, layer: str, channel: int, choice: Choice, dataset: Data
     )
 
     def toggle() -> None:
-        networks.change_channel(layer, channel, None if now else edits.OFF)
+        changes.change_channel(layer, channel, None if now else edits.OFF)
 
     row.button("Restore" if now else "Switch off", key="switch", on_click=toggle, icon=":material/power_settings_new:")
     if one.changes:

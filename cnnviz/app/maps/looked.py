@@ -7,48 +7,31 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from cnnviz.app.networks import Chosen, predictions
 from cnnviz.data import Dataset
 from cnnviz.inspection import cells, outputs, recorded
 from cnnviz.inspection.edits import Change
 from cnnviz.inspection.network import Network, Prediction, each_step, predict
-from cnnviz.store import addresses, artifacts
+from cnnviz.store import artifacts
 from cnnviz.store.runs import Run
 
 ACCURACY_PICTURES = 1000  # test pictures, from the first on, that a change is judged by
 
 
 @dataclass(frozen=True)
-class Looked:
+class Looked(Chosen):
     """A network that is looked into."""
 
-    side: str  # "run" or "other"
-    run: Run
-    epoch: int
     trained: Network  # as recorded
     network: Network  # with the changes
-    short: str  # what tells its run from the others
     changes: tuple[Change, ...] = ()
     beside: tuple[str, str, int] | None = None  # the key of the network that channels may come from
-
-    @property
-    def title(self) -> str:
-        return f"{self.run.name}, epoch {self.epoch}"
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What its trained weights are known by, in a cache."""
-        return addresses.tracking_uri(), self.run.id, self.epoch
-
-    @property
-    def stem(self) -> str:
-        """What the names of files about it begin with."""
-        return f"{self.run.id[:8]}-epoch-{self.epoch}"
 
 
 def prediction(one: Looked, dataset: Dataset, count: int | None = None, changed: bool = False) -> Prediction:
     """Of the first so many test pictures of its data set; None: of all, which are kept on the disk for every page."""
     if not changed or not one.changes:
-        found = outputs.kept(one.run, one.epoch, dataset) or (None if count else _computed(one, dataset))
+        found = outputs.kept(one.run, one.epoch, dataset) or (None if count else predictions(one, dataset))
         if found is not None:
             return found.first(count or len(dataset.test_images))
     images = dataset.test_images[:count]
@@ -57,17 +40,6 @@ def prediction(one: Looked, dataset: Dataset, count: int | None = None, changed:
     # A channel from "other" is that of the network beside it.
     beside = one.beside if sources else None
     return Prediction(torch.from_numpy(_logits(one.key, len(images), sources, beside, network, images)))
-
-
-def _computed(one: Looked, dataset: Dataset) -> Prediction:
-    bar = st.progress(0.0, "Asking the network about the test pictures …")
-
-    def show(words: str, fraction: float) -> None:
-        bar.progress(fraction, words)
-
-    found = outputs.of(one.run, one.epoch, dataset, show)
-    bar.empty()
-    return found
 
 
 @st.cache_data(max_entries=128, show_spinner="Asking the network about the test pictures …")

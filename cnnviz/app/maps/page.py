@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz.app import cache, shell
-from cnnviz.app.maps import channel, exports, kernels, layers, mistakes, networks, pictures, selection, views
+from cnnviz.app import cache, networks, shell
+from cnnviz.app.maps import changes, channel, exports, kernels, layers, mistakes, pictures, selection, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
 from cnnviz.app.maps.looked import Looked, prediction
@@ -20,7 +20,7 @@ from cnnviz.errors import CnnvizError
 
 ADDRESS = Address(
     "pages/feature_maps.py",
-    (*networks.KEYS, *pictures.KEYS, *selection.KEYS, *layers.KEYS, *views.KEYS, *kernels.KEYS, *mistakes.KEYS),
+    (*changes.KEYS, *pictures.KEYS, *selection.KEYS, *layers.KEYS, *views.KEYS, *kernels.KEYS, *mistakes.KEYS),
 )
 
 
@@ -34,16 +34,16 @@ def page() -> None:
         line = st.container(key="maps_line", horizontal=True, vertical_alignment="bottom", gap="small")
         notes = st.container()
         with line:
-            looked = networks.choose(cache.runs(), notes)
-        if looked:
-            look(looked, line)
+            chosen = networks.choose(cache.runs())
+        if chosen:
+            look(changes.load(chosen, notes), line)
 
 
 def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
     if looked[0].run.config.dataset != looked[-1].run.config.dataset:
         raise CnnvizError("the two networks learned different data sets: choose two of the same")
     selection.check(looked)
-    dataset = pictures.load_dataset(looked[0].run.config.dataset)
+    dataset = networks.load_dataset(looked[0].run.config.dataset)
     predictions = [partial(prediction, one, dataset) for one in looked]
     choice = None
     with line, shell.readable_errors():
@@ -70,7 +70,7 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
     if looked[0].changes and not finish:
         with st.container(horizontal=True, vertical_alignment="center"):
             channel.effect(shown[0], dataset)
-            st.button("Restore all", key="restore", icon=":material/undo:", on_click=networks.restore)
+            st.button("Restore all", key="restore", icon=":material/undo:", on_click=changes.restore)
     ADDRESS.update()  # before what may take seconds
     with shell.readable_errors():
         if view := selection.VIEW.get():
@@ -106,7 +106,7 @@ def _layout(looked: list[Looked]) -> None:
                 help="Locked, one colour means one value in both networks and at every epoch.",
             )
             st.toggle("Values before the activation too", key=layers.BEFORE.widget)
-            networks.layout(looked)
+            changes.layout(looked)
 
 
 def _export(shown: list[Shown], choice: Choice, dataset: Dataset) -> None:

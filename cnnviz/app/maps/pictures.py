@@ -8,7 +8,6 @@ import torch
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from cnnviz import data, paths
 from cnnviz.app.components.pictures import tiles
 from cnnviz.app.maps import uploads
 from cnnviz.app.maps.choice import Choice
@@ -42,15 +41,6 @@ def choose_picture(index: int) -> None:
     SOURCE.set("test")
     PICTURE.set(index)
     ASKED.set("number")
-
-
-@st.cache_resource(max_entries=2, show_spinner="Loading the data set …")
-def _loaded(name: str, root: str) -> Dataset:
-    return data.load(name)
-
-
-def load_dataset(name: str) -> Dataset:
-    return _loaded(name, str(paths.data_root()))
 
 
 def choose(
