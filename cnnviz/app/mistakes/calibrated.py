@@ -1,0 +1,11 @@
+"""Calibration: whether a network is as often right as it is sure."""
+
+from cnnviz.app.networks import Chosen
+from cnnviz.app.state import Key
+from cnnviz.data import Dataset
+
+KEYS: tuple[Key, ...] = ()
+
+
+def draw(chosen: list[Chosen], dataset: Dataset) -> None:
+    """Of the first network."""

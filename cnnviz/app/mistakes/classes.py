@@ -1,0 +1,11 @@
+"""Accuracy, precision, recall and F1 by class."""
+
+from cnnviz.app.networks import Chosen
+from cnnviz.app.state import Key
+from cnnviz.data import Dataset
+
+KEYS: tuple[Key, ...] = ()
+
+
+def draw(chosen: list[Chosen], dataset: Dataset) -> None:
+    """Of the first network."""

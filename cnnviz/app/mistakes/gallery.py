@@ -1,0 +1,82 @@
+"""Test pictures in a grid, a page at a time; a click opens one beside it, and from there its feature maps."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from cnnviz.app.components.pictures import tiles
+from cnnviz.app.markdown import plain
+from cnnviz.app.networks import Chosen, predictions
+from cnnviz.app.state import Key, number_key, open_page, whole_number
+from cnnviz.app.widgets import enlarge, thumbnails
+from cnnviz.data import Dataset
+from cnnviz.inspection import gallery
+
+ON_A_PAGE = 24
+
+PAGE = number_key("page", 1)
+PICTURE = Key[int | None]("picture", None, whole_number)  # the one that is open
+KEYS = (PAGE, PICTURE)
+
+
+def show(
+    label: str, rows: Sequence[int], items: Sequence[dict[str, str]], chosen: Sequence[Chosen], dataset: Dataset
+) -> None:
+    """Draw the test pictures with these numbers, the first page first.
+
+    items: for each its "name", "note" and "title", as tiles() takes them.
+    """
+    if not len(rows):
+        return
+    pages = -(-len(rows) // ON_A_PAGE)
+    page = PAGE.offer(range(1, pages + 1))
+    part = slice((page - 1) * ON_A_PAGE, page * ON_A_PAGE)
+    shown = [int(each) for each in rows[part]]
+    picture = PICTURE.get()
+    tiles(
+        label,
+        thumbnails(dataset.test_images[shown]),
+        (32, 32),
+        2,
+        items[part],
+        key="mistakes_gallery",
+        on_pick=lambda place: PICTURE.set(shown[place]),
+        selected=shown.index(picture) if picture in shown else None,
+    )
+    if pages > 1:
+        st.number_input(f"Page (of {pages:,})", 1, pages, key=PAGE.widget, width=150)
+    if picture is not None and picture < len(dataset.test_labels):
+        _open(picture, chosen, dataset)
+
+
+def restart() -> None:
+    """Other pictures are asked for: from their first page on, and none open."""
+    PAGE.set(1)
+    PICTURE.set(None)
+
+
+def _open(index: int, chosen: Sequence[Chosen], dataset: Dataset) -> None:
+    label = int(dataset.test_labels[index])
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="mistakes_open"):
+        name = f"test picture {index}"
+        st.image(enlarge(dataset.test_images[index], 4), width=128, caption=name)
+        with st.container():
+            for one in chosen:
+                said = gallery.verdict(predictions(one, dataset), index, label, dataset.classes)
+                st.markdown(f"**{plain(said)}** · {plain(one.short)}, epoch {one.epoch}")
+            with st.container(horizontal=True):
+                if st.button("Look inside", icon=":material/grid_view:", key="look_inside"):
+                    _look_inside(index, chosen)
+                st.button("Close", icon=":material/close:", type="tertiary", on_click=partial(PICTURE.set, None))
+
+
+def _look_inside(index: int, chosen: Sequence[Chosen]) -> None:
+    beside = {"other": chosen[1].run.id[:8]} if len(chosen) > 1 else {}
+    open_page(
+        "pages/feature_maps.py",
+        run=chosen[0].run.id[:8],
+        epoch=str(chosen[0].epoch),
+        picture=str(index),
+        **beside,
+    )

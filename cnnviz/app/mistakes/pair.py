@@ -1,0 +1,11 @@
+"""Two networks on the same pictures."""
+
+from cnnviz.app.networks import Chosen
+from cnnviz.app.state import Key
+from cnnviz.data import Dataset
+
+KEYS: tuple[Key, ...] = ()
+
+
+def draw(chosen: list[Chosen], dataset: Dataset) -> None:
+    """Of the first network."""
