@@ -36,7 +36,7 @@ def fill(runs: int, epochs: int) -> list[str]:
     for index, run_id in enumerate(run_ids):
         client, now = connection.client(), int(time.time() * 1000)
         rows = [
-            Metric(name, 0.5 + math.exp(-epoch / (5 + index % 7)) + 0.01 * math.sin(epoch * (1 + index)), now, epoch)
+            Metric(name, 0.1 + 0.6 * math.exp(-epoch / (5 + index % 7)) + 0.01 * math.sin(epoch + index), now, epoch)
             for epoch in range(epochs + 1)
             for name in names()
         ]
@@ -77,7 +77,7 @@ def page(address: Sequence[str]) -> Any:
     opened.session_state["curves_runs"] = True  # the list of runs is open
     seconds, opened = timed(lambda: opened.switch_page("pages/curves.py").run())
     if opened.exception or opened.error:
-        raise SystemExit(f"the page failed: {opened.exception or opened.error}")
+        raise SystemExit(f"the page failed: {[each.value for each in opened.exception or opened.error]}")
     return seconds, opened
 
 
