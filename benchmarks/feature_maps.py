@@ -117,6 +117,7 @@ def pages(rounds: int) -> None:
         os.environ.update(CNNVIZ_HOME=f"{folder}/home", CNNVIZ_DATA=f"{folder}/data", CNNVIZ_OFFLINE="1")
         from streamlit.testing.v1 import AppTest
 
+        from cnnviz.app.maps import uploads
         from cnnviz.config import RunConfig
         from cnnviz.jobs import control
         from cnnviz.store import artifacts, changes
@@ -139,6 +140,7 @@ def pages(rounds: int) -> None:
         for title, run, other in (("two LeNets", *lenets), ("conv5", conv5, "none")):
             page = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=300).run()
             page.switch_page("pages/feature_maps.py")
+            page.session_state[uploads.MORE.name] = True  # what chooses a picture by its number is in sight
             page.query_params["run"], page.query_params["other"] = run, other
             page.run()
             assert not page.exception
