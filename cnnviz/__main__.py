@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cnnviz import terminals
-from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, RunConfig, grid, parse
+from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, SWITCH, RunConfig, grid, parse
 from cnnviz.errors import CnnvizError, DataError
 from cnnviz.wording import duration
 
@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train here; lists are comma-separated and multiply into a grid.")
     for name, its in SETTINGS.items():
         choices = f"{', '.join(its.choices)}; " if its.choices else ""
-        train.add_argument(_option(name), metavar=its.abbreviation or name.upper(), help=f"{choices}{its.help}")
+        switch = {"nargs": "?", "const": "on"} if its.choices == SWITCH else {}  # --batch-norm alone turns it on
+        metavar = its.abbreviation or name.upper()
+        train.add_argument(_option(name), metavar=metavar, help=f"{choices}{its.help}", **switch)
     train.add_argument("--device", default="auto", help=", ".join(DEVICES))
     work = command("work", _work, "A worker: trains what is scheduled, then leaves.")
     work.add_argument("--device", default="auto", help=", ".join(DEVICES))

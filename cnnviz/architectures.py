@@ -8,7 +8,7 @@ a convolution whose kernels are as large as its input, is the fully connected fc
 import math
 import re
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # an architecture is plain data: PyTorch, which takes a secon
 IMAGE_SIZE = 32  # pixels a side
 IMAGE_CHANNELS = 3
 CLASSES = 10
+NORM = "_norm"  # of a layer's name: its batch norm
 MAX_PARAMETERS = 100_000_000  # 400 MB of float32 weights, and as much again for their gradient
 
 
@@ -64,6 +65,7 @@ class Architecture:
     convs: tuple[Conv, ...]
     hidden: tuple[int, ...]  # units of the hidden fully connected layers
     pooling: str = "max"  # "max" or "avg", the default of its runs; a run may choose the other
+    batch_norm: bool = False  # after every convolution and hidden fully connected layer, before the activation
 
     def __post_init__(self) -> None:
         for conv in self.convs:
@@ -105,7 +107,10 @@ class Architecture:
 
     @property
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight and bias, in PyTorch's layout: {"c1.weight": (6, 3, 5, 5), …}."""
+        """Shape of all that a checkpoint holds, in PyTorch's layout: {"c1.weight": (6, 3, 5, 5), "c1.bias": (6,), …}.
+
+        With batch norm "c1_norm.weight", "c1_norm.bias" and the running statistics follow.
+        """
         return _weight_shapes(self)
 
     def layer(self, name: str) -> Layer:
@@ -124,7 +129,8 @@ class Architecture:
         """Inverse of to_dict, also by way of JSON. Raises ConfigError for anything else."""
         try:
             convs = tuple(Conv(**conv) for conv in values["convs"])
-            return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"])
+            norm = bool(values.get("batch_norm", False))  # none in a store of an earlier version
+            return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"], norm)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a description of an architecture: {error}") from error
 
@@ -148,7 +154,7 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
         size = padded - conv.kernel + 1
         fields = _seen(fields, size, conv.kernel, 1, conv.padding)
         weights = conv.channels * channels * conv.kernel**2
-        output, parameters = (conv.channels, size, size), weights + conv.channels
+        output, parameters = (conv.channels, size, size), weights + conv.channels * (3 if arch.batch_norm else 1)
         layers.append(Layer(name("c"), "convolution", output, parameters, fields, weights * size**2))
         channels = conv.channels
         if conv.pool:
@@ -157,10 +163,12 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
             size = (size - 2) // conv.pool + 1
             fields = _seen(fields, size, 2, conv.pool)
             layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0))
-    fields, inputs = (_union(fields),), channels * size**2
+    fields, inputs, last = (_union(fields),), channels * size**2, len(layers) + len(arch.hidden)
     for units in (*arch.hidden, CLASSES):
         weights = inputs * units
-        layers.append(Layer(name("fc"), "fully connected", (units,), weights + units, fields, weights))
+        normed = arch.batch_norm and len(layers) < last
+        parameters = weights + units * (3 if normed else 1)
+        layers.append(Layer(name("fc"), "fully connected", (units,), parameters, fields, weights))
         inputs = units
     return tuple(layers)
 
@@ -186,14 +194,22 @@ def _weight_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
         shapes[f"{layer.name}.weight"] = (conv.channels, channels, conv.kernel, conv.kernel)
         shapes[f"{layer.name}.bias"] = (conv.channels,)
+        shapes |= _norm_shapes(arch, layer)
         channels = conv.channels
     features = [layer for layer in arch.layers if layer.kind != "fully connected"]
     inputs = math.prod(features[-1].output) if features else IMAGE_CHANNELS * IMAGE_SIZE**2
     for layer in arch.layers[len(features) :]:
         shapes[f"{layer.name}.weight"] = (layer.output[0], inputs)
         shapes[f"{layer.name}.bias"] = layer.output
+        if layer is not arch.layers[-1]:
+            shapes |= _norm_shapes(arch, layer)
         inputs = layer.output[0]
     return shapes
+
+
+def _norm_shapes(arch: Architecture, layer: Layer) -> dict[str, tuple[int, ...]]:
+    names = ("weight", "bias", "running_mean", "running_var") if arch.batch_norm else ()
+    return {f"{layer.name}{NORM}.{name}": layer.output[:1] for name in names}
 
 
 ARCHITECTURES = {
@@ -244,6 +260,18 @@ def architecture(name: str) -> Architecture:
     return Architecture(name, tuple(convs), tuple(hidden))
 
 
+@cache
+def normalised(arch: Architecture) -> Architecture:
+    """The same with batch norm."""
+    return replace(arch, batch_norm=True)
+
+
+@cache
+def folded(arch: Architecture) -> Architecture:
+    """The same without batch norm, which is folded into the weights before it."""
+    return replace(arch, batch_norm=False)
+
+
 def wider(name: str) -> str:
     """The name of the architecture with twice the maps and units of each layer but the logits.
 
@@ -292,36 +320,82 @@ def pooling_module(name: str, stride: int) -> "nn.Module":
     return module
 
 
-def build(arch: Architecture, activation: str, pooling: str) -> "nn.Sequential":
+def build(
+    arch: Architecture, activation: str, pooling: str, dropout: float = 0.0, dropout_at: str = "hidden"
+) -> "nn.Sequential":
     """The plain PyTorch module: normalised pictures, (N, 3, 32, 32) → logits, (N, 10).
 
-    Its children have the layers' names; the activation after layer "c1" is the child "c1_activation". The initial
-    weights are PyTorch's default, drawn from its global generator.
+    Its children have the layers' names; the activation after layer "c1" is the child "c1_activation", its batch norm,
+    before that, "c1_norm". Dropout ("fc5_dropout") follows the activation of hidden fully connected layers, or the
+    pooling of convolutions, or both, as DROPOUT_AT has it. The initial weights are PyTorch's default, drawn from its
+    global generator.
     """
     from torch import nn
 
     shapes, modules = arch.weight_shapes, OrderedDict[str, nn.Module]()
     pools = iter(layer.name for layer in arch.layers if layer.kind == "pooling")
+
+    def drop(name: str, at: str) -> None:
+        if dropout and dropout_at in (at, "both"):
+            modules[f"{name}_dropout"] = nn.Dropout(dropout)
+
     for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
         channels = shapes[f"{layer.name}.weight"][1]
         modules[layer.name] = nn.Conv2d(channels, conv.channels, conv.kernel, padding=conv.padding)
+        if arch.batch_norm:
+            modules[layer.name + NORM] = nn.BatchNorm2d(conv.channels)
         modules[f"{layer.name}_activation"] = activation_module(activation)
         if conv.pool:
             modules[next(pools)] = pooling_module(pooling, conv.pool)
+        drop(layer.name, "maps")
     modules["flatten"] = nn.Flatten()
     dense = [layer for layer in arch.layers if layer.kind == "fully connected"]
     for layer in dense:
         units, inputs = shapes[f"{layer.name}.weight"]
         modules[layer.name] = nn.Linear(inputs, units)
         if layer is not dense[-1]:
+            if arch.batch_norm:
+                modules[layer.name + NORM] = nn.BatchNorm1d(units)
             modules[f"{layer.name}_activation"] = activation_module(activation)
+            drop(layer.name, "hidden")
     return nn.Sequential(modules)
 
 
-def initial_weights(arch: Architecture, seed: int) -> "dict[str, Tensor]":
-    """PyTorch's default initial weights after torch.manual_seed(seed); the global generator is left unchanged."""
+DROPOUT_AT = ("hidden", "maps", "both")
+# How weights begin; all but PyTorch's default have biases of zero.
+INITS = ("default", "xavier", "he", "orthogonal", "small", "large", "zero")
+SMALL, LARGE = 0.1, 3.0  # times He's standard deviation: over five layers 0.00001 and 243 times
+
+
+def initial_weights(arch: Architecture, seed: int, init: str = "default") -> "dict[str, Tensor]":
+    """Initial weights after torch.manual_seed(seed); the global generator is left unchanged.
+
+    init: PyTorch's default; xavier: uniform, after Glorot and Bengio 2010; he: normal, after He et al. 2015;
+    orthogonal: after Saxe et al. 2014; small, large: SMALL and LARGE times he; zero: all weights alike.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return {name: weight.detach() for name, weight in build(arch, "tanh", "max").state_dict().items()}
+        module = build(arch, "tanh", "max")
+        if init != "default":
+            _initialise(module, init)
+        weights = {name: weight.detach() for name, weight in module.state_dict().items()}
+    return {name: weights[name] for name in arch.weight_shapes}
+
+
+def _initialise(module: "nn.Sequential", init: str) -> None:
+    from torch import nn
+
+    for layer in module:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.bias.detach().zero_()  # type: ignore[union-attr]
+            if init == "xavier":
+                nn.init.xavier_uniform_(layer.weight)
+            elif init == "orthogonal":
+                nn.init.orthogonal_(layer.weight)
+            elif init == "zero":
+                nn.init.zeros_(layer.weight)
+            else:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                layer.weight.detach().mul_({"small": SMALL, "large": LARGE}.get(init, 1.0))

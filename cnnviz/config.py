@@ -11,11 +11,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS, architecture
+from cnnviz.architectures import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    DROPOUT_AT,
+    INITS,
+    POOLINGS,
+    Architecture,
+    architecture,
+    normalised,
+)
 from cnnviz.errors import ConfigError
 
 LOSSES = ("cross_entropy", "mse")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "rmsprop")
+STACKED_OPTIMIZERS = ("sgd", "adam")  # which networks that are trained as one stack have
+SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+AUGMENTATIONS = ("none", "flip", "shift", "flip+shift", "cutout", "flip+shift+cutout")
+SWITCH = ("off", "on")
 DATASETS = ("cifar10", "synthetic")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -38,6 +51,7 @@ class Setting:
     step: float | None = None  # of a number's + and -
     forkable: bool = True  # a fork of a run may change it
     shared: bool = True  # networks trained as one stack must agree in it
+    alone: bool = False  # other values than the default are for networks that are trained on their own, by autograd
     always_recorded: bool = False  # as an MLflow param; else only if it is not the default
     plain: bool = False  # its value speaks for itself: "tanh", not "activation tanh"
     named: str = ""  # in a run's name: "batch {}"; by default the title and the value
@@ -88,7 +102,7 @@ class RunConfig:
     lr: float = setting(
         0.01,
         "Learning rate",
-        "learning rate, constant",
+        "learning rate; a schedule changes it as training goes on",
         high=1000.0,
         low_open=True,
         suggestions=(0.1, 0.01, 0.001),
@@ -109,7 +123,7 @@ class RunConfig:
     optimizer: str = setting(
         "sgd",
         "Optimizer",
-        "how a gradient becomes a step",
+        "how a gradient becomes a step; nesterov is SGD with Nesterov's momentum",
         choices=OPTIMIZERS,
         always_recorded=True,
         plain=True,
@@ -117,7 +131,7 @@ class RunConfig:
     momentum: float = setting(
         0.0,
         "Momentum",
-        "SGD's momentum; Adam ignores it",
+        "of sgd, nesterov and rmsprop; adam and adamw ignore it",
         high=1.0,
         high_open=True,
         step=0.1,
@@ -127,8 +141,8 @@ class RunConfig:
     weight_decay: float = setting(
         0.0,
         "Weight decay (L2)",
-        "L2 penalty: decay times the weights is added to the gradient, as torch.optim.SGD and Adam do; Adam rescales "
-        "it with the gradient, AdamW would not",
+        "L2 penalty: decay times the weights is added to the gradient, as torch.optim does; adam and rmsprop rescale "
+        "it with the gradient, adamw shrinks the weights by itself (Loshchilov, Hutter 2019)",
         high=10.0,
         step=0.0001,
         shared=False,
@@ -143,6 +157,85 @@ class RunConfig:
         offered="always",
         always_recorded=True,
         named="batch {}",
+    )
+    batch_norm: str = setting(
+        "off",
+        "Batch norm",
+        "after every convolution and hidden fully connected layer, before the activation (Ioffe, Szegedy 2015)",
+        choices=SWITCH,
+        forkable=False,
+        alone=True,
+        named="batch norm",
+    )
+    dropout: float = setting(
+        0.0,
+        "Dropout",
+        "share of the units that each training step switches off (Srivastava et al. 2014)",
+        high=1.0,
+        high_open=True,
+        step=0.1,
+        alone=True,
+    )
+    dropout_at: str = setting(
+        "hidden",
+        "Dropout after",
+        "hidden: hidden fully connected layers; maps: convolutions, after their pooling; both",
+        choices=DROPOUT_AT,
+        alone=True,
+        named="after {}",
+    )
+    augment: str = setting(
+        "none",
+        "Augmentation",
+        "of each training picture, anew in each epoch: mirrored, moved by up to 4 pixels, a square of 16×16 covered",
+        choices=AUGMENTATIONS,
+        alone=True,
+        named="{}",
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Label smoothing",
+        "share of the target that all classes have in common (Szegedy et al. 2016); recorded losses are without it",
+        high=1.0,
+        high_open=True,
+        step=0.1,
+        alone=True,
+        named="smoothing {}",
+    )
+    schedule: str = setting(
+        "constant",
+        "Schedule",
+        "of the learning rate: step divides it by 10 after a half and three quarters; cosine lowers it to 0; one-cycle "
+        "raises it for three tenths, then lowers it",
+        choices=SCHEDULES,
+        alone=True,
+        named="{}",
+    )
+    warmup: int = setting(
+        0,
+        "Warm-up",
+        "epochs in which the learning rate rises from 0 (Goyal et al. 2017)",
+        high=1000,
+        step=1,
+        alone=True,
+    )
+    schedule_epochs: int = setting(  # empty: becomes the run's epochs; more may be trained later, at its last rate
+        0,
+        "Schedule's epochs",
+        "how long the schedule is; 0: as long as the run when it is launched",
+        high=10_000,
+        step=1,
+        alone=True,
+        named="over {} epochs",
+    )
+    init: str = setting(
+        "default",
+        "Initial weights",
+        "default: PyTorch's; xavier, he, orthogonal; small, large: 0.1 and 3 times he; zero: all alike",
+        choices=INITS,
+        forkable=False,
+        shared=False,
+        named="init {}",
     )
     seed: int = setting(
         0,
@@ -195,11 +288,55 @@ class RunConfig:
                 _one_of(name, value, its.choices)
             elif isinstance(value, int | float):
                 _between(name, value, its)
+        self._settle()
         if self.limit_train and self.batch_size > self.limit_train:
             raise ConfigError(
                 f"batch size {self.batch_size} is larger than the {self.limit_train} training images: "
                 "choose a smaller batch or more images"
             )
+
+    def _settle(self) -> None:
+        """What depends on several fields: one spelling of each configuration, and nothing in it without effect."""
+        if not self.dropout:
+            object.__setattr__(self, "dropout_at", DEFAULTS["dropout_at"])
+        elif self.dropout_at == "hidden" and not architecture(self.model).hidden:
+            raise ConfigError(
+                f"dropout after hidden layers does nothing: {self.model} has none; choose dropout after maps"
+            )
+        if self.schedule == "constant" and not self.warmup:
+            object.__setattr__(self, "schedule_epochs", 0)
+        elif not self.schedule_epochs:
+            object.__setattr__(self, "schedule_epochs", self.epochs)
+        if self.schedule == "one-cycle" and self.warmup:
+            raise ConfigError("one-cycle has a warm-up of its own: leave the warm-up at 0, or choose another schedule")
+        if self.warmup and self.warmup >= self.schedule_epochs:
+            raise ConfigError(
+                f"a warm-up of {self.warmup} epochs leaves none of {self.schedule_epochs}: choose a shorter one"
+            )
+        if self.batch_norm == "on" and self.train_size % self.batch_size == 1 % self.batch_size:
+            raise ConfigError(
+                "batch norm needs two pictures in every batch, and the last one has a single one: choose another "
+                "batch size or number of training images"
+            )
+        if self.optimizer == "nesterov" and not self.momentum:
+            raise ConfigError("nesterov is a kind of momentum: choose a momentum, such as 0.9")
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its model's, with batch norm if it has that."""
+        arch = architecture(self.model)
+        return normalised(arch) if self.batch_norm == "on" else arch
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether it has what a stack cannot train: it is then a plain PyTorch module, trained by autograd."""
+        beyond = any(getattr(self, name) != DEFAULTS[name] for name, its in SETTINGS.items() if its.alone)
+        return beyond or self.optimizer not in STACKED_OPTIMIZERS
+
+    @property
+    def has_optimizer_state(self) -> bool:
+        """Whether its optimizer remembers more than the weights: without that it cannot go on."""
+        return self.optimizer != "sgd" or bool(self.momentum)
 
     @property
     def train_size(self) -> int:

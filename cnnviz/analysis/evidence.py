@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cnnviz.analysis import trends
-from cnnviz.architectures import CLASSES, architecture
+from cnnviz.architectures import CLASSES
 from cnnviz.config import SETTINGS, RunConfig
 
 TEST_PICTURES = 10_000  # of CIFAR-10, and of the synthetic set
@@ -86,7 +86,7 @@ class RunLines:
 
     def __init__(self, config: RunConfig, history: pd.DataFrame) -> None:
         self.config = config
-        self.layers = [layer.name for layer in architecture(config.model).weight_layers]
+        self.layers = [layer.name for layer in config.architecture.weight_layers]
         self.guessing_loss = CHANCE_LOSS[config.loss]
         latest = history.drop_duplicates(["metric", "epoch"], keep="last").sort_values("epoch")
         epochs, values = latest.epoch.to_numpy(dtype=int), latest.value.to_numpy(dtype=float)

@@ -13,7 +13,6 @@ import pandas as pd
 from cnnviz.analysis import answers, chance, layers, milestones, overfitting, steps
 from cnnviz.analysis.answers import Answers
 from cnnviz.analysis.evidence import PER_LAYER, Finding, RunLines
-from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 
 Finder = Callable[[RunLines], Finding | None]
@@ -63,7 +62,7 @@ ANSWER_KINDS = ("one_class", "confuses", "overconfident")  # found only where an
 
 def metric_names(config: RunConfig) -> list[str]:
     """The metrics that diagnose() reads; without one of them, only the findings based on it are missing."""
-    names = [layer.name for layer in architecture(config.model).weight_layers]
+    names = [layer.name for layer in config.architecture.weight_layers]
     plain = [f"{split}_{what}" for what in ("loss", "accuracy") for split in ("train", "test")]
     return [*plain, "train_accuracy_exact", *(f"{kind}/{name}" for kind in PER_LAYER for name in names)]
 

@@ -11,13 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz import data
-from cnnviz.architectures import IMAGE_CHANNELS, IMAGE_SIZE, Architecture, Layer, activation_module, build, flat_word
+from cnnviz.architectures import (
+    IMAGE_CHANNELS,
+    IMAGE_SIZE,
+    NORM,
+    Architecture,
+    Layer,
+    activation_module,
+    build,
+    flat_word,
+    folded,
+)
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.train.ops import FLAT
 
 BATCH = 250  # pictures at a time if there are many
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
 NOTHING = 1e-6  # of the layer's largest value: as good as zero, given float32 rounding
+
+NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's
 
 SUFFIX = "_activation"
 _CAN_DIE = ("relu", "gelu", "silu")  # their slope is zero, or nearly, wherever their output is zero
@@ -137,17 +149,40 @@ class ChannelFacts:
 
 
 def load_network(arch: Architecture, activation: str, pooling: str, weights: Mapping[str, Tensor]) -> Network:
-    """The network with copies of these weights, on their device. Raises CheckpointError if their shapes do not fit."""
+    """The network with copies of these weights, on their device. Raises CheckpointError if their shapes do not fit.
+
+    Batch norm is folded into the weights before it: in evaluation mode it is an affine map of each channel, so that the
+    network is one without, and all that is said of weights holds.
+    """
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     if shapes != arch.weight_shapes:
         odd = min(name for name, _ in shapes.items() ^ arch.weight_shapes.items())
         raise CheckpointError(
             f"the weights are not {arch.name}'s ({odd} differs): choose a run or epoch of {arch.name}"
         )
+    if arch.batch_norm:
+        weights, arch = _without_norm(arch, weights), folded(arch)
     with torch.device("meta"):  # no memory, and no initial weights drawn from the global generator
         module = build(arch, activation, pooling)
     module.load_state_dict({name: weight.detach().clone() for name, weight in weights.items()}, assign=True)
     return Network(arch, activation, pooling, module.eval().requires_grad_(False))
+
+
+def _without_norm(arch: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the same function without batch norm (Ioffe, Szegedy 2015, Algorithm 2)."""
+    found = {}
+    for layer in arch.weight_layers:
+        weight, bias = (weights[f"{layer.name}.{name}"] for name in ("weight", "bias"))
+        norm = f"{layer.name}{NORM}."
+        if f"{norm}weight" in weights:
+            gain, shift, mean, variance = (
+                weights[norm + name].double() for name in ("weight", "bias", "running_mean", "running_var")
+            )
+            scale = gain / (variance + NORM_EPSILON).sqrt()
+            bias = ((bias.double() - mean) * scale + shift).to(bias.dtype)
+            weight = (weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype)
+        found[f"{layer.name}.weight"], found[f"{layer.name}.bias"] = weight, bias
+    return found
 
 
 @torch.no_grad()

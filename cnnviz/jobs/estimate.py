@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnviz import wording
-from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 from cnnviz.jobs import devices
 from cnnviz.jobs.files import job_file, write_atomically
@@ -75,7 +74,7 @@ def _guess(configs: Sequence[RunConfig], method: str, threads: int) -> tuple[flo
     """Seconds for a step, and for evaluating a picture."""
     first = configs[0]
     launching, rate = GUESS.get(method, GUESS_OTHERWISE)
-    picture = 6 * architecture(first.model).multiply_adds * len(configs) / (rate * threads)
+    picture = 6 * first.architecture.multiply_adds * len(configs) / (rate * threads)
     return launching + picture * first.batch_size, EVALUATION_SHARE * picture
 
 

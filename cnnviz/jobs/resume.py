@@ -178,8 +178,7 @@ def start_at(run: Run, epoch: int) -> Start:
     if epoch < 0:
         return fresh_start(run.config)
     slots = artifacts.load_optimizer(run, epoch)
-    has_state = run.config.optimizer == "adam" or run.config.momentum
-    if epoch > run.first_epoch and not slots and has_state:
+    if epoch > run.first_epoch and not slots and run.config.has_optimizer_state:
         raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept: continue from a later one")
     return Start(epoch, artifacts.load_checkpoint(run, epoch), slots, run.segments[-1].method if run.segments else "")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from mlflow.entities import Metric, Param
 
-from cnnviz.architectures import architecture
 from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
 from cnnviz.store import artifacts, connection
@@ -57,7 +56,7 @@ def _create(config: RunConfig, device: str, origin: str = "", predicted: Predict
     client.log_batch(run_id, params=[Param(name, value) for name, value in recorded(config).items()])
     folder = artifacts.folder_of(run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    description = json.dumps(architecture(config.model).to_dict(), indent=1)
+    description = json.dumps(config.architecture.to_dict(), indent=1)
     (folder / "architecture.json").write_text(description, encoding="utf-8")
     artifacts.upload(run_id, folder / "architecture.json")
     return run_id

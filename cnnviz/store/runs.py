@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cnnviz.architectures import Architecture, architecture
+from cnnviz.architectures import Architecture
 from cnnviz.config import RunConfig
 
 ACTIVE = ("SCHEDULED", "RUNNING")
@@ -100,4 +100,4 @@ class Run:
 
     @property
     def architecture(self) -> Architecture:
-        return architecture(self.config.model)
+        return self.config.architecture

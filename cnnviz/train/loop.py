@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from cnnviz import data
-from cnnviz.architectures import architecture, initial_weights
-from cnnviz.config import SETTINGS, RunConfig
+from cnnviz.architectures import initial_weights
+from cnnviz.config import DEFAULTS, SETTINGS, RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.train import lenet, native
 from cnnviz.train.compiled import CompiledStep
+from cnnviz.train.single import Single
 from cnnviz.train.stack import Stack
 
 # Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
@@ -33,7 +34,8 @@ REPLAYS_AHEAD = (
 )
 REPORT_SECONDS = 0.25  # between two reports of progress, and two checks of stop requests
 COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
-METHODS = ("eager", "kernel", "graph", *COMPILED)  # ways of running steps; their sums may be rounded differently
+# Ways of running steps; their sums may be rounded differently.
+METHODS = ("eager", "autograd", "kernel", "graph", *COMPILED)
 STEPS_AT_ONCE = 20  # between two checks of the clock; and in one CUDA graph, so that its launch costs next to nothing
 
 
@@ -83,7 +85,7 @@ class Progress:
 
 def fresh_start(config: RunConfig) -> Start:
     """The untrained network of that configuration."""
-    return Start(-1, initial_weights(architecture(config.model), config.seed))
+    return Start(-1, initial_weights(config.architecture, config.seed, config.init))
 
 
 def stack_key(config: RunConfig, start_epoch: int, method: str = "") -> tuple[object, ...]:
@@ -100,7 +102,12 @@ def speed_key(configs: Sequence[RunConfig], method: str) -> str:
     optimizer += " momentum" if any(config.momentum for config in configs) else ""
     optimizer += " decay" if any(config.weight_decay for config in configs) else ""
     others = sorted(
-        {f" {name} {vars(config)[name]}" for config in configs for name in vars(config).keys() - lenet.KNOWN}
+        {
+            f" {name} {value}"
+            for config in configs
+            for name, value in vars(config).items()
+            if name not in lenet.KNOWN and value != DEFAULTS[name]
+        }
     )
     network = f"{first.model} {activations} {first.pooling}{''.join(others)}"
     return f"{network}, {optimizer}, batch {first.batch_size}, {method}, x {len(configs)}"
@@ -127,6 +134,8 @@ def train_stack(
         raise ConfigError(
             f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
         )
+    if len(configs) > 1 and (method == "autograd" or any(config.trains_alone for config in configs)):
+        raise ConfigError(f"{len(configs)} runs cannot share a stack: autograd trains one network at a time")
     with _exact_cudnn():
         yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress)
 
@@ -204,32 +213,35 @@ class Trainer:
     ) -> None:
         self.dataset, self.config = dataset, configs[0]
         self.speed_key = speed_key(configs, method)  # by the method asked for, even if another must do
-        self.stack = Stack(
-            architecture(self.config.model),
-            configs,
-            [start.weights for start in starts],
-            [start.slots for start in starts],
-            device,
-        )
-        self.evaluate = self.stack.evaluate
         self.kernel: lenet.Kernel | None = None
-        if method == "kernel":
+        self.graph: _StepGraph | None = None
+        self.compile_seconds = 0.0  # of this epoch
+        self._method = method
+        if method == "autograd":
+            self.stack: Stack | Single = Single(self.config, starts[0].weights, starts[0].slots, device)
+            self.evaluate, self.step = self.stack.evaluate, self.stack.step
+            self.is_cold = False
+        else:
+            self._make_stack(configs, starts, device)
+        self.rate = 0.0  # pictures a second, of each network
+        self.picture_seconds: float | None = None  # of evaluation, for all networks
+
+    def _make_stack(self, configs: Sequence[RunConfig], starts: Sequence[Start], device: str) -> None:
+        weights, slots = [start.weights for start in starts], [start.slots for start in starts]
+        self.stack = stack = Stack(self.config.architecture, configs, weights, slots, device)
+        self.evaluate, self.step = stack.evaluate, stack.step
+        if self._method == "kernel":
             try:
-                self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
+                self.kernel = lenet.Kernel(stack, self.config.batch_size)
                 self.evaluate = self.kernel.evaluate
             except CnnvizError as error:
                 native.note(f"{error}; PyTorch compiles the step instead")
-                method = "compiled"
-        self._method = method
-        self.is_cold = method in COMPILED
-        self.step: Callable[[Tensor, Tensor, Tensor], None] = self.stack.step
-        self.compile_seconds = 0.0  # of this epoch
+                self._method = "compiled"
+        self.is_cold = self._method in COMPILED
         if self.is_cold:
-            self.step = CompiledStep(self.stack, COMPILED[method])
-        is_graph = method in ("graph", "compiled graph")
-        self.graph = _StepGraph(self.stack, self.step, dataset, self.config.batch_size) if is_graph else None
-        self.rate = 0.0  # pictures a second, of each network
-        self.picture_seconds: float | None = None  # of evaluation, for all networks
+            self.step = CompiledStep(stack, COMPILED[self._method])
+        if self._method in ("graph", "compiled graph"):
+            self.graph = _StepGraph(stack, self.step, self.dataset, self.config.batch_size)
 
     def snapshot(self, position: int, epoch: int) -> Start:
         return Start(epoch, self.stack.weights_of(position), self.stack.slots_of(position))
@@ -301,7 +313,7 @@ class Trainer:
         stack, size = self.stack, self.config.batch_size
         order = data.batch_order(self.config.seed, 1, len(self.dataset.train_labels))[: PROBE_STEPS * size]
         batches = order.to(self.stack.device).split(size)
-        stack.begin_epoch()
+        stack.begin_epoch(0, len(order))
         for rows in batches:
             stack.probe(self.dataset.train_images, self.dataset.train_labels, rows)
         return stack.epoch_figures(len(order), len(batches))
@@ -312,7 +324,7 @@ class Trainer:
         size = self.config.batch_size
         order = data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels)).to(self.stack.device)
         on_progress(self._progress("compiling" if self.is_cold else "training", epoch, 0.0))
-        self.stack.begin_epoch()
+        self.stack.begin_epoch(epoch, len(order))
         reported = began = time.perf_counter()
         done = uncounted = 0  # pictures
         for rows in order.split(STEPS_AT_ONCE * size):
@@ -380,8 +392,11 @@ class _StepGraph:
 
 def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
     """The method if this machine can run steps so, else ""."""
+    if any(config.trains_alone for config in configs):
+        return "autograd"
     can = {
         "eager": True,
+        "autograd": len(configs) == 1,
         "kernel": device == "cpu" and lenet.fits(configs),
         "compiled": device != "cpu" or has_compiler(),
     }
@@ -391,6 +406,8 @@ def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
 def fastest(configs: Sequence[RunConfig], device: str) -> str:
     """The fastest method for these runs. It follows from the configurations and the machine alone, so that a resumed
     run chooses the same."""
+    if any(config.trains_alone for config in configs):
+        return "autograd"
     steps = max(config.epochs * config.steps_per_epoch for config in configs)
     if device == "cuda":
         return "graph"

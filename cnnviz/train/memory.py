@@ -3,7 +3,6 @@
 import ctypes
 import sys
 
-from cnnviz.architectures import architecture
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 
@@ -18,7 +17,7 @@ LARGE = 5_000_000  # multiply-adds a picture from which one network's step feeds
 
 
 def is_large(config: RunConfig) -> bool:
-    return architecture(config.model).multiply_adds > LARGE
+    return config.architecture.multiply_adds > LARGE
 
 
 def malloc_for(config: RunConfig) -> tuple[int, int]:

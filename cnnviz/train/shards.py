@@ -115,6 +115,8 @@ def stacks(configs: Sequence[RunConfig], starts: Sequence[Start] | None = None) 
     groups: dict[tuple[object, ...], list[int]] = {}
     for member, config in enumerate(configs):
         key = stack_key(config, starts[member].epoch, starts[member].method) if starts else stack_key(config, -1)
+        if config.trains_alone:
+            key = (*key, member)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
 

@@ -277,7 +277,8 @@ class Stack:
 
     # -- figures ---------------------------------------------------------------------------------
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int = 0, pictures: int = 0) -> None:
+        """Before the steps of an epoch; they do not depend on which it is."""
         self.totals.zero_()
 
     def epoch_figures(self, pictures: int, steps: int) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from cnnviz import data, paths
-from cnnviz.architectures import build
+from cnnviz.architectures import architecture, build
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import ConfigError
@@ -37,7 +37,7 @@ def same(one: EpochResult, other: EpochResult) -> bool:
 
 def test_an_epoch_is_a_plain_loop_over_batch_order(dataset: Dataset) -> None:
     results = train([TINY], dataset)
-    module = build(loop.architecture(TINY.model), TINY.activation, TINY.pooling)
+    module = build(architecture(TINY.model), TINY.activation, TINY.pooling)
     module.load_state_dict(results[0].weights)
     optimizer = torch.optim.SGD(module.parameters(), TINY.lr)
     images, labels = dataset.train_images[:95], dataset.train_labels[:95]

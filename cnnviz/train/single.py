@@ -1,0 +1,234 @@
+"""One network as a plain PyTorch module, trained by autograd and torch.optim: the second way to train.
+
+It knows every setting, and takes the place of a Stack of one network. What is drawn for a step, dropout's masks and the
+changes to the pictures, follows from (seed, epoch) and the step, so that a run that is resumed goes on as if it had
+never stopped.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from cnnviz import data
+from cnnviz.architectures import CLASSES, build
+from cnnviz.config import RunConfig
+from cnnviz.data import augment
+from cnnviz.train import ops, schedules
+from cnnviz.train.stack import EVALUATION_BATCH_GPU, SATURATION_PICTURES
+
+EVALUATION_BATCH = 250  # pictures at a time, on a CPU
+# torch.optim's names of what an optimizer remembers of a weight, and cnnviz's, which a Stack has, too.
+_SLOTS = {"momentum_buffer": "momentum", "exp_avg": "mean", "exp_avg_sq": "square", "square_avg": "square"}
+
+
+class Dropout(nn.Module):
+    """As nn.Dropout, with masks from a generator of its own."""
+
+    def __init__(self, share: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.share, self.generator = share, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        # In the order of PyTorch's layout, whatever the layout of x.
+        kept = torch.empty(x.shape, device=x.device).bernoulli_(1 - self.share, generator=self.generator)
+        return x * kept.div_(1 - self.share)
+
+
+class Single:
+    """A network and its optimizer.
+
+    weights and, to resume, slots are by name, in PyTorch's layout; start: the last epoch that was trained.
+    """
+
+    size = 1
+
+    def __init__(
+        self,
+        config: RunConfig,
+        weights: Mapping[str, Tensor],
+        slots: Mapping[str, Tensor] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.config, self.arch, self.device = config, config.architecture, device
+        self.generator = torch.Generator(device)
+        self.module = build(self.arch, config.activation, config.pooling, config.dropout, config.dropout_at)
+        self.module.load_state_dict(dict(weights), strict=False)  # without how many batches the statistics have seen
+        for name, child in self.module.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(self.module, name, Dropout(child.p, self.generator))
+        self.module.to(device).to(memory_format=torch.channels_last)
+        self.parameters = dict(self.module.named_parameters())
+        self.counted = [
+            self.parameters[f"{layer.name}.weight"] for layer in self.arch.weight_layers
+        ]  # biases and batch norm are not, as in a Stack
+        self.optimizer = _optimizer(config, self.parameters.values())
+        self._restore(slots or {})
+        self.is_plain = config.optimizer == "sgd" and not config.has_optimizer_state and not config.weight_decay
+        self.totals = torch.zeros(2 + 2 * len(self.counted), device=device)
+        self.drawn: Tensor | None = None  # of this epoch's pictures
+        self.first_step = self.steps = self.seen = 0  # steps before this epoch; steps and pictures of this epoch
+
+    # -- in and out ------------------------------------------------------------------------------
+
+    def _restore(self, slots: Mapping[str, Tensor]) -> None:
+        if not slots:
+            return
+        other = "exp_avg_sq" if self.config.optimizer == "rmsprop" else "square_avg"
+        kinds = {ours: theirs for theirs, ours in _SLOTS.items() if theirs != other}
+        for name, parameter in self.parameters.items():
+            state = {kinds[kind]: slots[f"{name}.{kind}"] for kind in kinds if f"{name}.{kind}" in slots}
+            kept = {
+                kind: torch.empty_like(parameter).copy_(value.to(self.device)) for kind, value in state.items()
+            }  # in the parameter's layout
+            if self.config.optimizer not in ("sgd", "nesterov"):
+                kept["step"] = slots["steps"].to(torch.float32).clone()
+            self.optimizer.state[parameter] = kept
+
+    def weights_of(self, run: int) -> dict[str, Tensor]:
+        """Weights by name, and batch norm's statistics, copied to the CPU."""
+        state = self.module.state_dict()
+        return {name: _copied(state[name]) for name in self.arch.weight_shapes}
+
+    def slots_of(self, run: int) -> dict[str, Tensor]:
+        """The optimizer's state by name ("c1.weight.momentum"), copied to the CPU; empty for plain SGD."""
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            for kind, value in self.optimizer.state[parameter].items():
+                if kind == "step":
+                    found["steps"] = _copied(value)
+                elif value is not None:
+                    found[f"{name}.{_SLOTS[kind]}"] = _copied(value)
+        return found
+
+    # -- training --------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int, pictures: int) -> None:
+        """Before the steps of that epoch, over so many pictures."""
+        self.totals.zero_()
+        self.first_step, self.steps, self.seen = (max(epoch, 1) - 1) * self.config.steps_per_epoch, 0, 0
+        (seed,) = np.random.PCG64([self.config.seed, epoch, 2]).random_raw(1)
+        self.generator.manual_seed(int(seed) >> 1)
+        if self.config.augment != "none":
+            self.drawn = augment.draws(self.config.seed, epoch, pictures).to(self.device)
+
+    def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """Train on images[rows]; the step's figures are added to totals."""
+        rate = schedules.rate(self.config, self.first_step + self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        figures, norms = self._backward(images[rows], labels[rows])
+        before = [] if self.is_plain else [weight.detach().clone() for weight in self.counted]
+        self.optimizer.step()
+        if self.is_plain:  # the step is the gradient times the rate
+            updates = rate * norms
+        else:
+            now = [weight.detach() for weight in self.counted]
+            updates = torch.stack(torch._foreach_norm(torch._foreach_sub(now, before)))
+        self.totals += torch.cat([figures, norms, updates])
+        self.steps += 1
+
+    def probe(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """As step, but the network stays as it is."""
+        buffers = [(each, each.clone()) for each in self.module.buffers()]
+        figures, norms = self._backward(images[rows], labels[rows])
+        for each, kept in buffers:
+            each.copy_(kept)
+        self.totals += torch.cat([figures, norms, torch.zeros_like(norms)])
+
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the pictures' losses and how many are right (2,), and the gradient's norm in each layer."""
+        many, self.seen = len(labels), self.seen + len(labels)
+        if self.drawn is None:
+            x = data.normalise(images)
+        else:
+            x = augment.augmented(images, self.drawn[self.seen - many : self.seen], self.config.augment)
+        self.module.train()
+        logits = self.module(x)
+        loss = _loss(self.config.loss, logits, labels, self.config.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            plain = _loss(self.config.loss, logits, labels) if self.config.label_smoothing else loss
+            right = (logits.argmax(1) == labels).sum()
+            gradients = [weight.grad for weight in self.counted if weight.grad is not None]
+            return torch.stack([plain.detach() * many, right]), torch.stack(torch._foreach_norm(gradients))
+
+    # -- figures ---------------------------------------------------------------------------------
+
+    def epoch_figures(self, pictures: int, steps: int) -> list[dict[str, float]]:
+        """As Stack.epoch_figures has them; the mean learning rate as well, if it has a schedule."""
+        weights = torch.stack(torch._foreach_norm([weight.detach() for weight in self.counted]))
+        loss, right, *rest = self.totals.tolist()
+        names = [layer.name for layer in self.arch.weight_layers]
+        gradients, updates = rest[: len(names)], rest[len(names) :]
+        figures = {"train_loss": loss / pictures, "train_accuracy": right / pictures}
+        figures |= {f"grad_norm/{name}": value / steps for name, value in zip(names, gradients, strict=True)}
+        for name, value, weight in zip(names, updates, weights.tolist(), strict=True):
+            figures[f"update_ratio/{name}"] = value / steps / weight if weight else float("nan")
+        if self.config.schedule != "constant" or self.config.warmup:
+            rates = [schedules.rate(self.config, self.first_step + step) for step in range(steps)]
+            figures["learning_rate"] = sum(rates) / steps
+        return [figures]
+
+    @torch.no_grad()
+    def evaluate(
+        self, images: Tensor, labels: Tensor, seen: Callable[[int], None] = lambda pictures: None
+    ) -> list[dict[str, float]]:
+        """As Stack.evaluate has them, in evaluation mode: without dropout, batch norm by its running statistics."""
+        self.module.eval()
+        sums = torch.zeros(2, device=self.device)
+        layers = [layer.name for layer in self.arch.weight_layers[:-1]]
+        flat, measured = torch.zeros(len(layers), device=self.device), 0
+        size = EVALUATION_BATCH if self.device == "cpu" else EVALUATION_BATCH_GPU
+        for start in range(0, len(images), size):
+            batch, answers = images[start : start + size], labels[start : start + size]
+            if start < SATURATION_PICTURES:
+                logits, shares = self._with_flat_shares(data.normalise(batch))
+                flat += shares * len(batch)
+                measured += len(batch)
+            else:
+                logits = self.module(data.normalise(batch))
+            right = (logits.argmax(1) == answers).sum()
+            sums += torch.stack([_loss(self.config.loss, logits, answers) * len(batch), right])
+            seen(start + len(batch))
+        loss, accuracy = (sums / len(images)).tolist()
+        saturation = zip(layers, (flat / measured).tolist(), strict=True)
+        return [{"loss": loss, "accuracy": accuracy} | {f"saturation/{name}": share for name, share in saturation}]
+
+    def _with_flat_shares(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and of each layer's units the share whose activation is flat."""
+        shares = []
+        for name, child in self.module.named_children():
+            value, x = x, child(x)
+            if name.endswith("_activation"):
+                shares.append(ops.is_flat(self.config.activation, value, x).mean())
+        return x, torch.stack(shares) if shares else torch.zeros(0, device=self.device)
+
+
+def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    each, lr, decay = list(parameters), config.lr, config.weight_decay
+    match config.optimizer:
+        case "adam":
+            return torch.optim.Adam(each, lr, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(each, lr, weight_decay=decay, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(each, lr, momentum=config.momentum, weight_decay=decay, foreach=True)
+    is_nesterov = config.optimizer == "nesterov"
+    return torch.optim.SGD(each, lr, config.momentum, weight_decay=decay, nesterov=is_nesterov, foreach=True)
+
+
+def _loss(name: str, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    if name == "cross_entropy":
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    target = F.one_hot(labels, CLASSES).to(logits.dtype)
+    return F.mse_loss(logits, target * (1 - smoothing) + smoothing / CLASSES)
+
+
+def _copied(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True).contiguous()

@@ -1,0 +1,230 @@
+"""Networks trained by autograd, against loops written for these tests and against the stack."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnnviz import data
+from cnnviz.architectures import ACTIVATIONS, build
+from cnnviz.config import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, RunConfig
+from cnnviz.data import Dataset, augment
+from cnnviz.data.augment import augmented, draws
+from cnnviz.errors import ConfigError
+from cnnviz.train import loop
+from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
+from cnnviz.train.single import Single
+from tests.helpers.pairwise import pairwise
+
+_normalise = data.normalise
+TINY = RunConfig(model="c4k5-s2-c6k3p1-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=500)
+DESIGN = pairwise(
+    {
+        "optimizer": OPTIMIZERS,
+        "activation": ACTIVATIONS,
+        "augment": AUGMENTATIONS,
+        "schedule": SCHEDULES,
+        "loss": LOSSES,
+        "batch_norm": ("off", "on"),
+        "dropout": (0.0, 0.3),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (800, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 10, (800,), generator=generator)
+    return Dataset("synthetic", "Noise", tuple("abcdefghij"), images[:500], labels[:500], images[500:], labels[500:])
+
+
+def train(config: RunConfig, dataset: Dataset, **options: object) -> list[EpochResult]:
+    return list(train_stack([config], dataset, method="autograd", **options))  # type: ignore[arg-type]
+
+
+class Masked(nn.Module):
+    """Dropout by given masks."""
+
+    def __init__(self, share: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.share, self.generator = share, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        mask = torch.zeros(x.shape).bernoulli_(1 - self.share, generator=self.generator)
+        return x * mask / (1 - self.share)
+
+
+def optimizer_of(config: RunConfig, weights: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    lr, decay, momentum = config.lr, config.weight_decay, config.momentum
+    made: dict[str, torch.optim.Optimizer] = {}
+    each = list(weights)
+    made["sgd"] = torch.optim.SGD(each, lr, momentum, weight_decay=decay)
+    made["nesterov"] = torch.optim.SGD(each, lr, momentum or 0.9, weight_decay=decay, nesterov=True)
+    made["adam"] = torch.optim.Adam(each, lr, weight_decay=decay)
+    made["adamw"] = torch.optim.AdamW(each, lr, weight_decay=decay)
+    made["rmsprop"] = torch.optim.RMSprop(each, lr, momentum=momentum, weight_decay=decay)
+    return made[config.optimizer]
+
+
+def plain_loop(config: RunConfig, dataset: Dataset) -> tuple[nn.Module, list[float]]:
+    """As somebody would write it: 100 steps in two epochs; the module, and each epoch's mean training loss."""
+    module = build(config.architecture, config.activation, config.pooling, config.dropout)
+    module.load_state_dict(dict(fresh_start(config).weights), strict=False)
+    module.double()
+    generator = torch.Generator()
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Dropout):
+            setattr(module, name, Masked(config.dropout, generator))
+    optimizer = optimizer_of(config, module.parameters())
+    total = 100
+    rates = {
+        "constant": lambda step: config.lr,
+        "step": lambda step: config.lr * (1.0 if step < 50 else 0.1 if step < 75 else 0.01),
+        "cosine": lambda step: config.lr * (1 + math.cos(math.pi * step / total)) / 2,
+        "one-cycle": None,
+    }
+    one_cycle = None
+    if config.schedule == "one-cycle":
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total, cycle_momentum=False)
+    losses, step = [], 0
+    for epoch in (1, 2):
+        generator.manual_seed(int(np.random.PCG64([config.seed, epoch, 2]).random_raw(1)[0]) >> 1)
+        drawn, sums = draws(config.seed, epoch, 500), 0.0
+        for place, rows in enumerate(data.batch_order(config.seed, epoch, 500).split(10)):
+            if (rule := rates[config.schedule]) is not None:
+                optimizer.param_groups[0]["lr"] = rule(step)
+            images, answers = dataset.train_images[rows], dataset.train_labels[rows]
+            x = augmented(images, drawn[10 * place : 10 * place + 10], config.augment)
+            module.train()
+            logits = module(x)
+            if config.loss == "mse":
+                smooth = functional.one_hot(answers, 10).double() * (1 - config.label_smoothing) + config.label_smoothing / 10
+                loss = ((logits - smooth) ** 2).mean()
+                plain = ((logits - functional.one_hot(answers, 10)) ** 2).mean()
+            else:
+                criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+                loss, plain = criterion(logits, answers), functional.cross_entropy(logits, answers)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if one_cycle is not None and step < total - 1:
+                one_cycle.step()
+            sums += float(plain.detach()) * len(rows)
+            step += 1
+        losses.append(sums / 500)
+    return module.eval(), losses
+
+
+@pytest.mark.parametrize("settings", DESIGN, ids=lambda each: " ".join(map(str, each.values())))
+def test_a_hundred_steps_are_those_of_a_plain_loop(
+    settings: dict[str, object], dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = settings["optimizer"] in ("adam", "adamw", "rmsprop")
+    config = replace(
+        TINY,
+        lr=0.002 if small else 0.05,
+        momentum=0.9 if settings["optimizer"] == "nesterov" else 0.0,
+        weight_decay=0.01,
+        label_smoothing=0.1,
+        **settings,  # type: ignore[arg-type]
+    )
+    for room in (data, augment):  # in float64, in which rounding does not grow over the steps
+        monkeypatch.setattr(room, "normalise", lambda images: _normalise(images).double())
+    module, losses = plain_loop(config, dataset)
+    single = Single(config, fresh_start(config).weights)
+    single.module.double()
+    found = []
+    for epoch in (1, 2):
+        single.begin_epoch(epoch, 500)
+        for rows in data.batch_order(config.seed, epoch, 500).split(10):
+            single.step(dataset.train_images, dataset.train_labels, rows)
+        found += single.epoch_figures(500, 50)
+    assert [each["train_loss"] for each in found] == pytest.approx(losses, rel=1e-5)
+    weights, state = single.weights_of(0), module.state_dict()
+    assert max(float((weights[name] - state[name]).abs().max()) for name in weights) < 2e-6
+    with torch.no_grad():
+        logits = module(data.normalise(dataset.test_images))
+    targets = functional.one_hot(dataset.test_labels, 10).double()
+    tested = {"cross_entropy": functional.cross_entropy(logits, targets), "mse": functional.mse_loss(logits, targets)}
+    (figures,) = single.evaluate(dataset.test_images, dataset.test_labels)
+    assert figures["loss"] == pytest.approx(float(tested[config.loss]), rel=1e-5)
+    assert figures["accuracy"] == pytest.approx(float((logits.argmax(1) == dataset.test_labels).double().mean()))
+
+
+def test_the_design_has_every_pair() -> None:
+    assert len(DESIGN) < 60
+    pairs = {(x, y) for row in DESIGN for x in row.items() for y in row.items()}
+    assert (("optimizer", "rmsprop"), ("augment", "cutout")) in pairs
+    assert (("dropout", 0.3), ("schedule", "one-cycle")) in pairs
+    assert (("batch_norm", "on"), ("optimizer", "adamw")) in pairs
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"momentum": 0.9, "weight_decay": 0.01},
+        {"optimizer": "adam", "lr": 0.002, "loss": "mse", "activation": "relu"},
+        {"activation": "gelu", "pooling": "avg", "init": "he"},
+    ],
+)
+def test_what_a_stack_knows_too_is_the_same_both_ways(settings: dict[str, object], dataset: Dataset) -> None:
+    config = replace(TINY, limit_train=200, **settings)  # type: ignore[arg-type]
+    assert not config.trains_alone
+    stacked = list(train_stack([config], dataset, method="eager"))
+    for one, other in zip(stacked, train(config, dataset), strict=True):
+        assert (one.method, other.method) == ("eager", "autograd")
+        assert one.metrics.keys() == other.metrics.keys()
+        for name in one.metrics.keys() - {"epoch_seconds", "images_per_second"}:
+            assert one.metrics[name] == pytest.approx(other.metrics[name], rel=2e-3, abs=2e-4), name
+        for kind in ("weights", "slots"):
+            mine, theirs = getattr(one, kind), getattr(other, kind)
+            assert mine.keys() - {"steps"} == theirs.keys() - {"steps"} or not one.epoch
+            assert all(torch.allclose(mine[name], each, atol=1e-5) for name, each in theirs.items() if name in mine)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_resumed_is_as_if_never_stopped(optimizer: str, dataset: Dataset) -> None:
+    everything = {"batch_norm": "on", "dropout": 0.3, "dropout_at": "both", "augment": "flip+shift+cutout"}
+    config = replace(TINY, optimizer=optimizer, momentum=0.9, lr=0.01, schedule="cosine", epochs=3, limit_train=100)
+    config = replace(config, **everything)  # type: ignore[arg-type]
+    whole = train(config, dataset)
+    for epoch in (0, 1, 2):
+        start = Start(epoch, whole[epoch].weights, whole[epoch].slots, "autograd")
+        again = train(config, dataset, starts=[start])
+        assert [each.epoch for each in again] == list(range(epoch + 1, 4))
+        assert all(torch.equal(again[-1].weights[name], weight) for name, weight in whole[-1].weights.items())
+        assert all(torch.equal(again[-1].slots[name], slot) for name, slot in whole[-1].slots.items())
+        now, then = again[-1].metrics, whole[-1].metrics
+        assert {name for name in then if now[name] != then[name]} <= {"epoch_seconds", "images_per_second"}
+
+
+def test_the_untrained_network_stays_as_it_is_while_its_gradients_are_measured(dataset: Dataset) -> None:
+    config = replace(TINY, batch_norm="on", dropout=0.5, epochs=1)
+    first = train(config, dataset)[0]
+    assert all(torch.equal(first.weights[name], weight) for name, weight in fresh_start(config).weights.items())
+    assert first.metrics["grad_norm/c1"] > 0
+
+
+def test_a_schedule_is_recorded_and_nothing_else_is_for_a_constant_rate(dataset: Dataset) -> None:
+    config = replace(TINY, limit_train=100)
+    assert "learning_rate" not in train(config, dataset)[-1].metrics
+    rates = [each.metrics.get("learning_rate") for each in train(replace(config, schedule="step"), dataset)[1:]]
+    assert rates == pytest.approx([0.05, 0.05 * (5 * 0.1 + 5 * 0.01) / 10])
+
+
+def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) -> None:
+    alone = replace(TINY, dropout=0.2, limit_train=100)
+    assert loop.fastest([alone], "cpu") == loop.fastest([alone], "cuda") == "autograd"
+    assert loop.fastest([replace(TINY, init="he")], "cpu") == "eager"
+    assert [each.method for each in train_stack([alone], dataset)] == ["autograd"] * 3
+    with pytest.raises(ConfigError, match="one network at a time"):
+        next(train_stack([alone, alone], dataset))
