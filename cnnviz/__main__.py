@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train here; lists are comma-separated and multiply into a grid.")
     for name, its in SETTINGS.items():
         choices = f"{', '.join(its.choices)}; " if its.choices else ""
-        switch = {"nargs": "?", "const": "on"} if its.choices == SWITCH else {}  # --batch-norm alone turns it on
+        switch: dict[str, Any] = {"nargs": "?", "const": "on"} if its.choices == SWITCH else {}  # alone: on
         metavar = its.abbreviation or name.upper()
         train.add_argument(_option(name), metavar=metavar, help=f"{choices}{its.help}", **switch)
     train.add_argument("--device", default="auto", help=", ".join(DEVICES))

@@ -486,4 +486,33 @@ PRESETS = {
             "epochs": [20],
         },
     ),
+    "cure": Preset(
+        "Cure the overfitting",
+        "One network with and without dropout, augmentation and weight decay: which remedy closes the gap between "
+        "train and test.",
+        {
+            "model": ["lenet5x5"],
+            "activation": ["relu"],
+            "lr": [0.01],
+            "momentum": [0.9],
+            "batch_size": [32],
+            "dropout": [0.0, 0.5],
+            "augment": ["none", "flip+shift"],
+            "weight_decay": [0.0, 0.001],
+            "limit_train": [5000],
+            "epochs": [40],
+        },
+    ),
+    "norm": Preset(
+        "Does batch norm help sigmoid?",
+        "Sigmoid networks that stall in 1a, with and without batch norm, at three learning rates.",
+        {
+            "model": ["lenet5x5"],
+            "activation": ["sigmoid"],
+            "lr": [0.1, 0.01, 0.001],
+            "batch_norm": ["off", "on"],
+            "limit_train": [10_000],
+            "epochs": [10],
+        },
+    ),
 }

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from cnnviz.architectures import (
     ACTIVATIONS,
     ARCHITECTURES,
+    INITS,
     Architecture,
     Conv,
     Interval,
@@ -15,6 +17,7 @@ from cnnviz.architectures import (
     build,
     flat_word,
     initial_weights,
+    normalised,
     wider,
 )
 from cnnviz.errors import ConfigError
@@ -198,3 +201,54 @@ def test_a_wider_network_has_twice_the_maps_and_units_of_all_but_the_logits() ->
 def test_flat_units_are_saturated_only_between_two_ends() -> None:
     assert {name for name in ACTIVATIONS if flat_word(name) == "saturated"} == {"sigmoid", "tanh"}
     assert {flat_word(name) for name in ACTIVATIONS} == {"saturated", "inactive"}
+
+
+@pytest.mark.parametrize("name", ["lenet5x5", "conv5", "c4k3p1-f20", "f10"])
+def test_batch_norm_counts_and_is_in_the_checkpoint(name: str) -> None:
+    arch = normalised(architecture(name))
+    module = build(arch, "relu", arch.pooling, dropout=0.2, dropout_at="both")
+    state = {key: tuple(value.shape) for key, value in module.state_dict().items() if "tracked" not in key}
+    assert state == arch.weight_shapes
+    assert arch.parameters == sum(weight.numel() for weight in module.parameters())
+    assert Architecture.from_dict(arch.to_dict()) == arch
+    older = {key: value for key, value in arch.to_dict().items() if key != "batch_norm"}
+    assert Architecture.from_dict(older) == architecture(name)
+    norms = [key for key in dict(module.named_children()) if key.endswith("_norm")]
+    assert norms == [f"{layer.name}_norm" for layer in arch.weight_layers[:-1]]
+    logits = module(torch.rand(4, 3, 32, 32))
+    assert logits.shape == (4, 10)
+
+
+def test_dropout_stands_behind_what_it_is_asked_for() -> None:
+    arch = architecture("lenet5x5")
+    for at, expected in (
+        ("hidden", {"fc5_dropout", "fc6_dropout"}),
+        ("maps", {"c1_dropout", "c3_dropout"}),
+        ("both", {"c1_dropout", "c3_dropout", "fc5_dropout", "fc6_dropout"}),
+    ):
+        names = list(dict(build(arch, "tanh", "max", 0.5, at).named_children()))
+        assert {name for name in names if name.endswith("_dropout")} == expected
+        if "c1_dropout" in expected:
+            assert names[names.index("s2") + 1] == "c1_dropout"
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_initial_weights_have_the_spread_that_their_name_says(init: str) -> None:
+    weights = initial_weights(architecture("conv5"), 3, init)
+    wide = weights["fc11.weight"]
+    inputs, outputs = wide.shape[1], wide.shape[0]
+    he = math.sqrt(2 / inputs)
+    expected = {
+        "default": 1 / math.sqrt(3 * inputs),
+        "xavier": math.sqrt(2 / (inputs + outputs)),
+        "he": he,
+        "orthogonal": 1 / math.sqrt(inputs),
+        "small": 0.1 * he,
+        "large": 3 * he,
+        "zero": 0.0,
+    }[init]
+    assert float(wide.std()) == pytest.approx(expected, rel=0.01)
+    if init == "orthogonal":
+        assert torch.allclose(wide @ wide.T, torch.eye(outputs), atol=1e-4)
+    if init != "default":
+        assert not any(bool(each.any()) for name, each in weights.items() if name.endswith("bias"))

@@ -52,6 +52,15 @@ def test_presets_are_the_studys() -> None:
         ({"seed": -1}, "at least 0"),
         ({"limit_train": 60_000}, "at most 50000"),
         ({"limit_train": 5}, "batch size 10 is larger than the 5"),
+        ({"dropout": 1.0}, "less than 1"),
+        ({"augment": "rotate"}, "choose one of none, flip"),
+        ({"batch_norm": "yes"}, "choose one of off, on"),
+        ({"batch_norm": "on", "batch_size": 1}, "two pictures in every batch"),
+        ({"batch_norm": "on", "limit_train": 101}, "the last one has a single one"),
+        ({"optimizer": "nesterov"}, "choose a momentum"),
+        ({"schedule": "one-cycle", "warmup": 1}, "a warm-up of its own"),
+        ({"schedule": "cosine", "warmup": 5, "epochs": 5}, "leaves none of 5"),
+        ({"dropout": 0.1, "model": "c4k5"}, "has none; choose dropout after maps"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -71,6 +80,14 @@ def test_names_tell_runs_apart() -> None:
         {"dataset": "synthetic"},
         {"optimizer": "adam"},
         {"pooling": "avg"},
+        {"batch_norm": "on"},
+        {"dropout": 0.1},
+        {"dropout": 0.1, "dropout_at": "both"},
+        {"augment": "flip"},
+        {"label_smoothing": 0.1},
+        {"schedule": "cosine"},
+        {"warmup": 2},
+        {"init": "he"},
     ]
     names = {dataclasses.replace(RunConfig(), **change).name for change in changes}
     assert len(names | {RunConfig().name}) == len(changes) + 1
@@ -79,3 +96,40 @@ def test_names_tell_runs_apart() -> None:
 def test_steps_count_the_smaller_last_batch() -> None:
     assert RunConfig(limit_train=101, batch_size=10).steps_per_epoch == 11
     assert RunConfig().steps_per_epoch == 5000
+
+
+def test_a_schedule_keeps_its_length_if_more_is_trained() -> None:
+    config = RunConfig(schedule="cosine", epochs=20)
+    assert config.schedule_epochs == 20
+    assert dataclasses.replace(config, epochs=40).schedule_epochs == 20
+    assert RunConfig(schedule_epochs=5).schedule_epochs == 0  # constant: it would change nothing
+    assert RunConfig(warmup=2, epochs=10).schedule_epochs == 10
+
+
+def test_one_spelling_of_what_is_the_same() -> None:
+    assert RunConfig(dropout_at="both") == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("change", "alone"),
+    [
+        ({}, False),
+        ({"init": "he", "momentum": 0.9}, False),
+        ({"optimizer": "adam"}, False),
+        ({"optimizer": "adamw"}, True),
+        ({"dropout": 0.1}, True),
+        ({"warmup": 1}, True),
+        ({"augment": "cutout"}, True),
+        ({"batch_norm": "on"}, True),
+    ],
+)
+def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None:
+    assert RunConfig(**change).trains_alone is alone
+
+
+def test_remedies_are_one_network_with_and_without_each() -> None:
+    cures = PRESETS["cure"].configs()
+    assert len(set(cures)) == 8
+    changed = {(c.dropout > 0, c.augment != "none", c.weight_decay > 0) for c in cures}
+    assert len(changed) == 8
+    assert {(c.model, c.lr, c.seed, c.limit_train) for c in cures} == {("lenet5x5", 0.01, 0, 5000)}

@@ -27,6 +27,7 @@ BYTES = 4  # of a float32
 THE_REST = "memory, and layers too narrow to fill the machine's vectors"
 WAYS = {  # train.loop.METHODS in words
     "eager": "operation by operation",
+    "autograd": "on its own, by PyTorch's autograd",
     "kernel": "by the C++ kernel for LeNets",
     "compiled": "compiled by PyTorch",
     "graph": "as CUDA graphs",

@@ -66,7 +66,7 @@ def test_a_fork_trains_on_its_parents_device(monkeypatch: pytest.MonkeyPatch) ->
 # -- one hyperparameter, one place ------------------------------------------------------------------
 
 NEW_FIELD = """
-    dropout: float = setting(0.0, "Dropout", "share of the units left out", high=1.0, high_open=True, step=0.1)
+    sparsity: float = setting(0.0, "Sparsity", "share of the weights left out", high=1.0, high_open=True, step=0.1)
 """
 EVERYWHERE = """
 import subprocess, sys
@@ -83,21 +83,21 @@ from cnnviz.__main__ import main
 
 assert Path(config.__file__).is_relative_to(Path.cwd()), config.__file__
 shown = subprocess.run([sys.executable, "-m", "cnnviz", "train", "--help"], capture_output=True, text=True).stdout
-assert "--dropout DROPOUT" in shown and "share of the units left out" in shown, shown
-assert main(["train", "--dropout", "1.5"]) == 2
-plain, dropped = RunConfig(model="f12", dataset="synthetic"), RunConfig(model="f12", dataset="synthetic", dropout=0.5)
-assert dropped.name == plain.name.replace(" synthetic", " synthetic dropout 0.5"), dropped.name
-assert stack_key(plain, -1) != stack_key(dropped, -1)
-assert speed_key([plain], "eager") != speed_key([dropped], "eager")
+assert "--sparsity SPARSITY" in shown and "share of the weights left out" in shown, shown
+assert main(["train", "--sparsity", "1.5"]) == 2
+plain, sparse = RunConfig(model="f12", dataset="synthetic"), RunConfig(model="f12", dataset="synthetic", sparsity=0.5)
+assert sparse.name == plain.name.replace(" synthetic", " synthetic sparsity 0.5"), sparse.name
+assert stack_key(plain, -1) != stack_key(sparse, -1)
+assert speed_key([plain], "eager") != speed_key([sparse], "eager")
 if lenet.fits([RunConfig()]):  # its kernel does not know the field
-    assert not lenet.fits([RunConfig(dropout=0.5)])
-ids = changes.schedule([plain, dropped], "cpu")
+    assert not lenet.fits([RunConfig(sparsity=0.5)])
+ids = changes.schedule([plain, sparse], "cpu")
 client = MlflowClient(addresses.tracking_uri())
-assert [client.get_run(run_id).data.params.get("dropout") for run_id in ids] == [None, "0.5"]
+assert [client.get_run(run_id).data.params.get("sparsity") for run_id in ids] == [None, "0.5"]
 runs = [reading.run(run_id) for run_id in ids]
-assert [run.config for run in runs] == [plain, dropped]
+assert [run.config for run in runs] == [plain, sparse]
 table = comparison.differences(runs)
-assert table.parameter[0] == "dropout" and table.differs[0], table
+assert table.parameter[0] == "sparsity" and table.differs[0], table
 for run_id in ids:
     changes.start(run_id)
     for epoch in (0, 1):
@@ -108,15 +108,15 @@ from cnnviz.store import artifacts
 artifacts.save_checkpoint(ids[1], 1, initial_weights(architecture("f12"), 0), {})
 opened = AppTest.from_file("app.py", default_timeout=60).run().run()
 opened.sidebar.selectbox(key="launch_preset").set_value("own").run()
-assert opened.sidebar.number_input(key="launch_dropout").label == "Dropout"
+assert opened.sidebar.number_input(key="launch_sparsity").label == "Sparsity"
 opened.session_state["curves_runs"] = opened.session_state["curves_fork"] = True  # what they open is drawn
 opened.switch_page("pages/curves.py").run()
 opened.multiselect(key="curve_runs").set_value([ids[1][:8]]).run()
-opened.number_input(key=f"fork dropout {ids[1]} 1").set_value(0.25).run()
+opened.number_input(key=f"fork sparsity {ids[1]} 1").set_value(0.25).run()
 opened.button(key=f"fork {ids[1]} 1").click().run()
 assert not opened.exception and not opened.error, [each.value for each in opened.error]
 (forked,) = [run for run in reading.runs() if run.parent]
-assert forked.config.dropout == 0.25
+assert forked.config.sparsity == 0.25
 """
 
 

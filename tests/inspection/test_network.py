@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cnnviz.architectures import ACTIVATIONS, ARCHITECTURES, POOLINGS, initial_weights
+from cnnviz import data
+from cnnviz.architectures import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    POOLINGS,
+    architecture,
+    build,
+    initial_weights,
+    normalised,
+)
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.inspection.network import (
     LayerMaps,
@@ -236,3 +245,33 @@ def test_weights_of_another_network_are_refused() -> None:
 def test_pictures_of_another_shape_or_kind_are_refused(images: Tensor) -> None:
     with pytest.raises(ConfigError, match=r"must be uint8 \(N, 32, 32, 3\), not"):
         predict(network(), images)
+
+
+@pytest.mark.parametrize("model", ["lenet5x5", "conv5", "f30-f20"])
+def test_batch_norm_is_folded_into_the_weights(model: str) -> None:
+    """Every step in evaluation mode, against the module with batch norm."""
+    arch = normalised(architecture(model))
+    module = build(arch, "tanh", arch.pooling).eval()
+    generator = torch.Generator().manual_seed(0)
+    weights = {name: 3 * each for name, each in initial_weights(arch, 0).items()}
+    for name in weights:
+        if "norm" in name:
+            weights[name] = 0.2 + torch.rand(weights[name].shape, generator=generator)
+    module.load_state_dict(weights, strict=False)
+    network = load_network(arch, "tanh", arch.pooling, weights)
+    assert network.arch == architecture(model)
+    x, expected = data.normalise(IMAGES), {}
+    with torch.no_grad():
+        for name, child in module.named_children():
+            x = child(x)
+            expected[name.removesuffix("_norm")] = x
+    found = activations(network, IMAGES)
+    assert found.keys() == expected.keys() - {"flatten"}
+    for name, maps in found.items():
+        assert torch.allclose(maps.values, expected[name], atol=1e-4, rtol=1e-4), name
+
+
+def test_a_checkpoint_without_its_batch_norm_does_not_fit() -> None:
+    arch = normalised(ARCHITECTURES["lenet5x5"])
+    with pytest.raises(CheckpointError, match="norm.* differs"):
+        load_network(arch, "tanh", "max", weights_of("lenet5x5"))

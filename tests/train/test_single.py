@@ -106,7 +106,10 @@ def plain_loop(config: RunConfig, dataset: Dataset) -> tuple[nn.Module, list[flo
             module.train()
             logits = module(x)
             if config.loss == "mse":
-                smooth = functional.one_hot(answers, 10).double() * (1 - config.label_smoothing) + config.label_smoothing / 10
+                smooth = (
+                    functional.one_hot(answers, 10).double() * (1 - config.label_smoothing)
+                    + config.label_smoothing / 10
+                )
                 loss = ((logits - smooth) ** 2).mean()
                 plain = ((logits - functional.one_hot(answers, 10)) ** 2).mean()
             else:
