@@ -179,7 +179,7 @@ class RunConfig:
     dropout_at: str = setting(
         "hidden",
         "Dropout after",
-        "hidden: hidden fully connected layers; maps: convolutions, after their pooling; both",
+        "which layers: hidden means fully connected ones; maps, convolutions and their pooling",
         choices=DROPOUT_AT,
         alone=True,
         named="after {}",
@@ -231,7 +231,7 @@ class RunConfig:
     init: str = setting(
         "default",
         "Initial weights",
-        "default: PyTorch's; xavier, he, orthogonal; small, large: 0.1 and 3 times he; zero: all alike",
+        "by their author's name; default is PyTorch's, small and large are 0.1 and 3 times he, zero makes all alike",
         choices=INITS,
         forkable=False,
         shared=False,

@@ -273,5 +273,5 @@ def test_batch_norm_is_folded_into_the_weights(model: str) -> None:
 
 def test_a_checkpoint_without_its_batch_norm_does_not_fit() -> None:
     arch = normalised(ARCHITECTURES["lenet5x5"])
-    with pytest.raises(CheckpointError, match="norm.* differs"):
+    with pytest.raises(CheckpointError, match=r"norm.* differs"):
         load_network(arch, "tanh", "max", weights_of("lenet5x5"))

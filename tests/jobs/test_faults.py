@@ -42,6 +42,8 @@ CONFIGS = [
         ("relu", 0.05, 3),
     ]
 ]
+# One that is trained on its own, by autograd, with all that is drawn at random or remembered between steps.
+CONFIGS.append(replace(BASE, batch_norm="on", dropout=0.2, augment="flip+shift", schedule="cosine", epochs=3))
 pytestmark = [
     pytest.mark.usefixtures("synthetic_root"),
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
