@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from cnnviz import data, paths
-from cnnviz.data import synthetic
+from cnnviz.data import shapes, synthetic
 
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    return synthetic.draw("test", 2000)
+    return shapes.draw("test", 2000)
 
 
 def test_bytes_never_change() -> None:
     """Where this fails, either the recipe has changed (raise VERSION) or a platform draws other pictures (a fault)."""
     digest = hashlib.sha256()
     for split in ("train", "test"):
-        for array in synthetic.draw(split, 150):
+        for array in shapes.draw(split, 150):
             digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     assert digest.hexdigest() == "2cddfa5ad22b5fef718ee12418b246c0bec102de3f48d2b551e2748ac363500d"
 
@@ -40,25 +40,25 @@ def test_classes_are_not_cifar10s() -> None:
 
 
 def test_fewer_pictures_are_the_first_of_more(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    images, labels = synthetic.draw("test", 130)
+    images, labels = shapes.draw("test", 130)
     assert np.array_equal(images, drawn[0][:130])
     assert np.array_equal(labels, drawn[1][:130])
 
 
 def test_splits_differ(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    assert not (synthetic.draw("train", 100)[0] == drawn[0][:100]).all(axis=(1, 2, 3)).any()
+    assert not (shapes.draw("train", 100)[0] == drawn[0][:100]).all(axis=(1, 2, 3)).any()
 
 
 def test_progress_runs_to_one() -> None:
     reported: list[float] = []
-    synthetic.draw("train", 250, lambda message, fraction: reported.append(fraction))
+    shapes.draw("train", 250, lambda message, fraction: reported.append(fraction))
     assert reported == [0.4, 0.8, 1.0]
 
 
 def test_a_share_of_the_training_labels_is_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, labels = synthetic.draw("train", 4000)
-    monkeypatch.setattr(synthetic, "MISTAKEN", 0.0)
-    same_images, kinds = synthetic.draw("train", 4000)
+    images, labels = shapes.draw("train", 4000)
+    monkeypatch.setattr(shapes, "MISTAKEN", 0.0)
+    same_images, kinds = shapes.draw("train", 4000)
     assert np.array_equal(images, same_images)
     assert np.mean(labels != kinds) == pytest.approx(0.15, abs=0.02)  # 3.5 standard errors
     assert np.bincount(kinds).tolist() == [400] * 10
@@ -74,7 +74,7 @@ def _ridge_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def test_colour_tells_nothing_and_form_does(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    images, labels = synthetic.draw("test", 6000)
+    images, labels = shapes.draw("test", 6000)
     scaled = images / 127.5 - 1
     colour = np.column_stack([scaled.mean(axis=(1, 2)), scaled.std(axis=(1, 2))])
     grey = scaled.mean(axis=3)
@@ -87,7 +87,7 @@ def test_colour_tells_nothing_and_form_does(drawn: tuple[np.ndarray, np.ndarray]
 def test_kinds_cover_alike(kind: str) -> None:
     """Each covers a like share of the picture, so that brightness does not give it away; none reaches far beyond."""
     u, v = np.meshgrid(*[np.linspace(-1.5, 1.5, 301, dtype=np.float32)] * 2)
-    inside = synthetic.KINDS[kind](u, v) < 0
+    inside = shapes.KINDS[kind](u, v) < 0
     assert 1.2 < inside.mean() * 9 < 2.5  # area, in units squared
     assert np.hypot(u, v)[inside].max() < 1.45
 
@@ -99,7 +99,7 @@ def test_kinds_cover_alike(kind: str) -> None:
 def small_draw(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Twenty pictures instead of 60,000; the splits drawn so far."""
     drawn: list[str] = []
-    draw = synthetic.draw
+    draw = shapes.draw
 
     def small(split: str, count: int, on_progress: synthetic.Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
         drawn.append(f"{split} {count}")

@@ -1,0 +1,86 @@
+"""A run as plain PyTorch, which needs nothing of cnnviz: one script, the same as a notebook, its weights."""
+
+from cnnviz.errors import CheckpointError
+from cnnviz.render.code import cells
+from cnnviz.render.code.cells import FIGURES, Cell, start_file
+from cnnviz.store import artifacts, reading
+from cnnviz.store.runs import Run
+
+__all__ = ["file_name", "loading", "notebook", "script", "start_file", "start_weights", "weights"]
+
+_WIDTH = 100  # of a heading
+
+
+def script(run: Run) -> str:
+    """A program that trains the run anew and prints its figures beside the recorded ones. Imported, it trains nothing:
+    what it defines can be used. Of a fork, it reads start_weights() from start_file(). Raises StoreError."""
+    found = _cells(run)
+    imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
+    header = "\n".join(cells.header(run))
+    return "\n\n\n".join([f'"""{header}\n"""\n\n{imports}', *map(_section, found)]) + "\n"
+
+
+def _section(cell: Cell) -> str:
+    return f"{f'# -- {cell.title} '.ljust(_WIDTH, '-')}\n\n{cells.guarded(cell.code) if cell.runs else cell.code}"
+
+
+def notebook(run: Run) -> str:
+    """The same as a notebook (JSON, nbformat 4): each part a heading, what it is, and its code. Raises StoreError."""
+    from nbformat import v4, validate, writes
+
+    found = _cells(run)
+    imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
+    parts = [v4.new_markdown_cell("\n\n".join(["# A network in plain PyTorch", *cells.header(run)]))]
+    parts.append(v4.new_code_cell(imports))
+    for each in found:
+        parts += [v4.new_markdown_cell(f"## {each.title}\n\n{each.text}"), v4.new_code_cell(each.code)]
+    for index, part in enumerate(parts):
+        part.id = f"cell-{index}"  # instead of a random one: the same run is the same file
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    made = v4.new_notebook(cells=parts, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+    validate(made)
+    return writes(made) + "\n"
+
+
+def weights(run: Run, epoch: int | None = None) -> bytes:
+    """A safetensors file of the weights after that epoch, by default the last kept: a state_dict of the script's Net.
+
+    Raises CheckpointError or StoreError.
+    """
+    import safetensors.torch
+
+    epoch = artifacts.epochs_to_open(run)[-1] if epoch is None else epoch
+    content: bytes = safetensors.torch.save(artifacts.load_checkpoint(run, epoch), {"format": "pt"})
+    return content
+
+
+def start_weights(run: Run) -> bytes:
+    """The file that a fork's script starts from. Raises CheckpointError or StoreError."""
+    if not run.parent:
+        raise CheckpointError(f"{run.name} is no fork: its script draws the weights that it starts from")
+    return weights(run, run.first_epoch)
+
+
+def loading(run: Run, epoch: int) -> str:
+    """Python that loads a file of weights into the script's Net, both under their usual names."""
+    return f"""from safetensors.torch import load_file
+
+from {file_name(run, "script").removesuffix(".py")} import Net
+
+model = Net()
+model.load_state_dict(load_file("{file_name(run, "weights", epoch)}"))
+"""
+
+
+def file_name(run: Run, kind: str, epoch: int = 0) -> str:
+    """What a "script", "notebook" or the "weights" after an epoch are called; the script can be imported."""
+    stem = f"run_{run.id[:8]}"
+    return {"script": f"{stem}.py", "notebook": f"{stem}.ipynb"}.get(kind, f"{stem}-epoch-{epoch:04d}.safetensors")
+
+
+def _cells(run: Run) -> list[Cell]:
+    history = reading.history([run.id], FIGURES)
+    table: dict[int, list[float | None]] = {}
+    for metric, epoch, value in zip(history.metric, history.epoch, history.value, strict=True):
+        table.setdefault(int(epoch), [None] * len(FIGURES))[FIGURES.index(metric)] = float(value)
+    return cells.cells(run, table)
