@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnviz.store.runs import Run
 
 MAX_PICTURES = 100  # on one sheet
+EXPORTS = ("script", "notebook", "weights")
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
 
@@ -80,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     mistakes.add_argument("run_ids", nargs="+", metavar="RUN_ID", help="one or two")
     mistakes.add_argument("--epoch", type=int, help="default: the last one kept, of each")
     mistakes.add_argument("--json", action="store_true", help="as JSON")
+    export = command("export", _export, "A run in plain PyTorch, without cnnviz, or its weights.")
+    export.add_argument("run_id", metavar="RUN_ID")
+    export.add_argument("--as", dest="kind", choices=tuple(EXPORTS), default="script", help=f"{', '.join(EXPORTS)}")
+    export.add_argument("--epoch", type=int, help="of the weights; default: the last one kept")
+    export.add_argument("--out", type=Path, help="the file to write; default: run_ and the id, here")
+    export.add_argument("--force", action="store_true", help="overwrite what is there")
     dataset = command("data", _data, "Where CIFAR-10 is and whether it is whole.")
     either = dataset.add_mutually_exclusive_group()
     either.add_argument("--fetch", action="store_true", help="download what is missing")
@@ -253,7 +260,7 @@ def _print_table(found: Sequence["Run"]) -> None:
         )
 
 
-# -- features, mistakes and data -----------------------------------------------------------------
+# -- features and mistakes -----------------------------------------------------------------------
 
 
 def _features(options: argparse.Namespace) -> None:
@@ -271,10 +278,7 @@ def _features(options: argparse.Namespace) -> None:
     images, labels, classes = _pictures(options.images, run)
     picture = sheet(network, images, labels, layer, classes)
     content = picture_file(picture, options.out)
-    try:
-        options.out.write_bytes(content)
-    except OSError as error:
-        raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
+    _write({options.out: content}, force=True)
     prediction = predict(network, images)
     for index, label in enumerate(labels):
         print(f"{index}: {caption(prediction, index, label, classes)}")
@@ -366,6 +370,45 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
                 bar.update(round(100 * fraction) - bar.n)
 
         yield show
+
+
+# -- export and data -----------------------------------------------------------------------------
+
+
+def _export(options: argparse.Namespace) -> None:
+    if options.epoch is not None and options.kind != "weights":
+        raise CnnvizError(f"a {options.kind} trains all epochs: --epoch is for --as weights")
+    from cnnviz.render import code
+    from cnnviz.store import artifacts, reading
+
+    run = reading.run(options.run_id)
+    epoch = options.epoch
+    if options.kind == "weights" and epoch is None:
+        epoch = artifacts.epochs_to_open(run)[-1]
+    out = options.out or Path(code.file_name(run, options.kind, epoch))
+    if options.kind == "weights":
+        files = {out: code.weights(run, epoch)}
+    else:
+        files = {out: (code.script if options.kind == "script" else code.notebook)(run).encode()}
+        if run.parent:
+            files[out.with_name(code.start_file(run))] = code.start_weights(run)
+    _write(files, options.force)
+    print(f"{run.name}, {options.kind}: {out}")
+    for start in [path for path in files if path != out]:
+        print(f"the weights that it starts from: {start}; it reads them from the folder that it is run in")
+    if options.kind == "weights":
+        print(f"\n{code.loading(run, out.name)}", end="")
+
+
+def _write(files: Mapping[Path, bytes], force: bool) -> None:
+    for path in files:
+        if path.exists() and not force:
+            raise CnnvizError(f"{path} exists: choose another --out, or overwrite it with --force")
+    for path, content in files.items():
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise CnnvizError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 
 
 def _data(options: argparse.Namespace) -> None:

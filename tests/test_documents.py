@@ -53,6 +53,7 @@ def test_readmes_command_lines_run(
     small = {
         "train": ["--dataset", "synthetic", "--limit-train", "20"],
         "features": ["--out", str(tmp_path / "it.png")],
+        "export": ["--out", str(tmp_path / "run.py")],
     }
     words = [str(1) if word == "20" else word for word in words] + small.get(words[0], [])
     status = command_line.main(words)

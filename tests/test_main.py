@@ -57,6 +57,10 @@ def trained(model: str = "lenet5x5") -> str:
         ["mistakes"],
         ["mistakes", "one", "two", "three"],
         ["mistakes", "nothing", "--epoch", "last"],
+        ["export", "nothing"],
+        ["export"],
+        ["export", "nothing", "--as", "sculpture"],
+        ["export", "nothing", "--as", "notebook", "--epoch", "3"],
         ["dance"],
         [],
     ],
@@ -242,3 +246,42 @@ def test_mistakes_of_one_run_and_of_two(capsys: pytest.CaptureFixture[str], synt
     assert "no checkpoint of epoch 7; kept are: 1" in err
     other = changes.schedule([RunConfig(model="lenet5x5")], "cpu")[0]
     assert "different data sets" in main(capsys, "mistakes", run_id, other)[2]
+
+
+def test_export(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = trained()
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = main(capsys, "export", run_id[:8])
+    assert status == 0
+    assert f"run_{run_id[:8]}.py" in out
+    compile(Path(f"run_{run_id[:8]}.py").read_text(encoding="utf-8"), "run.py", "exec")
+    status, out, err = main(capsys, "export", run_id)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "exists: choose another --out, or overwrite it with --force" in err
+    assert main(capsys, "export", run_id, "--force")[0] == 0
+    assert main(capsys, "export", run_id, "--as", "notebook", "--out", "it.ipynb")[0] == 0
+    assert json.loads(Path("it.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
+    status, out, _ = main(capsys, "export", run_id, "--as", "weights", "--out", "it's.safetensors")
+    assert status == 0
+    assert """load_file("it's.safetensors")""" in out
+    assert Path("it's.safetensors").stat().st_size > 4 * 62_006
+    assert "kept are: 1" in main(capsys, "export", run_id, "--as", "weights", "--epoch", "7", "--out", "x")[2]
+    assert "cannot write" in main(capsys, "export", run_id, "--out", "nowhere/run.py")[2]
+    assert not Path("x").exists()
+    (waiting,) = changes.schedule([RunConfig()], "cpu")
+    assert "has no checkpoint yet" in main(capsys, "export", waiting, "--as", "weights")[2]
+
+
+def test_a_forks_script_comes_with_the_weights_it_starts_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forked = changes.fork(trained(), 1, {"lr": 0.5}, 3, "cpu")
+    status, out, _ = main(capsys, "export", forked, "--out", "mine.py")
+    assert status == 0
+    start = f"run_{forked[:8]}-start.safetensors"
+    assert start in out
+    assert {path.name for path in tmp_path.iterdir()} >= {"mine.py", start}
+    assert start in Path("mine.py").read_text(encoding="utf-8")
+    assert "exists" in main(capsys, "export", forked, "--out", "other.py")[2]
+    assert not Path("other.py").exists(), "nothing is written if not all can be"

@@ -9,6 +9,7 @@ from cnnviz import paths
 from cnnviz.app import widgets
 from cnnviz.app.runs import actions, board, filters
 from cnnviz.config import RunConfig, grid
+from cnnviz.render import code
 from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import said
@@ -120,3 +121,23 @@ def test_with_no_runs_there_is_a_way_to_home() -> None:
     app = opened()
     assert "No runs yet" in said(app)
     assert [each.proto.page for each in app.main.get("page_link")] == [""]
+
+
+def test_a_run_is_shown_in_plain_pytorch_while_it_is_asked_for() -> None:
+    run_ids = seed([0.1, 0.4], [0.1, 0.3])
+    app = opened(run_ids[:2])
+    assert app.button(key="as_pytorch").disabled
+    app = opened(run_ids[:1])
+    assert not app.code
+    app.button(key="as_pytorch").click().run()
+    script, lines = (each.value for each in app.code)
+    assert script == code.script(reading.run(run_ids[0]))
+    assert lines == code.loading(reading.run(run_ids[0]), f"run_{run_ids[0][:8]}-epoch-0001.safetensors").strip()
+    app.selectbox(key="runs_code_epoch").set_value(0).run()
+    assert "epoch-0000" in app.code[1].value
+    app.session_state[board.TICKED.name] = []
+    changes.delete(run_ids[:1])
+    widgets.cache.all_runs.clear()
+    app.run()
+    assert not app.code
+    assert not app.exception

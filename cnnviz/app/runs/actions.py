@@ -8,6 +8,7 @@ from cnnviz import wording
 from cnnviz.analysis import leaderboard
 from cnnviz.app import launch, shell, widgets
 from cnnviz.app.markdown import plain
+from cnnviz.app.runs import program
 from cnnviz.app.state import Slot, open_page
 from cnnviz.jobs import control
 from cnnviz.store import artifacts, changes
@@ -40,6 +41,9 @@ def row(ticked: Sequence[Run]) -> None:
     if one and fork.open and (kept := artifacts.checkpoint_epochs(ids[0])):  # a remote store's are read slowly
         with fork:
             launch.fork(ticked[0], st.selectbox("After epoch", kept[::-1], key="fork_epoch"), "runs")
+    if place.button("As PyTorch", disabled=not one, icon=":material/code:", key="as_pytorch", help=only_one):
+        program.OPEN.set(ids[0])
+        st.rerun()
     stoppable = all(run.active for run in ticked)
     if place.button(_many("Stop", many), disabled=not stoppable, icon=":material/stop:", key="stop"):
         with shell.readable_errors():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cnnviz.app import cache, shell, widgets
-from cnnviz.app.runs import actions, board, filters, parallel
+from cnnviz.app.runs import actions, board, filters, parallel, program
 from cnnviz.app.state import Address, Slot
 from cnnviz.jobs import mlflow_ui
 from cnnviz.store import addresses
@@ -72,6 +72,7 @@ def page() -> None:
             widgets.no_runs()
         actions.undo()
         actions.question(found)
+        program.dialog(found)
         if found:
             st.divider()
             link_to_mlflow()

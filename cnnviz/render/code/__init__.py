@@ -1,9 +1,11 @@
 """A run as plain PyTorch, which needs nothing of cnnviz: one script, the same as a notebook, its weights."""
 
+from textwrap import fill, indent
+
 from cnnviz.errors import CheckpointError
 from cnnviz.render.code import cells
 from cnnviz.render.code.cells import FIGURES, Cell, start_file
-from cnnviz.store import artifacts, reading
+from cnnviz.store import artifacts, checkpoints, reading
 from cnnviz.store.runs import Run
 
 __all__ = ["file_name", "loading", "notebook", "script", "start_file", "start_weights", "weights"]
@@ -21,7 +23,8 @@ def script(run: Run) -> str:
 
 
 def _section(cell: Cell) -> str:
-    return f"{f'# -- {cell.title} '.ljust(_WIDTH, '-')}\n\n{cells.guarded(cell.code) if cell.runs else cell.code}"
+    heading, text = f"# -- {cell.title} ".ljust(_WIDTH, "-"), fill(cell.text, _WIDTH - 2)
+    return f"{heading}\n{indent(text, '# ')}\n\n{cells.guarded(cell.code) if cell.runs else cell.code}"
 
 
 def notebook(run: Run) -> str:
@@ -61,21 +64,23 @@ def start_weights(run: Run) -> bytes:
     return weights(run, run.first_epoch)
 
 
-def loading(run: Run, epoch: int) -> str:
-    """Python that loads a file of weights into the script's Net, both under their usual names."""
+def loading(run: Run, file: str) -> str:
+    """Python that loads a file of weights into the script's Net; the script has its usual name."""
     return f"""from safetensors.torch import load_file
 
-from {file_name(run, "script").removesuffix(".py")} import Net
+from {file_name(run, "script").removesuffix(".py")} import Net  # the script
 
 model = Net()
-model.load_state_dict(load_file("{file_name(run, "weights", epoch)}"))
+model.load_state_dict(load_file({cells.literal(file)}))
 """
 
 
-def file_name(run: Run, kind: str, epoch: int = 0) -> str:
-    """What a "script", "notebook" or the "weights" after an epoch are called; the script can be imported."""
+def file_name(run: Run, kind: str, epoch: int | None = None) -> str:
+    """What a "script", a "notebook" or the "weights" after an epoch are called; the script can be imported."""
     stem = f"run_{run.id[:8]}"
-    return {"script": f"{stem}.py", "notebook": f"{stem}.ipynb"}.get(kind, f"{stem}-epoch-{epoch:04d}.safetensors")
+    return {"script": f"{stem}.py", "notebook": f"{stem}.ipynb"}.get(
+        kind
+    ) or f"{stem}-{checkpoints.file_name(epoch or 0)}"
 
 
 def _cells(run: Run) -> list[Cell]:
