@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,34 @@ import nbformat
 import pytest
 import safetensors.torch
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from torch import Tensor
 
 from cnnviz import data
 from cnnviz.architectures import ACTIVATIONS
-from cnnviz.config import LOSSES, RunConfig
-from cnnviz.data import shapes, synthetic
+from cnnviz.config import LOSSES, RunConfig, grid
+from cnnviz.data import Dataset, shapes
 from cnnviz.errors import CheckpointError
 from cnnviz.inspection.network import load_network, predict
-from cnnviz.jobs import worker
+from cnnviz.jobs import resume
 from cnnviz.render import code
 from cnnviz.render.code import cells
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run, Segment
-from cnnviz.train.loop import train_stack
+from cnnviz.train import lenet
+from cnnviz.train.loop import stack_key, train_stack
 from tests.helpers.runs import run as made_up
 from tests.helpers.runs import seed, trained
 
-PICTURES = 500  # in each split: the real 10,000 would take a minute
+PICTURES = 500  # in each split
 TINY = RunConfig(
-    model="c4k5-s2-c6k3-s2-f20", dataset="synthetic", limit_train=200, epochs=2, lr=0.05, seed=3, batch_size=16
+    model="c4k5-s2-c6k3-s2-f20", dataset="synthetic", limit_train=200, epochs=1, lr=0.05, seed=3, batch_size=16
 )
+GRID = grid(TINY, activation=ACTIVATIONS, loss=LOSSES)
 CASES = {
-    **{
-        f"{activation} {loss}": replace(TINY, activation=activation, loss=loss)
-        for activation in ACTIVATIONS
-        for loss in LOSSES
-    },
-    "momentum": replace(TINY, momentum=0.9, lr=0.01),
+    **{f"{config.activation} {config.loss}": config for config in GRID},
+    "momentum": replace(TINY, momentum=0.9, lr=0.01, epochs=2),
     "momentum and decay": replace(TINY, momentum=0.5, weight_decay=0.01),
     "decay": replace(TINY, weight_decay=0.05),
     "adam": replace(TINY, optimizer="adam", lr=0.002),
@@ -51,28 +52,51 @@ CASES = {
     "average pooling": replace(TINY, pooling="avg", activation="relu"),
     "padding, pooling by 1 and none": replace(TINY, model="c5k3p2-s1-c6k3-c4k3p1-s2-f20-f12", activation="relu"),
     "no convolution": replace(TINY, model="f16", activation="gelu"),
-    "lenet5x5": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01),  # 400 steps
-    "kernel": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01, limit_train=500),  # 1,000: the kernel's
+    "lenet5x5": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01),
+    "kernel": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01, limit_train=500, epochs=2),
 }
-FORKS = {
-    "fork": ("momentum", 1, {"lr": 0.1}),
-    "fork of the untrained network": ("tanh mse", 0, {"seed": 8, "loss": "cross_entropy"}),
+# By way of the store; the forks are of "momentum".
+STORED = {"momentum": CASES["momentum"], "continued": replace(CASES["adam"], seed=5)}
+FORKS: dict[str, tuple[int, dict[str, Any]]] = {
+    "fork": (1, {"lr": 0.1}),
+    "fork of the untrained network": (0, {"seed": 8, "loss": "mse"}),
 }
-CONTINUED = "adam"
 
-# Runs every program of a folder, in a process that has nothing but what a user of theirs needs, and what that needs.
+
+def run_alone(program: Path) -> str:
+    """What the program prints, in its folder, where nothing can be imported but Python's own modules and what torch,
+    torchvision, numpy and safetensors are or need."""
+    packages = program.parent / "packages"
+    packages.mkdir()
+    wanted, known = ["torch", "torchvision", "numpy", "safetensors"], set[str]()
+    while wanted:
+        if (name := canonicalize_name(wanted.pop())) in known:
+            continue
+        known.add(name)
+        its = metadata.distribution(name)
+        for top in {file.parts[0] for file in its.files or []} - {".."}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(Path(str(its.locate_file(top))))
+        needs = map(Requirement, its.requires or [])
+        wanted += [each.name for each in needs if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert not {"cnnviz", "mlflow", "streamlit", "pandas", "scipy"} & {path.stem for path in packages.iterdir()}
+    run = "import runpy, sys; sys.path.append('packages'); runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", run, program.name],
+        cwd=program.parent,
+        env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# Runs every program of a folder.
 DRIVER = """
-import contextlib, io, json, sys
+import contextlib, io, json
 from pathlib import Path
 
-OTHERS = {"cnnviz", "mlflow", "streamlit", "pandas", "scipy", "sklearn", "altair", "nbformat", "captum", "tqdm"}
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in OTHERS:
-            raise ModuleNotFoundError(f"{name} is not installed", name=name)
-
-sys.meta_path.insert(0, Blocked())
 import torch
 from safetensors.torch import save_file
 
@@ -113,11 +137,12 @@ class Reproduced:
 
     run: Run
     recorded: Mapping[int, Mapping[str, float]]  # by epoch and metric
-    weights: Mapping[str, Tensor]  # recorded after the last epoch
+    start: Mapping[str, Tensor]  # recorded before the first epoch
+    weights: Mapping[str, Tensor]  # and after the last
     script: str
     notebook: str
-    after: Mapping[str, Tensor]  # the program's weights at its end
-    printed: str
+    after: Mapping[str, Tensor] = field(default_factory=dict)  # the program's weights at its end
+    printed: str = ""
 
     @property
     def here(self) -> dict[int, dict[str, float]]:
@@ -134,51 +159,88 @@ def _figures(words: str) -> dict[str, float]:
     return {name.replace(" ", "_"): float(value) for name, value in re.findall(r"(\w+ \w+) ([-+.\w]+)", words)}
 
 
+def _small() -> Dataset:
+    drawn = (*shapes.draw("train", PICTURES), *shapes.draw("test", PICTURES))
+    return Dataset("synthetic", "Synthetic", shapes.CLASSES, *map(torch.from_numpy, drawn))
+
+
+def _trained(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
+    """The cases, each stack as one; what the programs are told was recorded is what training reports."""
+    stacks: dict[object, list[str]] = {}
+    for name, config in CASES.items():
+        stacks.setdefault((stack_key(config, -1), config.epochs), []).append(name)
+    number = 0
+    for names in stacks.values():
+        configs = [CASES[name] for name in names]
+        method = "kernel" if "kernel" in names and lenet.fits(configs) else None
+        results = list(train_stack(configs, dataset.limited(configs[0].limit_train), method=method))
+        for member, name in enumerate(names):
+            own = [result for result in results if result.member == member]
+            recorded = {result.epoch: result.metrics for result in own}
+            table = {epoch: [figures[metric] for metric in cells.FIGURES] for epoch, figures in recorded.items()}
+            number += 1
+            run = replace(made_up(f"{number:032x}"[::-1], **vars(CASES[name])), name=name, epoch=own[-1].epoch)
+            yield (
+                name,
+                Reproduced(
+                    run, recorded, own[0].weights, own[-1].weights, code.script(run, table), code.notebook(run, table)
+                ),
+            )
+
+
+def _stored(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
+    """Runs whose programs are made from the store: forks, and one that was continued."""
+    ids = dict(zip(STORED, changes.schedule(list(STORED.values()), "cpu"), strict=True))
+    _work(ids.values(), dataset)
+    changes.continue_runs([ids["continued"]], 1)
+    ids |= {name: changes.fork(ids["momentum"], epoch, more, 1, "cpu") for name, (epoch, more) in FORKS.items()}
+    _work([ids[name] for name in ("continued", *FORKS)], dataset)
+    for name in ("continued", *FORKS):
+        run = reading.run(ids[name])
+        history = reading.history([run.id], cells.FIGURES)
+        recorded: dict[int, dict[str, float]] = {}
+        for metric, epoch, value in zip(history.metric, history.epoch, history.value, strict=True):
+            recorded.setdefault(int(epoch), {})[metric] = value
+        start, weights = (artifacts.load_checkpoint(run, epoch) for epoch in (run.first_epoch, run.epoch))
+        yield name, Reproduced(run, recorded, start, weights, code.script(run), code.notebook(run))
+
+
+def _work(run_ids: Iterable[str], dataset: Dataset) -> None:
+    """As a worker does, in this process."""
+    for run_id in run_ids:
+        run = reading.run(run_id)
+        start, _ = resume.start_of(run)
+        changes.start(run_id)
+        for result in train_stack([run.config], dataset.limited(run.config.limit_train), [start]):
+            artifacts.save_checkpoint(run_id, result.epoch, result.weights, result.slots)
+            changes.record(run_id, result.epoch, result.metrics, [Segment(start.epoch, 0.0, 1.0, "cpu", 1)])
+        changes.finish(run_id, "FINISHED")
+
+
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reproduced]]:
-    """Every case by name, trained by a worker and run as exported; "notebook" is the fork's."""
-    folder = tmp_path_factory.mktemp("exported")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reproduced]:
+    """Every case by name, trained here and by its exported program; "notebook" is the fork's."""
+    folder, dataset = tmp_path_factory.mktemp("exported"), _small()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(folder / "home"))
-        patch.setenv("CNNVIZ_DATA", str(folder))
-        synthetic._keep([*shapes.draw("train", PICTURES), *shapes.draw("test", PICTURES)])
-        configs = {name: replace(config, epochs=1) if name == CONTINUED else config for name, config in CASES.items()}
-        ids = dict(zip(configs, changes.schedule(list(configs.values()), "cpu"), strict=True))
-        assert worker.work("cpu")
-        changes.continue_runs([ids[CONTINUED]], 1)
-        for name, (parent, epoch, settings) in FORKS.items():
-            ids[name] = changes.fork(ids[parent], epoch, settings, 1, "cpu")
-        assert worker.work("cpu")
-        runs = {name: reading.run(run_id) for name, run_id in ids.items()}
-        assert {run.status for run in runs.values()} == {"FINISHED"}
-        exported = {}
-        for name, run in runs.items():
-            exported[name] = code.script(run), code.notebook(run)
-            (folder / code.file_name(run, "script")).write_text(exported[name][0], encoding="utf-8")
-            if run.parent:
-                (folder / code.start_file(run)).write_bytes(code.start_weights(run))
-                (folder / code.file_name(run, "notebook")).write_text(exported[name][1], encoding="utf-8")
-        (folder / "driver.py").write_text(DRIVER)
-        done = subprocess.run(
-            [sys.executable, "-I", "driver.py"],
-            cwd=folder,
-            env={"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
+        found = dict([*_trained(dataset), *_stored(dataset)])
+        files = {name: code.file_name(each.run, "script") for name, each in found.items()}
+        for name, each in found.items():
+            (folder / files[name]).write_text(each.script, encoding="utf-8")
+            if each.run.parent:
+                (folder / code.start_file(each.run)).write_bytes(code.start_weights(each.run))
+    found["notebook"] = found["fork"]
+    files["notebook"] = code.file_name(found["fork"].run, "notebook")
+    (folder / files["notebook"]).write_text(found["fork"].notebook, encoding="utf-8")
+    (folder / "driver.py").write_text(DRIVER)
+    run_alone(folder / "driver.py")
+    printed = json.loads((folder / "said.json").read_text())
+    return {
+        name: replace(
+            each, after=safetensors.torch.load_file(folder / f"{files[name]}.after"), printed=printed[files[name]]
         )
-        assert done.returncode == 0, done.stderr
-        printed = json.loads((folder / "said.json").read_text())
-
-        def of(run: Run, kind: str) -> Reproduced:
-            history, name = reading.history([run.id], cells.FIGURES), code.file_name(run, kind)
-            recorded: dict[int, dict[str, float]] = {}
-            for metric, epoch, value in zip(history.metric, history.epoch, history.value, strict=True):
-                recorded.setdefault(epoch, {})[metric] = value
-            weights = artifacts.load_checkpoint(run, run.epoch)
-            after = safetensors.torch.load_file(folder / f"{name}.after")
-            return Reproduced(run, recorded, weights, code.script(run), code.notebook(run), after, printed[name])
-
-        yield {name: of(run, "script") for name, run in runs.items()} | {"notebook": of(runs["fork"], "notebook")}
+        for name, each in found.items()
+    }
 
 
 def furthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
@@ -186,29 +248,33 @@ def furthest(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-def test_measure(reproduced: dict[str, Reproduced]) -> None:
-    for name, each in reproduced.items():
-        moved = furthest(each.weights, artifacts_start(each))
-        worst = {
-            m: max(
-                abs(each.here[e][m] - v)
-                for e, row in each.recorded.items()
-                for m2, v in row.items()
-                if m2 == m and m in each.here[e]
-            )
-            for m in cells.FIGURES
-        }
-        print(
-            f"{name:32} {furthest(each.weights, each.after):.2e} moved {moved:.3f}",
-            {m: f"{v:.1e}" for m, v in worst.items()},
-            each.run.segments[-1].method,
+@pytest.mark.parametrize("name", [*CASES, "continued", *FORKS, "notebook"])
+def test_programs_train_what_was_trained(reproduced: dict[str, Reproduced], name: str) -> None:
+    """Sums are rounded in another order: no weight is off by more than a thousandth of the furthest one's way."""
+    each = reproduced[name]
+    moved, off = furthest(each.weights, each.start), furthest(each.weights, each.after)
+    worst = {
+        metric: max(
+            abs(each.here[epoch][metric] - row[metric])
+            for epoch, row in each.recorded.items()
+            if metric in each.here[epoch]
         )
-
-
-def artifacts_start(each):
-    from cnnviz.architectures import initial_weights
-
-    return initial_weights(each.run.architecture, each.run.config.seed)
+        for metric in cells.FIGURES
+    }
+    print(f"{name:32} moved {moved:.4f} off {off:.2e}", {m: f"{v:.1e}" for m, v in worst.items()})
+    assert moved > 0.002
+    assert off <= 0.001 * moved
+    first, *others = sorted(each.here)
+    assert [first, *others] == list(range(each.run.first_epoch, each.run.epoch + 1))
+    assert others
+    for epoch, figures in each.here.items():
+        assert set(figures) == set(cells.FIGURES[2:] if epoch == first else cells.FIGURES)
+        for metric, value in figures.items():
+            if metric in each.recorded[epoch]:  # a fork with another loss has none of its parent's
+                assert value == pytest.approx(each.recorded[epoch][metric], rel=0.001, abs=0.001), (epoch, metric)
+    last = re.search(r"^test accuracy at the end: ([\d.]+)% here, ([\d.]+)% recorded$", each.printed, re.MULTILINE)
+    assert last
+    assert float(last[2]) == pytest.approx(100 * each.recorded[each.run.epoch]["test_accuracy"], abs=0.01)
 
 
 # -- what the texts are ----------------------------------------------------------------------------
@@ -330,11 +396,8 @@ def test_a_script_by_itself_on_cifar10(cifar10_root: Path, tmp_path: Path) -> No
     changes.finish(run_id, "FINISHED")
     (tmp_path / "data").symlink_to(cifar10_root)
     (tmp_path / "run.py").write_text(code.script(reading.run(run_id)), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-I", "run.py"], cwd=tmp_path, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    here, recorded = (_printed(done.stdout, who) for who in ("here", "recorded"))
+    printed = run_alone(tmp_path / "run.py")
+    here, recorded = (_printed(printed, who) for who in ("here", "recorded"))
     assert here.keys() == recorded.keys() == {0, 1}
     for epoch, figures in here.items():
         for name, value in figures.items():

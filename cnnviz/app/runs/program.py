@@ -21,7 +21,7 @@ def dialog(found: Sequence[Run]) -> None:
     if not OPEN.get():
         return
     if run := next((run for run in found if run.id == OPEN.get()), None):
-        st.dialog(f"{plain(run.name)} in plain PyTorch", width="large", on_dismiss=_close)(_show)(run)
+        st.dialog("In plain PyTorch", width="large", on_dismiss=_close)(_show)(run)
     else:
         OPEN.pop()  # it was deleted elsewhere
 
@@ -31,6 +31,7 @@ def _close() -> None:
 
 
 def _show(run: Run) -> None:
+    st.caption(plain(f"{run.name} · {run.id[:6]}"))
     with shell.readable_errors():
         _tabs(run)
 
@@ -41,7 +42,7 @@ def _tabs(run: Run) -> None:
     with script:
         text = code.script(run)
         with st.container(horizontal=True):
-            _download("Script", code.file_name(run, "script"), partial(str, text))
+            _download("Script", code.file_name(run, "script"), lambda: text)
             _download("Notebook", code.file_name(run, "notebook"), partial(code.notebook, run))
             if run.parent:
                 _download("Start weights", code.start_file(run), partial(code.start_weights, run))

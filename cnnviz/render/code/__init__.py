@@ -4,7 +4,7 @@ from textwrap import fill, indent
 
 from cnnviz.errors import CheckpointError
 from cnnviz.render.code import cells
-from cnnviz.render.code.cells import FIGURES, Cell, start_file
+from cnnviz.render.code.cells import FIGURES, Cell, Recorded, start_file
 from cnnviz.store import artifacts, checkpoints, reading
 from cnnviz.store.runs import Run
 
@@ -13,10 +13,13 @@ __all__ = ["file_name", "loading", "notebook", "script", "start_file", "start_we
 _WIDTH = 100  # of a heading
 
 
-def script(run: Run) -> str:
-    """A program that trains the run anew and prints its figures beside the recorded ones. Imported, it trains nothing:
-    what it defines can be used. Of a fork, it reads start_weights() from start_file(). Raises StoreError."""
-    found = _cells(run)
+def script(run: Run, recorded: Recorded | None = None) -> str:
+    """A program that trains the run anew and prints its figures beside the recorded ones, by default the store's.
+
+    Imported, it trains nothing: what it defines can be used. Of a fork, it reads start_weights() from start_file().
+    Raises StoreError.
+    """
+    found = cells.cells(run, _figures(run) if recorded is None else recorded)
     imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
     header = "\n".join(cells.header(run))
     return "\n\n\n".join([f'"""{header}\n"""\n\n{imports}', *map(_section, found)]) + "\n"
@@ -27,11 +30,11 @@ def _section(cell: Cell) -> str:
     return f"{heading}\n{indent(text, '# ')}\n\n{cells.guarded(cell.code) if cell.runs else cell.code}"
 
 
-def notebook(run: Run) -> str:
+def notebook(run: Run, recorded: Recorded | None = None) -> str:
     """The same as a notebook (JSON, nbformat 4): each part a heading, what it is, and its code. Raises StoreError."""
     from nbformat import v4, validate, writes
 
-    found = _cells(run)
+    found = cells.cells(run, _figures(run) if recorded is None else recorded)
     imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
     parts = [v4.new_markdown_cell("\n\n".join(["# A network in plain PyTorch", *cells.header(run)]))]
     parts.append(v4.new_code_cell(imports))
@@ -83,9 +86,9 @@ def file_name(run: Run, kind: str, epoch: int | None = None) -> str:
     ) or f"{stem}-{checkpoints.file_name(epoch or 0)}"
 
 
-def _cells(run: Run) -> list[Cell]:
+def _figures(run: Run) -> Recorded:
     history = reading.history([run.id], FIGURES)
     table: dict[int, list[float | None]] = {}
     for metric, epoch, value in zip(history.metric, history.epoch, history.value, strict=True):
         table.setdefault(int(epoch), [None] * len(FIGURES))[FIGURES.index(metric)] = float(value)
-    return cells.cells(run, table)
+    return table

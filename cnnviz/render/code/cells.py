@@ -266,7 +266,7 @@ def header(run: Run) -> list[str]:
         f"It needs {', '.join(needs[:-1])} and {needs[-1]}, not cnnviz. It prints its figures beside those recorded.",
     ]
     if run.parent:
-        lines.append(
-            f"The run is a fork. Run this in the folder that holds the weights it starts from, {start_file(run)}."
-        )
+        lines.append(f"The run is a fork, and starts from the weights in {start_file(run)}: keep it in this folder.")
+    if run.config.dataset == "synthetic":
+        lines.append("Its pictures are synthetic shapes, not CIFAR-10: they are drawn here, byte for byte the run's.")
     return lines
