@@ -54,9 +54,13 @@ def weights(run: Run, epoch: int | None = None) -> bytes:
     Raises CheckpointError or StoreError.
     """
     import safetensors.torch
+    import torch
 
     epoch = artifacts.epochs_to_open(run)[-1] if epoch is None else epoch
-    content: bytes = safetensors.torch.save(artifacts.load_checkpoint(run, epoch), {"format": "pt"})
+    weights = artifacts.load_checkpoint(run, epoch)
+    for name in [each for each in weights if each.endswith(".running_var")]:  # PyTorch counts batches, and uses it not
+        weights[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    content: bytes = safetensors.torch.save(weights, {"format": "pt"})
     return content
 
 

@@ -1,6 +1,7 @@
 """The text of a network as a module of PyTorch, as one would write it by hand."""
 
-from cnnviz.architectures import Architecture
+from cnnviz.architectures import NORM, Architecture, Layer
+from cnnviz.config import RunConfig
 
 _FUNCTIONS = {
     "sigmoid": "torch.sigmoid",
@@ -13,11 +14,24 @@ _FUNCTIONS = {
 _POOLINGS = {"max": "nn.MaxPool2d", "avg": "nn.AvgPool2d"}
 
 
-def model(arch: Architecture, activation: str, pooling: str) -> str:
+DROPOUT = '''
+class Dropout(nn.Module):
+    """As nn.Dropout, with masks from a generator that every epoch seeds anew."""
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        kept = torch.empty(x.shape, device=x.device).bernoulli_(1 - DROPOUT, generator=MASKS)
+        return x * kept / (1 - DROPOUT)
+'''
+
+
+def model(config: RunConfig) -> str:
     """The class Net. Its layers have the names of the run's weights, and are made in the order that draws the same
     initial weights."""
+    arch, pooling = config.architecture, config.pooling
     shapes, convs = arch.weight_shapes, iter(arch.convs)
-    act = _FUNCTIONS[activation]
+    act = _FUNCTIONS[config.activation]
     made: list[str] = []
     passed: list[str] = []
     last, is_flat = arch.layers[-1], False
@@ -29,9 +43,10 @@ def model(arch: Architecture, activation: str, pooling: str) -> str:
             inputs = shapes[f"{layer.name}.weight"][1]
             padding = f", padding={conv.padding}" if conv.padding else ""
             made.append(f"self.{layer.name} = nn.Conv2d({inputs}, {conv.channels}, {conv.kernel}{padding})")
-            value = f"{act}(self.{layer.name}(x))"
+            value = f"{act}({_normed(arch, layer, 'BatchNorm2d', made)})"
             if following is not None and following.kind == "pooling":
                 value, size = f"self.{following.name}({value})", "×".join(map(str, following.output))
+            value = _dropped(config, layer, "maps", value, made)
             passed.append(f"x = {value}  # {size}")
         elif layer.kind == "pooling":
             made.append(f"self.{layer.name} = {_POOLINGS[pooling]}(2, stride={conv.pool})")
@@ -41,8 +56,11 @@ def model(arch: Architecture, activation: str, pooling: str) -> str:
             if not is_flat:
                 passed.append(f"x = torch.flatten(x, 1)  # {inputs}")
                 is_flat = True
-            called = f"self.{layer.name}(x)"
-            passed.append(f"return {called}  # logits" if layer is last else f"x = {act}({called})  # {size}")
+            if layer is last:
+                passed.append(f"return self.{layer.name}(x)  # logits")
+                continue
+            value = f"{act}({_normed(arch, layer, 'BatchNorm1d', made)})"
+            passed.append(f"x = {_dropped(config, layer, 'hidden', value, made)}  # {size}")
     lines = [
         "class Net(nn.Module):",
         f'    """{arch.parameters:,} parameters. The comments are the shape of one picture behind each line."""',
@@ -55,3 +73,18 @@ def model(arch: Architecture, activation: str, pooling: str) -> str:
         *(f"        {line}" for line in passed),
     ]
     return "\n".join(lines)
+
+
+def _normed(arch: Architecture, layer: Layer, kind: str, made: list[str]) -> str:
+    """The layer called on x, and its batch norm on that."""
+    if not arch.batch_norm:
+        return f"self.{layer.name}(x)"
+    made.append(f"self.{layer.name}{NORM} = nn.{kind}({layer.output[0]})")
+    return f"self.{layer.name}{NORM}(self.{layer.name}(x))"
+
+
+def _dropped(config: RunConfig, layer: Layer, at: str, value: str, made: list[str]) -> str:
+    if not config.dropout or config.dropout_at not in (at, "both"):
+        return value
+    made.append(f"self.{layer.name}_dropout = Dropout()")
+    return f"self.{layer.name}_dropout({value})"
