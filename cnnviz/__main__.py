@@ -401,8 +401,9 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _write(files: Mapping[Path, bytes], force: bool) -> None:
-    for path in files:
-        if path.exists() and not force:
+    """All of them, or none if one would overwrite something else. Raises CnnvizError."""
+    for path, content in files.items():
+        if path.is_file() and not force and path.read_bytes() != content:
             raise CnnvizError(f"{path} exists: choose another --out, or overwrite it with --force")
     for path, content in files.items():
         try:

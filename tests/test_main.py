@@ -255,6 +255,8 @@ def test_export(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     assert status == 0
     assert f"run_{run_id[:8]}.py" in out
     compile(Path(f"run_{run_id[:8]}.py").read_text(encoding="utf-8"), "run.py", "exec")
+    assert main(capsys, "export", run_id)[0] == 0, "the same again overwrites nothing"
+    Path(f"run_{run_id[:8]}.py").write_text("mine")
     status, out, err = main(capsys, "export", run_id)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "exists: choose another --out, or overwrite it with --force" in err
@@ -283,5 +285,7 @@ def test_a_forks_script_comes_with_the_weights_it_starts_from(
     assert start in out
     assert {path.name for path in tmp_path.iterdir()} >= {"mine.py", start}
     assert start in Path("mine.py").read_text(encoding="utf-8")
-    assert "exists" in main(capsys, "export", forked, "--out", "other.py")[2]
-    assert not Path("other.py").exists(), "nothing is written if not all can be"
+    assert main(capsys, "export", forked, "--as", "notebook", "--out", "mine.ipynb")[0] == 0
+    Path(start).write_text("mine")
+    assert f"{start} exists" in main(capsys, "export", forked, "--out", "other.py")[2]
+    assert not Path("other.py").exists(), "nothing is written if not all may be"
