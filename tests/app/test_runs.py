@@ -131,7 +131,7 @@ def test_a_run_is_shown_in_plain_pytorch_while_it_is_asked_for() -> None:
     assert not app.code
     app.button(key="as_pytorch").click().run()
     script, lines = (each.value for each in app.code)
-    assert script == code.script(reading.run(run_ids[0]))
+    assert script == code.script(reading.run(run_ids[0])).strip()
     assert lines == code.loading(reading.run(run_ids[0]), f"run_{run_ids[0][:8]}-epoch-0001.safetensors").strip()
     app.selectbox(key="runs_code_epoch").set_value(0).run()
     assert "epoch-0000" in app.code[1].value
