@@ -113,4 +113,15 @@ def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> N
     seen = page.evaluate(ROOM)
     assert seen["side"] >= 8
     assert seen["beside"] <= 0
+    assert seen["hidden"] > 0
+    page.locator(".scroll.before").wait_for()  # there is more on the left: what was opened by the address is in sight
+    channel, classes = page.get_by_role("button", name="c9 channel 95:"), page.get_by_label("Class probabilities")
+    assert channel.bounding_box()["x"] + 24 < classes.bounding_box()["x"]
+
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.keyboard.press("Escape")
+    page.get_by_text("c9, activation · channel 95").wait_for(state="detached")
+    page.locator(".scroll:not(.before):not(.after)").wait_for()
+    assert page.evaluate(ROOM)["hidden"] == 0  # all twelve layers beside one another
+    page.locator(".maps.after, .maps.before").first.wait_for()  # long columns show that they go on
     page.close()

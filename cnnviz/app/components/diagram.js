@@ -5,10 +5,10 @@ const NAME = 22; // above a network
 const HEADING = 36; // above a column
 const BETWEEN = 16; // columns, at least: lines run there
 const HEADED = 64; // the narrowest column, so that its range fits above it
-const SIDES = { most: 140, least: 26, scrolling: 30 }; // of the largest map
+const SIDES = { most: 140, least: 26, scrolling: [30, 24] }; // of the largest map
 const UNITS = { most: 18, least: 8 };
 const BAR = 12; // of a column that scrolls
-const MOST_ABREAST = 4; // maps, in a column that scrolls
+const ABREAST = [4, 3, 2]; // maps, at most, in a column that scrolls: as many as leave all columns in sight
 const MOST_UNITS_ABREAST = 8;
 const BELOW = 62; // what follows on the page is in sight
 const TALL = { least: 420, most: 1000 };
@@ -89,7 +89,11 @@ function listen(root) {
     event.preventDefault();
     next?.focus();
   };
-  stage.addEventListener("scroll", () => light(root), { capture: true, passive: true, signal: heard.signal });
+  const scrolled = () => {
+    hint(root);
+    light(root);
+  };
+  root.addEventListener("scroll", scrolled, { capture: true, passive: true, signal: heard.signal });
   return () => {
     observer.disconnect();
     clearInterval(timer);
@@ -248,7 +252,7 @@ function layout(root, anew = false) {
   const { rows } = own.data;
   const room = Math.floor(tall / rows.length) - NAME - HEADING - 6;
   const pictured = Math.min(room - 60, wide > 1100 ? 112 : wide > 700 ? 84 : 64);
-  const classes = wide > 1100 ? 180 : 158;
+  const classes = wide > 1100 ? 180 : wide > 900 ? 168 : 158;
   const columns = rows[0].columns.map((_, place) => {
     const every = rows.map((row) => row.columns[place]).filter(Boolean);
     return { count: Math.max(...every.map((each) => each.items.length)), cells: Math.max(...every.map((each) => each.cells)) };
@@ -258,12 +262,18 @@ function layout(root, anew = false) {
   let side = SIDES.most;
   let plan = planned(columns, side, room);
   while (side > SIDES.least && across(plan) > wide) plan = planned(columns, --side, room);
-  if (across(plan) > wide) plan = planned(columns, SIDES.scrolling, room, true);
+  const narrower = ABREAST.flatMap((abreast) => SIDES.scrolling.map((side) => [side, abreast]));
+  for (const [small, abreast] of across(plan) > wide ? narrower : []) {
+    plan = planned(columns, small, room, abreast);
+    if (across(plan) <= wide) break;
+  }
+  if (across(plan) > wide) plan = planned(columns, SIDES.scrolling[0], room, ABREAST[0]); // then they scroll
   const whole = Math.max(wide, across(plan));
   const stage = root.querySelector(".stage");
   stage.style.width = `${whole}px`;
   stage.style.setProperty("--room", `${room}px`);
   stage.style.setProperty("--pictured", `${pictured}px`);
+  root.style.setProperty("--classes", `${classes + BETWEEN}px`);
   for (const network of root.querySelectorAll(".network")) {
     network.querySelectorAll(".column:not(.picture)").forEach((column, place) => {
       const each = plan[place] ?? { width: classes };
@@ -271,11 +281,41 @@ function layout(root, anew = false) {
       if (plan[place]) cut(column, each);
     });
   }
+  reveal(root, wide, classes);
+  hint(root);
   light(root);
 }
 
+// What is open beside it stays in sight, once it is opened and whenever there is less room.
+function reveal(root, wide, classes) {
+  const { own } = root;
+  const place = own.data.selected && wasOpenAt(own, own.data.selected);
+  const column = at(root, place)?.closest(".column:not(:last-child)");
+  const revealed = `${wide} ${key(place)}`;
+  if (column && revealed !== own.revealed) {
+    const scroll = root.querySelector(".scroll");
+    const end = column.offsetLeft + column.offsetWidth + classes + 2 * BETWEEN;
+    scroll.scrollLeft = Math.min(Math.max(scroll.scrollLeft, end - wide), column.offsetLeft - BETWEEN);
+  }
+  own.revealed = revealed;
+}
+
+// A fade where there is more to scroll to: at the classes, under which columns go, and at the ends of long columns.
+function hint(root) {
+  const fade = (element, start, shown, all) => {
+    element.classList.toggle("before", start > 2);
+    element.classList.toggle("after", start + shown < all - 2);
+  };
+  const scroll = root.querySelector(".scroll");
+  fade(scroll, scroll.scrollLeft, scroll.clientWidth, scroll.scrollWidth);
+  for (const maps of root.querySelectorAll(".maps:not(.classes)")) {
+    fade(maps, maps.scrollTop, maps.clientHeight, maps.scrollHeight - 4);
+  }
+}
+
 // Every column's width if the largest map had that side, and in it the largest maps that it has room for.
-function planned(columns, side, room, scrolls = false) {
+// most: maps abreast, in columns that scroll.
+function planned(columns, side, room, most = Infinity) {
   return columns.map(({ count, cells }) => {
     if (cells === 1) {
       const few = Math.floor((room + 1) / Math.ceil(count / 3)) - 1;
@@ -287,9 +327,7 @@ function planned(columns, side, room, scrolls = false) {
     }
     const own = Math.max(12, Math.min(room, Math.round(side * (0.45 + (0.55 * cells) / 28))));
     const needed = Math.ceil(count / Math.max(1, Math.floor((room + GAP) / (own + GAP))));
-    if (scrolls && needed > MOST_ABREAST) {
-      return { side: own, abreast: MOST_ABREAST, gap: GAP, width: MOST_ABREAST * (own + GAP) + BAR };
-    }
+    if (needed > most) return { side: own, abreast: most, gap: GAP, width: Math.max(HEADED, most * (own + GAP) + BAR) };
     const width = Math.max(HEADED, needed * (own + GAP));
     let best = { side: own, abreast: needed };
     for (let abreast = 1; abreast <= count; abreast += 1) {
