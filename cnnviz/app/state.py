@@ -76,6 +76,7 @@ class _Visit:
 
 
 _VISIT: Slot[_Visit | None] = Slot("visit", None)
+_CHOSEN: Slot[dict[str, dict[str, Any]]] = Slot("chosen_on_pages", {})  # by page and key: what is not the default
 
 
 def _visit() -> _Visit:
@@ -260,13 +261,18 @@ class Address:
     def enter(self) -> None:
         """Take what the address says if the page was not on show, or if the browser went back or forward.
 
-        Else the session knows better: the browser may not have received yet what was written last.
+        Else the session knows better: the browser may not have received yet what was written last. An address that
+        says nothing, as the menu's, brings back what was last chosen on the page in this session.
         """
         context = get_script_run_ctx()
         went = context is not None and context.is_history_navigation
         if _visit().page == self.page and not went:
             return
         visit = _Visit(self.page, moved={key.name for key in self.keys})
+        says_nothing = not any(key.name in st.query_params for key in self.keys)
+        # Of pages with pinned keys, only an address that has not been completed yet: not one to go back to.
+        if says_nothing and (not went or any(key.pinned for key in self.keys)):
+            visit.values |= _CHOSEN.get().get(self.page, {})
         for key in self.keys:
             texts = st.query_params.get_all(key.name)
             if not texts or (texts[-1] == "" and not isinstance(key, ListKey)):
@@ -296,6 +302,8 @@ class Address:
             visit.values[key.name] = value = key.get()
             if key.pinned or value != visit.defaults.get(key.name, key.default):
                 texts[key.name] = key.write(value)
+        chosen = {name: value for name, value in visit.values.items() if value != visit.defaults.get(name, _UNSET)}
+        _CHOSEN.set(_CHOSEN.get() | {self.page: chosen})
         texts = {name: each for name, each in texts.items() if each}
         if texts != {name: st.query_params.get_all(name) for name in st.query_params}:
             st.query_params.from_dict(texts)

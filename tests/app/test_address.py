@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app import cache
 from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
 from tests.helpers.runs import recorded, seed
@@ -96,6 +97,49 @@ def test_a_choice_whose_run_is_not_on_show_any_more_goes_back_to_the_best() -> N
     app.multiselect(key="curve_runs").set_value([other]).run()
     assert not app.warning
     assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (other, 1)
+
+
+def by_menu(app: AppTest, page: str) -> AppTest:
+    """As a click on its link in the navigation, whose address says nothing."""
+    app.switch_page(f"pages/{page}.py")
+    app.query_params.clear()
+    return with_open(app, *(POPOVERS if page == "curves" else []))
+
+
+def test_a_page_that_is_left_by_the_menu_shows_again_what_was_chosen() -> None:
+    best, other = two_runs()
+    app = opened("curves", runs=[other], at=other, epoch="1", measure="Accuracy", why="Time")
+    by_menu(app, "feature_maps")
+    app.selectbox(key="other").set_value(other).run()
+    app.segmented_control(key="view").set_value("why").run()
+    by_menu(app, "curves")
+    assert not app.warning
+    assert widget(app, "multiselect", "curve_runs") == [other]
+    assert (widget(app, "selectbox", "curve_run"), widget(app, "number_input", "curve_epoch")) == (other, 1)
+    assert widget(app, "selectbox", "measure") == "Accuracy"
+    assert widget(app, "segmented_control", "why") == "Time"
+    assert app.query_params["measure"] == "Accuracy"
+    by_menu(app, "feature_maps")
+    assert (widget(app, "selectbox", "run"), widget(app, "selectbox", "other")) == (best, other)
+    assert widget(app, "segmented_control", "view") == "why"
+
+    app.switch_page("pages/curves.py")
+    app.query_params.clear()
+    app.query_params["runs"] = best  # an address of its own: the rest is as it would be without that visit
+    with_open(app, *POPOVERS)
+    assert widget(app, "multiselect", "curve_runs") == [best]
+    assert widget(app, "selectbox", "measure") == "Error"
+
+
+def test_the_newest_experiment_is_shown_until_another_is_chosen() -> None:
+    two_runs()
+    app = opened("curves", measure="Loss")
+    by_menu(app, "runs")
+    newer = [run_id[:8] for run_id in seed([0.1, 0.2])]
+    cache.all_runs.clear()
+    by_menu(app, "curves")
+    assert widget(app, "multiselect", "curve_runs") == newer
+    assert widget(app, "selectbox", "measure") == "Loss"
 
 
 MAPS = {

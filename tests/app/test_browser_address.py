@@ -52,6 +52,12 @@ def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> No
     page.get_by_role("link", name="Curves").click()
     page.get_by_role("button", name="Export").wait_for()
     page.wait_for_function("() => location.search.includes('runs=')")
+    page.get_by_role("link", name="Feature maps").click()  # shows what it showed
+    page.get_by_role("img", name="test picture 7, as").wait_for()
+    page.wait_for_function("() => location.search.includes('picture=7')")
+    page.go_back()
+    page.go_back()
+    page.get_by_role("button", name="Export").wait_for()
     page.go_back()  # to the curves without an address, which is completed in its place
     page.wait_for_function("() => location.search.includes('runs=')")
     page.go_back()
