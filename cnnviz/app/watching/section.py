@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from cnnviz.analysis import headline, launches
-from cnnviz.app import cache, shell
+from cnnviz.app import cache, shell, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import flag_key
 from cnnviz.app.watching import batch, board, chart, style
@@ -89,7 +89,9 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title(head + (" training" if training else " about to train"), anchor=False)
         if not large:
-            to_projector()
+            with st.container(horizontal=True, width="content"):
+                _stop(active)
+                to_projector()
     for line in control.troubles(statuses):
         st.warning(plain(line), icon=":material/warning:")
     for status in statuses:
@@ -127,6 +129,19 @@ def _ended(runs: Sequence[Run], large: bool) -> None:
     for run in runs:
         if run.status == "FAILED" and run.message:
             st.warning(plain(f"{run.name}: {run.message}"), icon=":material/warning:")
+
+
+def _stop(active: Sequence[Run]) -> None:
+    """Asked once more: there is no way back but to continue them."""
+    many = count(len(active), "network")
+    place = st.popover("Stop", icon=":material/stop:", key="stop_watched", on_change="rerun")
+    if place.open:
+        with place:
+            st.markdown("Each keeps its last complete epoch, and can be continued from there.")
+            if st.button(f"Stop {many}", type="primary", icon=":material/stop:", key="stop_all_watched"):
+                control.stop([run.id for run in active], ended_ok=True)
+                st.toast(f"{many} stop after this step", icon=":material/stop:")
+                widgets.refresh()
 
 
 def to_projector() -> None:
