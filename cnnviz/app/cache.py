@@ -62,6 +62,16 @@ def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return _histories().read(addresses.tracking_uri(), found, metrics)
 
 
+def are_diagnosed(chosen: Sequence[Run]) -> bool:
+    """Whether findings() has read all of them before, if not to their last epochs: then it takes no seconds."""
+    return all((addresses.tracking_uri(), run.id) in _diagnosed() for run in chosen)
+
+
+@st.cache_resource(show_spinner=False)
+def _diagnosed() -> set[tuple[str, str]]:
+    return set()
+
+
 def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, list[Finding]]:
     """Each run's findings, by its id; none of more than so many runs."""
     if len(chosen) > most:
@@ -74,6 +84,7 @@ def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, lis
         recorded = history(runs, names)
         parts = dict(iter(recorded.groupby("run_id")))
         found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, recorded.iloc[:0])) for run in runs}
+    _diagnosed().update((addresses.tracking_uri(), run.id) for run in chosen)
     return found
 
 

@@ -25,8 +25,19 @@ OF_ALL = Slot("findings_of_all", False)  # of more runs than are read without be
 EVERY = Slot("every_finding", False)
 
 
+def announce() -> None:
+    """What stands there until draw() has read the curves."""
+    st.header("Findings", anchor=False)
+    st.caption("Looking for what they show …")
+
+
 def draw(chosen: Sequence[Run]) -> None:
     """The findings on these runs, in whatever container it is called in; made for a column of 300 pixels or more."""
+    with shell.readable_errors():
+        _section(chosen)
+
+
+def _section(chosen: Sequence[Run]) -> None:
     st.header("Findings", anchor=False)
     if len(chosen) > cache.MOST_DIAGNOSED and not OF_ALL.get():
         st.caption(f"They are looked for in up to {cache.MOST_DIAGNOSED} runs at once. More take some seconds.")
@@ -34,8 +45,7 @@ def draw(chosen: Sequence[Run]) -> None:
             OF_ALL.set(True)
             st.rerun()
         return
-    with st.spinner("Reading the curves …", show_time=True):
-        found = cache.findings(chosen, most=len(chosen))
+    found = cache.findings(chosen, most=len(chosen))
     known, titles = cache.runs(), labels(chosen)
     with st.container(gap="xsmall"):
         made = groups.groups(chosen, found)
@@ -66,7 +76,7 @@ def _draw(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None:
     )
     if not fold.open:  # what is in it costs more than its sentence
         return
-    with fold, shell.readable_errors():
+    with fold, shell.readable_errors(), st.spinner("Looking for its trials …"):
         _evidence(group, chosen, known)
 
 

@@ -40,8 +40,9 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     if waiting := without_point(chosen):
         st.caption(plain(waiting))
     frame, lines = data(chosen, view, shown)
+    later = len(chosen) <= cache.MOST_DIAGNOSED and not cache.are_diagnosed(chosen)  # the curves do not wait for them
     ring = curves.point(frame, picked[0].id, picked[1], view.splits) if picked else None
-    made = charts(chosen, view, shown, frame, lines, ring)
+    made = charts(chosen, view, shown - {"findings"} if later else shown, frame, lines, ring)
     if not made or picked is None:
         widgets.empty_state(
             "Nothing to draw yet: the first point appears when the untrained networks have been looked at."
@@ -54,11 +55,17 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
                     draw(panel, len(made), lines, picked)
             st.caption(plain(legend.notes(frame, lines, view, made)))
             point.line(chosen, every, frame, view.measure, joined)
-        with st.container(key="curves_side"):
-            findings.draw(chosen)
+        side = st.container(key="curves_side").empty()
+        if later:
+            with side.container():
+                findings.announce()
     st.header("Runs", anchor=False)
     summary(chosen, legend.colours(view, chosen), view.colour)
     reasons.section(chosen)
+    with side.container():
+        st.fragment(findings.draw)(chosen)  # so that opening one draws nothing else anew
+    if later and "findings" in shown:
+        st.rerun()  # with their marks on the curves
 
 
 def data(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -117,7 +124,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
         {
             "colour": "●",
             "run": run.name,
-            "id": run.id[:6],
+            "id": run.id[:8],
             "best": 100 * run.best[1] if run.best else None,
             "@ epoch": run.best[0] if run.best else None,
             "last": 100 * run.accuracy[-1] if run.accuracy else None,
@@ -130,7 +137,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
     ]
     hues = [f"color: {colours[text(vars(run.config)[colour])]}" for run in ordered]
     frame = pd.DataFrame(rows)
-    percent = st.column_config.NumberColumn(format="%.2f %%")
+    percent = st.column_config.NumberColumn(format="%.1f %%")
     st.dataframe(
         frame.style.apply(lambda _: hues, subset=["colour"]),
         hide_index=True,

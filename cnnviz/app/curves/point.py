@@ -9,7 +9,7 @@ import streamlit as st
 from cnnviz.analysis import curves
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.curves import MEASURES, SPLITS
-from cnnviz.app import launch
+from cnnviz.app import launch, shell
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, number_key, open_page, text_key
 from cnnviz.store.runs import Run
@@ -72,8 +72,21 @@ def line(chosen: Sequence[Run], every: Mapping[str, Run], frame: pd.DataFrame, m
     row = st.container(horizontal=True, vertical_alignment="bottom", key="curves_point")
     row.selectbox("Run", list(begun), format_func=lambda key: names[begun[key].id], key=RUN.widget, width=230)
     row.number_input("Epoch", _first(run, joined), max(run.epoch, 1), key=EPOCH.widget, width=110)
+    with row:
+        st.fragment(_doing)(chosen, every, run, epoch)  # so that what opens need not wait for the charts
+    value = f"{measure}: {said}" if said else f"no finite {measure.lower()}"
+    st.caption(plain(f"◯ {names[run.id]} at epoch {epoch}. {value}."))
+
+
+def _doing(chosen: Sequence[Run], every: Mapping[str, Run], run: Run, epoch: int) -> None:
+    with shell.readable_errors():
+        _done_with(chosen, every, run, epoch)
+
+
+def _done_with(chosen: Sequence[Run], every: Mapping[str, Run], run: Run, epoch: int) -> None:
+    begun, names = {each.id[:8]: each for each in chosen if each.epoch >= 0}, labels(chosen)
     others = [key for key, each in begun.items() if each is not run and each.first_epoch <= epoch <= each.epoch]
-    beside = row.selectbox(
+    beside = st.selectbox(
         "Compare with",
         ["", *others],
         int(len(others) == 1),
@@ -82,19 +95,17 @@ def line(chosen: Sequence[Run], every: Mapping[str, Run], frame: pd.DataFrame, m
         width=230,
     )
     holder = _holder(run, epoch, every)
-    if row.button("Look inside", icon=":material/grid_view:", key="maps", help="Its feature maps after this epoch"):
+    if st.button("Look inside", icon=":material/grid_view:", key="maps", help="Its feature maps after this epoch"):
         beside_it = {"other": beside[:8]} if beside else {}
         open_page("pages/feature_maps.py", run=holder.id[:8], epoch=str(epoch), **beside_it)
-    place = row.popover("Fork", icon=":material/call_split:", key="curves_fork", on_change="rerun")
+    place = st.popover("Fork", icon=":material/call_split:", key="curves_fork", on_change="rerun")
     if place.open:
         with place:
             launch.fork(holder, epoch, f"{holder.id} {epoch}")
-    place = row.popover("Continue", icon=":material/resume:", key="curves_continue", on_change="rerun")
+    place = st.popover("Continue", icon=":material/resume:", key="curves_continue", on_change="rerun")
     if place.open:
         with place:
             _continue(run, chosen)
-    value = f"{measure}: {said}" if said else f"no finite {measure.lower()}"
-    st.caption(plain(f"◯ {names[run.id]} at epoch {epoch}. {value}."))
 
 
 def _continue(run: Run, chosen: Sequence[Run]) -> None:
