@@ -12,6 +12,7 @@ from cnnviz.store.runs import Run
 from cnnviz.wording import count, listed
 
 MOST_AXES = 3  # across, down, and a map for each value of the third
+NEVER_MIXED = ("model", "loss")  # in a cell: what differs beyond the axes has rows of its own
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class HeatMap:
 @dataclass(frozen=True)
 class HeatMaps:
     columns: tuple[str, ...]  # "lr 0.01"
-    rows: tuple[str, ...]  # "tanh"; one of "" if one parameter alone differs
+    rows: tuple[str, ...]  # "tanh", "tanh, conv5"; one of "" if one parameter alone differs
     maps: tuple[HeatMap, ...]
     epochs: int  # within which the best test accuracy was looked for
-    parameters: tuple[str, ...]  # across, down, of the maps: as many as there are
+    parameters: tuple[str, ...]  # across, down, of the maps, as many as there are; what else tells rows apart
 
     @property
     def cells(self) -> list[Cell]:
@@ -103,11 +104,15 @@ def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
         return None
     epochs = usual_epochs(runs)
     values = [sorted({vars(run.config)[name] for run in runs}) for name in names]
-    across, (down, panel) = values[0], [*values[1:], [None], [None]][:2]
+    across, panel = values[0], values[2] if len(names) > 2 else [None]
+    apart = [name for name in NEVER_MIXED if name in columns(runs) and name not in names] if len(names) > 2 else []
+    lines = [*names[1:2], *apart]
     by_place: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        place = tuple(vars(run.config)[name] for name in names)
-        by_place.setdefault((*place, None, None)[:3], []).append(run)
+        config = vars(run.config)
+        row = tuple(config[name] for name in lines)
+        by_place.setdefault((config[names[0]], row, config[names[2]] if len(names) > 2 else None), []).append(run)
+    down = sorted({row for _, row, _ in by_place})
     maps = tuple(
         HeatMap(
             "" if one is None else setting(names[2], one),
@@ -116,8 +121,8 @@ def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
         for one in panel
     )
     heads = tuple(setting(names[0], value) for value in across)
-    rows = tuple("" if value is None else setting(names[1], value) for value in down)
-    return HeatMaps(heads, rows, maps, epochs, tuple(names))
+    rows = tuple(", ".join(setting(name, value) for name, value in zip(lines, row, strict=True)) for row in down)
+    return HeatMaps(heads, rows, maps, epochs, (*names, *apart))
 
 
 def _cell(runs: Sequence[Run], epochs: int) -> Cell | None:

@@ -44,6 +44,29 @@ def test_the_figures_are_those_of_pandas() -> None:
     assert maps.epochs == 3
 
 
+def test_no_cell_mixes_models_or_losses() -> None:
+    others = grid(RunConfig(loss="mse", activation="relu"), model=["lenet3x3", "conv5"], lr=[0.01, 1.0])
+    runs = trained([*PRESETS["1a"].configs(), *others])
+    maps = settings.heat_maps(runs)
+    assert maps is not None
+    assert set(maps.parameters) == {"lr", "activation", "model", "loss"}
+    assert len(maps.cells) == len(runs)
+    assert not any(cell.mixed for cell in maps.cells)
+    shown = {
+        (title, row, column): [each.id for each in cell.runs]
+        for title, cells in ((each.title, each.cells) for each in maps.maps)
+        for row, line in zip(maps.rows, cells, strict=True)
+        for column, cell in zip(maps.columns, line, strict=True)
+        if cell
+    }
+    for each in runs:
+        config = each.config
+        loss = config.loss.replace("_", " ")
+        row = f"{config.model}, {loss}"
+        assert shown[config.activation, row, f"lr {config.lr:g}"] == [each.id]
+    assert not any("averages" in note for note in settings.notes(maps, runs))
+
+
 def test_a_parameters_span_is_of_means_that_differ_in_it_alone() -> None:
     runs = trained(GRID)
     means = as_frame(runs).groupby(["loss", "activation", "lr"]).best.mean()
