@@ -78,6 +78,39 @@ def _luminance(colour: tuple[float, ...]) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+EYES = {  # what linear RGB becomes: Machado, Oliveira, Fernandes (2009), severity 1
+    "normal": np.eye(3),
+    "deuteranopic": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "protanopic": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+}
+TO_XYZ = np.array([[0.412456, 0.357576, 0.180438], [0.212673, 0.715152, 0.072175], [0.019334, 0.119192, 0.950304]])
+
+
+def _lab(hue: str, eyes: str) -> np.ndarray:
+    """CIELAB of a colour, under D65, as those eyes see it."""
+    share = np.array(ImageColor.getrgb(hue)) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ (EYES[eyes] @ linear).clip(0, 1) / [0.95047, 1.0, 1.08883]
+    x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_colour_blind_eyes_tell_the_colours_of_lines_apart(eyes: str) -> None:
+    seen = [_lab(hue, eyes) for hue in PALETTE]
+    apart = [
+        (float(np.linalg.norm(one - other)), max(place, at))
+        for place, one in enumerate(seen)
+        for at, other in enumerate(seen[:place])
+    ]
+    assert min(distance for distance, last in apart if last < 4) > 20
+    assert min(distance for distance, _ in apart) > 9
+
+
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("hue", PALETTE)
 def test_every_line_stands_out_from_the_paper(hue: str, theme: Theme) -> None:
