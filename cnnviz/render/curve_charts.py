@@ -1,5 +1,6 @@
 """Frames of lines → Altair charts, in colours that colour-blind readers can distinguish."""
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ CLIP = (
     1.5  # a loss axis ends at this many times the third quartile, or at the untrained runs: a diverged one is cut off
 )
 MOST_TIPS = 8  # lines of a panel that a tooltip lists; of more it tells the nearest alone
+MOST_TICKS = 4  # of a colour bar
 FAINT = 0.25  # opacity of what is smoothed
 _DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
 _LEGEND: dict[str, Any] = {
@@ -300,10 +302,18 @@ def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
 
 
 FLOWS = {  # metric's prefix → (title, what it measures, format, log scale)
-    "grad_norm": ("gradient", "mean L2 norm of the gradient", ".2g", True),
-    "update_ratio": ("update / weight", "mean L2 norm, update over weights", ".2g", True),
+    "grad_norm": ("gradient", "mean L2 norm of the gradient", ".1e", True),
+    "update_ratio": ("update / weight", "mean L2 norm, update over weights", ".1e", True),
     "saturation": ("saturated or inactive", "share of units whose slope is flat", ".0%", False),
 }
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Up to four powers of ten from low to high, for a colour bar on which more would run into one another; its ends
+    if there are fewer than two."""
+    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    step = math.ceil(len(powers) / MOST_TICKS)
+    return [10.0**power for power in powers[::step]] if len(powers) > 1 else sorted({low, high})
 
 
 def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -318,7 +328,10 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
         frame = frame[frame.value > 0]
     if frame.empty:
         return {}
-    domain = [frame.value.min(), frame.value.max()] if is_log else [0, 1]
+    domain = [float(frame.value.min()), float(frame.value.max())] if is_log else [0.0, 1.0]
+    legend = alt.Legend(
+        orient="top", format=number, values=ticks(*domain) if is_log else [0, 0.5, 1], gradientLength=200
+    )
     scale = alt.Scale(scheme="viridis", type="log" if is_log else "linear", domain=domain)
     frame = frame.assign(layer=frame.metric.str.split("/").str[1], start=frame.epoch - 0.5, end=frame.epoch + 0.5)
     made = {}
@@ -337,9 +350,7 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
                 ),
                 x2="end:Q",
                 y=alt.Y("layer:N", scale=alt.Scale(domain=names), title=None, axis=alt.Axis(labelOverlap=False)),
-                color=alt.Color(
-                    "value:Q", title=title, scale=scale, legend=alt.Legend(orient="top", format=number, tickCount=4)
-                ),
+                color=alt.Color("value:Q", title=title, scale=scale, legend=legend),
                 tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=number)],
             )
             .properties(width="container", height=24 * len(names) + 150)

@@ -186,6 +186,14 @@ def test_strokes_tell_a_parameters_values_apart() -> None:
     assert scale["range"][0] != scale["range"][1]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(2e-5, 3e-3, [1e-4, 1e-3]), (1e-9, 1.0, [1e-9, 1e-6, 1e-3, 1.0]), (0.2, 0.5, [0.2, 0.5]), (0.3, 0.3, [0.3])],
+)
+def test_a_colour_bar_has_at_most_four_ticks(low: float, high: float, found: list[float]) -> None:
+    assert curve_charts.ticks(low, high) == pytest.approx(found)
+
+
 def test_gradient_flow_is_layer_by_epoch() -> None:
     rows = [("a", f"grad_norm/{layer}", epoch, 0.1) for layer in ("c1", "fc2") for epoch in range(3)]
     recorded = pd.DataFrame([*rows, ("a", "grad_norm/c1", 3, math.nan)], columns=["run_id", "metric", "epoch", "value"])

@@ -40,7 +40,8 @@ def section(chosen: Sequence[Run]) -> None:
 def gradient_flow(chosen: Sequence[Run]) -> None:
     """What reaches which layer, by epoch: of the best and of the worst run, unless others are chosen."""
     by_id, titles = {run.id: run for run in chosen}, comparison.labels(chosen)
-    ranked = sorted(by_id, key=lambda key: -by_id[key].best_accuracy)
+    begun = [key for key in by_id if by_id[key].epoch > 0]  # one that waits has nothing to show
+    ranked = sorted(begun or by_id, key=lambda key: -by_id[key].best_accuracy)
     keys = st.multiselect(
         "Of which runs",
         list(by_id),
