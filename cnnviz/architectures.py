@@ -47,6 +47,9 @@ class Layer:
     parameters: int  # weights and biases
     fields: tuple[Interval, ...]  # pixels on which each column of cells depends, and each row; of units: on all
     multiply_adds: int  # per picture, forward
+    kernel: int = 0  # side of its window, cells; 0: fully connected
+    stride: int = 0  # of that window, cells
+    padding: int = 0  # zeros around its input
 
     @property
     def receptive_field(self) -> int:
@@ -155,14 +158,16 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
         fields = _seen(fields, size, conv.kernel, 1, conv.padding)
         weights = conv.channels * channels * conv.kernel**2
         output, parameters = (conv.channels, size, size), weights + conv.channels * (3 if arch.batch_norm else 1)
-        layers.append(Layer(name("c"), "convolution", output, parameters, fields, weights * size**2))
+        layers.append(
+            Layer(name("c"), "convolution", output, parameters, fields, weights * size**2, conv.kernel, 1, conv.padding)
+        )
         channels = conv.channels
         if conv.pool:
             if size < 2:
                 raise ConfigError(f"{arch.name}: {name('s')} has only a 1×1 map to pool: use less pooling")
             size = (size - 2) // conv.pool + 1
             fields = _seen(fields, size, 2, conv.pool)
-            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0))
+            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0, 2, conv.pool))
     fields, inputs, last = (_union(fields),), channels * size**2, len(layers) + len(arch.hidden)
     for units in (*arch.hidden, CLASSES):
         weights = inputs * units

@@ -122,6 +122,9 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
             {
                 "layer": layer.name,
                 "kind": layer.kind,
+                "kernel": f"{layer.kernel}×{layer.kernel}" if layer.kernel else "–",
+                "stride": str(layer.stride) if layer.stride else "–",
+                "padding": str(layer.padding) if layer.kind == "convolution" else "–",
                 "output": "×".join(map(str, layer.output)),
                 "parameters": layer.parameters,
                 "receptive field": f"{layer.receptive_field}×{layer.receptive_field}",
