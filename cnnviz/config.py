@@ -49,6 +49,7 @@ class Setting:
     )
     suggestions: tuple[Any, ...] = ()  # values to pick several of; others may be typed
     step: float | None = None  # of a number's + and -
+    zero: str = ""  # what 0 means, in forms: "all"
     forkable: bool = True  # a fork of a run may change it
     shared: bool = True  # networks trained as one stack must agree in it
     alone: bool = False  # other values than the default are for networks that are trained on their own, by autograd
@@ -251,7 +252,8 @@ class RunConfig:
         "Training images",
         "train on the first N images only; 0: on all 50,000",
         high=50_000,
-        step=1000,
+        suggestions=(1000, 4000, 10_000, 20_000),
+        zero="all",
         offered="folded",
         forkable=False,
         named="{} images",

@@ -1,5 +1,6 @@
 """Figures and lists as people say them."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -41,6 +42,14 @@ def count(number: int, noun: str) -> str:
     ('1 run', '12 runs')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """
+    >>> percent(0.6257), percent(0.6257, 0), percent(float("nan"))
+    ('62.6 %', '63 %', '–')
+    """
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
 def listed(names: Sequence[str], separator: str = ", ", most: int = 6) -> str:

@@ -139,7 +139,7 @@ def labels(runs: Sequence[Run]) -> dict[str, str]:
     """Run id → the shortest text that distinguishes the run from the others: "tanh, lr 0.01"."""
     texts = dict(zip((run.id for run in runs), described([run.config for run in runs]), strict=True))
     twice = {text for text in texts.values() if sum(text == other for other in texts.values()) > 1}
-    return {run_id: f"{text} · {run_id[:6]}" if text in twice else text for run_id, text in texts.items()}
+    return {run_id: f"{text} · {run_id[:8]}" if text in twice else text for run_id, text in texts.items()}
 
 
 def _short(config: RunConfig, names: Sequence[str]) -> str:
@@ -157,7 +157,7 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
     names, titles = differing(runs), labels(runs)
     rows: list[dict[str, Any]] = [
         {"parameter": name, "differs": name in names}
-        | {titles[run.id]: text(getattr(run.config, name)) for run in runs}
+        | {titles[run.id]: _value(name, getattr(run.config, name)) for run in runs}
         for name in [*names, *(name for name in PARAMETERS if name not in names)]
     ]
     trained = {titles[run.id]: str(max(run.epoch, 0)) for run in runs}
@@ -171,9 +171,26 @@ def text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
 
 
+def _value(name: str, value: object) -> str:
+    return "all" if name == "limit_train" and not value else text(value)
+
+
 def words(name: str, value: object) -> str:
     """A parameter with its value; its value alone where that speaks for itself."""
-    return text(value) if SETTINGS[name].plain else f"{name.replace('_', ' ')} {text(value)}"
+    if name == "limit_train":
+        return setting(name, value)
+    return text(value) if SETTINGS[name].plain else f"{noun(name)} {text(value)}"
+
+
+def several(name: str, values: Sequence[object]) -> str:
+    """ "lr 0.1, 0.01, 0.001", "sigmoid, tanh"."""
+    first, *rest = values
+    return ", ".join([words(name, first), *map(text, rest)])
+
+
+def noun(name: str) -> str:
+    """A parameter in a sentence: "lr", "weight decay"."""
+    return "training images" if name == "limit_train" else name.replace("_", " ")
 
 
 def setting(name: str, value: object) -> str:
@@ -291,7 +308,7 @@ def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> 
     rest = _words(first.config, [each for each in ("model", "activation", "loss", "lr") if each != name])
     unequal = f", both to epoch {epochs}" if first.epochs != second.epochs else ""
     sentence = (
-        f"{name.replace('_', ' ')} {values[0]} → {values[1]} ({rest}{unequal}): best test accuracy "
+        f"{noun(name)} {values[0]} → {values[1]} ({rest}{unequal}): best test accuracy "
         f"{100 * means[0]:.1f} → {100 * means[1]:.1f} %. {found.sentence}"
     )
     return Pair(name, first, second, found, sentence)
@@ -339,7 +356,7 @@ def _confession(
 ) -> str:
     epochs = min(first.epoch, second.epoch)
     bests = [best_within(run, epochs) for run in (first, second)]
-    listed = ", ".join(name.replace("_", " ") for name in names[:-1]) + f" and {names[-1].replace('_', ' ')}"
+    listed = ", ".join(noun(name) for name in names[:-1]) + f" and {noun(names[-1])}"
     sides = f"{_words(first.config, names)} and {_words(second.config, names)}"
     gap = "" if None in bests else f" The {_points(abs(bests[1] - bests[0]))} between the two"  # type: ignore[operator]
     words = [f"Confounded: {sides} differ in {listed} at once.{gap or ' The difference'} may come from any of these."]

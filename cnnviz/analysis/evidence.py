@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cnnviz import wording
 from cnnviz.analysis import trends
 from cnnviz.architectures import CLASSES
 from cnnviz.config import SETTINGS, RunConfig
@@ -294,7 +295,7 @@ def percent(share: float) -> str:
 
 
 def accuracy(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return wording.percent(share)
 
 
 def of_weights(share: float) -> str:

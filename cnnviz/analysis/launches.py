@@ -21,8 +21,8 @@ class Standing:
     run: Run
     name: str  # what differs: "tanh, lr 0.01"
     rank: int | None  # from 1; None: no point yet
-    accuracy: float | None  # test accuracy after the last epoch
-    change: float | None  # since the epoch before
+    accuracy: float | None  # the best test accuracy so far
+    change: float | None  # of the test accuracy in the last epoch
     remark: str = ""
 
 
@@ -58,7 +58,7 @@ def title(runs: Sequence[Run]) -> str:
 def standings(runs: Sequence[Run], lost: Collection[str] = ()) -> list[Standing]:
     """The best first, those without a point last. lost: ids of runs whose loss is not finite any more."""
     names = labels(runs)
-    begun = sorted((run for run in runs if run.accuracy), key=lambda run: -_value(run.accuracy[-1]))
+    begun = sorted((run for run in runs if run.accuracy), key=lambda run: -_value(_best(run)))
     rest = [run for run in runs if not run.accuracy]
     return [_standing(run, names[run.id], place, run.id in lost) for place, run in enumerate(begun, 1)] + [
         Standing(run, names[run.id], None, None, None, _state(run)) for run in rest
@@ -75,7 +75,11 @@ def _standing(run: Run, name: str, rank: int, lost: bool) -> Standing:
     else:
         remark = "chance level" if not now > ABOVE_CHANCE else ""
     ended = "" if run.active else _state(run)
-    return Standing(run, name, rank, now, change, ended or remark)
+    return Standing(run, name, rank, _best(run), change, ended or remark)
+
+
+def _best(run: Run) -> float:
+    return run.best[1] if run.best else run.accuracy[-1]
 
 
 def _value(accuracy: float) -> float:

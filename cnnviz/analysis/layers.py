@@ -101,8 +101,9 @@ def saturated_units(run: RunLines) -> Finding | None:
         "saturated_units",
         "note",
         f"Saturated units since epoch {epoch}",
-        f"Most units are saturated, where {run.config.activation}'s slope is under 5 % of its maximum: {shares} (from "
-        f"{percent(SATURATED)} it counts). Their output is close to {ends} for any picture, and they hardly learn.",
+        f"Units are saturated, where {run.config.activation}'s slope is under 5 % of its maximum: {shares} (from "
+        f"{percent(SATURATED)} it counts). Their output is close to {ends}; little gradient passes them, so that their "
+        "weights, and those before them, learn slowly. The other units go on learning.",
         f"{a_run(slower, 'a lower rate')} whose units saturate as much and which learns as "
         "little: then the size of the steps is not the cause.",
         epoch,

@@ -65,7 +65,7 @@ def label(run: Run, names: Sequence[str]) -> str:
     """The run by what differs: "tanh, lr 0.01 · 3fa2c1"."""
     parts = [own_name(run)] if own_name(run) else []
     parts += [_words(run, name) for name in names]
-    return f"{', '.join(parts) or run.name} · {run.id[:6]}"
+    return f"{', '.join(parts) or run.name} · {run.id[:8]}"
 
 
 def own_name(run: Run) -> str:

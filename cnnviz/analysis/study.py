@@ -88,12 +88,11 @@ def _lacking(runs: Sequence[Run], target: int) -> dict[int, list[str]]:
 def _looking(grid: _Grid) -> Part:
     """A good and a bad network on the same pictures."""
     question = "What do a good and a bad network see in the same picture?"
-    if len(grid.done) < 2 or grid.best is None:
-        return Part("1b", question, "open", "needs two networks of 1a", page="pages/feature_maps.py")
-    worst = min(grid.done, key=lambda run: run.best_accuracy)
-    return Part(
-        "1b", question, "begun", "ready to look at", look=(grid.best.id, worst.id), page="pages/feature_maps.py"
-    )
+    trained = [run for run in grid.found if run.epoch > 0]  # for however long: there is something to see
+    if len(trained) < 2:
+        return Part("1b", question, "open", "needs two trained networks of 1a", page="pages/feature_maps.py")
+    best, worst = (choose(trained, key=lambda run: run.best_accuracy) for choose in (max, min))
+    return Part("1b", question, "begun", "ready to look at", look=(best.id, worst.id), page="pages/feature_maps.py")
 
 
 def _comparison(best: Sequence[Run]) -> Part:

@@ -35,6 +35,7 @@ def launcher() -> None:
         choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
         if chosen != OWN:
             st.caption(plain(PRESETS[chosen].shows))
+            st.caption(plain(contents(choices)))
         columns = itertools.cycle(st.columns(2))
         for name in _offered("always"):
             key, value = _remembered(name, choices)
@@ -54,6 +55,15 @@ def _remembered(name: str, choices: dict[str, list[Any]]) -> tuple[str, Any]:
     """The widget's key and its first value; a preset's own value is not mixed up with what was typed elsewhere."""
     (value,) = choices.get(name, [DEFAULTS[name]])
     return f"launch_{name}" if value == DEFAULTS[name] else f"launch_{name} {value}", value
+
+
+def contents(choices: dict[str, list[Any]]) -> str:
+    """What an experiment trains: "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001"."""
+    said = {name: comparison.several(name, values) for name, values in choices.items() if name in comparison.PARAMETERS}
+    number = math.prod(len(values) for values in choices.values())
+    fixed = [said[name] for name in said if len(choices[name]) == 1 and name != "dataset"]
+    varied = [said[name] for name in said if len(choices[name]) > 1]
+    return ": ".join(filter(None, [", ".join([count(number, "network"), *fixed]), " × ".join(varied)]))
 
 
 def choose(experiment: str) -> None:
@@ -148,6 +158,12 @@ def _one(name: str, value: Any, key: str, place: Any) -> Any:
     its, kind = SETTINGS[name], TYPES[name]
     if its.choices:
         return place.selectbox(its.title, its.choices, its.choices.index(value), key=key)
+    if its.zero:
+        shown = str(value) if value else its.zero
+        options = list(dict.fromkeys([its.zero, *map(str, its.suggestions), shown]))
+        where, text = options.index(shown), plain(its.help)
+        chosen = place.selectbox(its.title, options, where, accept_new_options=True, key=key, help=text)
+        return kind(0) if chosen == its.zero else parse(name, str(chosen))
     if kind is str or (its.suggestions and kind is float):  # a rate may be of any magnitude: no step suits it
         return parse(name, place.text_input(its.title, str(value), key=key))
     low = kind(math.nextafter(its.low, math.inf) if its.low_open else its.low)
@@ -187,14 +203,21 @@ def download(where: str) -> None:
 def more_epochs(found: Sequence[Run], key: str) -> None:
     """So many more epochs in the same runs."""
     epochs = int(st.number_input("More epochs", 1, MOST_EPOCHS, DEFAULTS["epochs"], key=f"more {key}"))
+    known = {run.id: run for run in cache.runs()}
+    found = [known.get(run.id, run) for run in found]  # one may have been queued since the page was drawn
     busy = [run for run in found if run.active]
     many = count(len(found), "run")
     if busy:
-        st.caption(plain(f"{busy[0].name} is still training or waiting: it can go on once it has ended."))
+        state = "in training" if any(run.status == "RUNNING" for run in busy) else "queued"
+        st.info(plain(f"{count(len(busy), 'run')} {state}, to epoch {busy[0].config.epochs}: more once it has ended."))
+    else:
+        reached = sorted({max(run.epoch, 0) for run in found})
+        where = f"epoch {reached[0]} to {reached[0] + epochs}" if len(reached) == 1 else "where each of them ended"
+        st.caption(plain(f"Trains on from {where}, with the same settings, as one line."))
     if st.button(f"Continue {many}", type="primary", disabled=bool(busy), key=f"continue {key}"):
-        with readable_errors():
+        with readable_errors(), st.spinner("Queueing …"):
             control.continue_runs([run.id for run in found], epochs)
-            launched(f"{many} will train {epochs} more epochs")
+            launched(f"Queued: {many} will train {epochs} more epochs")
 
 
 def fork(run: Run, epoch: int, key: str) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from cnnviz import data, paths
 from cnnviz.analysis.comparison import labels
+from cnnviz.analysis.evidence import ABOVE_CHANCE
 from cnnviz.app import widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, number_key, text_key
@@ -14,6 +15,7 @@ from cnnviz.inspection import outputs, recorded
 from cnnviz.inspection.network import Prediction
 from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
+from cnnviz.wording import percent
 
 NONE = "none"
 FOLLOW = "the same"
@@ -52,6 +54,12 @@ class Chosen:
         return f"{self.run.name}, epoch {self.epoch}"
 
     @property
+    def at_chance(self) -> bool:
+        """Whether it did no better than guessing after that epoch."""
+        place = self.epoch - self.run.first_epoch
+        return 0 <= place < len(self.run.accuracy) and not self.run.accuracy[place] > ABOVE_CHANCE
+
+    @property
     def key(self) -> tuple[str, str, int]:
         """What its weights are known by, in a cache."""
         return addresses.tracking_uri(), self.run.id, self.epoch
@@ -76,7 +84,7 @@ def choose(found: list[Run]) -> list[Chosen]:
 
     def title(key: str) -> str:
         run = by_id[key]
-        return " · ".join([names[run.id] or run.name, *([f"{run.best[1]:.0%}".replace("%", " %")] if run.best else [])])
+        return " · ".join([names[run.id] or run.name, *([f"best {percent(run.best[1])}"] if run.best else [])])
 
     run = st.selectbox("Network", keys, format_func=title, key=RUN.widget, help=_about(by_id[RUN.get()]), width=290)
     other = st.selectbox(
@@ -100,8 +108,10 @@ def choose(found: list[Run]) -> list[Chosen]:
 
 
 def _about(run: Run) -> str:
-    best = f" Its best epoch was {run.best[0]}, with {run.best[1]:.1%} of the test pictures right." if run.best else ""
-    return plain(f"{run.name} · {run.id[:6]}. The best network comes first.{best}")
+    said = f"{run.name} · {run.id[:8]}. The best network comes first."
+    if run.best:
+        said += f" Its best epoch was {run.best[0]}, with {percent(run.best[1])} of the test pictures right."
+    return plain(said)
 
 
 def _epoch(epochs: list[int]) -> int:

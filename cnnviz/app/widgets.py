@@ -49,7 +49,7 @@ def forget_runs() -> None:
 
 
 def label(run: Run) -> str:
-    return f"{run.name} · {run.id[:6]}"
+    return f"{run.name} · {run.id[:8]}"
 
 
 def empty_state(text: str) -> None:

@@ -24,6 +24,7 @@ from cnnviz.architectures import (
 )
 from cnnviz.errors import CheckpointError, ConfigError
 from cnnviz.train.ops import FLAT
+from cnnviz.wording import percent
 
 BATCH = 250  # pictures at a time if there are many
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
@@ -143,7 +144,8 @@ class ChannelFacts:
             f"not finite on {seen}": self.diverged,
             f"zero on {seen}": self.dead,
             f"one value all over {seen}": self.constant and not self.dead,
-            f"{self.saturated:.0%} {flat_word(self.activation)} on {seen}": self.saturated >= 0.5 and not self.dead,
+            f"{percent(self.saturated, 0)} {flat_word(self.activation)} on {seen}": self.saturated >= 0.5
+            and not self.dead,
         }
         return tuple(badge for badge, holds in noted.items() if holds)
 

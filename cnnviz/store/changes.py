@@ -105,7 +105,7 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
             for name, value in zip(left_at.metric, left_at.value, strict=True)
             if _OF_THE_WEIGHTS.fullmatch(name) and (same_loss or "_loss" not in name)
         }
-        forked = _create(config, device, f" (fork of {parent.id[:6]} at {epoch})")
+        forked = _create(config, device, f" (fork of {parent.id[:8]} at {epoch})")
         connection.tag(forked, {"parent": parent.id, "fork_epoch": epoch})
         artifacts.save_checkpoint(forked, epoch, weights, {})
         record(forked, epoch, figures, [])

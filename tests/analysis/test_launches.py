@@ -35,10 +35,10 @@ def test_an_experiment_is_what_one_click_made_even_if_some_of_it_was_continued()
     assert launches.title([run("x", lr=0.1), run("y")]) == "2 runs trained together: learning rate"
 
 
-def test_the_best_stands_first_and_every_place_says_what_is_to_say() -> None:
+def test_the_best_so_far_stands_first_and_every_place_says_what_is_to_say() -> None:
     runs = [
-        replace(run("slow", lr=0.001), accuracy=(0.1, 0.3, 0.4), epoch=2, status="RUNNING"),
-        replace(run("good", lr=0.01), accuracy=(0.1, 0.5, 0.6), epoch=2),
+        replace(run("slow", lr=0.001), accuracy=(0.1, 0.3, 0.58), epoch=2, status="RUNNING"),
+        replace(run("good", lr=0.01), accuracy=(0.1, 0.6, 0.5), epoch=2),
         replace(run("dead", lr=0.1), accuracy=(0.1, 0.1, 0.1), epoch=2, status="RUNNING"),
         replace(run("lost", lr=10.0), accuracy=(0.1, 0.1, 0.1), epoch=2, status="KILLED"),
         replace(run("new", lr=0.02), accuracy=(0.11,), epoch=0, status="RUNNING"),
@@ -48,7 +48,7 @@ def test_the_best_stands_first_and_every_place_says_what_is_to_say() -> None:
     found = launches.standings(runs, {"lost", "odd"})
     assert [each.run.id for each in found[:2]] == ["good", "slow"]
     assert (found[0].rank, found[0].name, found[0].accuracy, found[0].remark) == (1, "lr 0.01", 0.6, "")
-    assert round(found[0].change or 0, 6) == 0.1
+    assert round(found[0].change or 0, 6) == -0.1
     by_id = {each.run.id: each for each in found}
     assert by_id["dead"].remark == "chance level"
     assert (by_id["lost"].remark, by_id["odd"].remark) == ("stopped", "diverged")

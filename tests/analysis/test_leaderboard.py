@@ -45,7 +45,7 @@ def test_what_differs_has_a_column_and_the_rest_is_said_once() -> None:
 def test_a_setting_that_all_have_changed_is_said() -> None:
     changed = [made(name, momentum=0.9, limit_train=500, lr=lr) for name, lr in (("a", 0.1), ("b", 0.2))]
     assert "momentum 0.9" in leaderboard.shared(changed)
-    assert "limit train 500" in leaderboard.shared(changed)
+    assert "500 images" in leaderboard.shared(changed)
 
 
 def test_the_pooling_that_comes_with_the_model_is_no_column() -> None:

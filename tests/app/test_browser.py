@@ -21,9 +21,9 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.get_by_role("option", name="2a · LeNet 3×3, ReLU").click()
     form.get_by_text(re.compile("^1 run, ")).wait_for()
     form.get_by_text("More", exact=True).click()
-    for name, value in (("Training images", "5000"), ("Epochs", "40")):  # cheap, and seen at it on a fast machine
-        form.get_by_role("spinbutton", name=name).fill(value)
-        form.get_by_role("spinbutton", name=name).press("Tab")
+    for role, name, value in (("combobox", "Training images", "5000"), ("spinbutton", "Epochs", "40")):
+        form.get_by_role(role, name=name).fill(value)  # cheap, and seen at it on a fast machine
+        form.get_by_role(role, name=name).press("Enter")
     form.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Skip").click()
     page.locator(".watching-steps .now").wait_for()

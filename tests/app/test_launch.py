@@ -6,12 +6,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
+from cnnviz.app import launch
 from cnnviz.architectures import architecture, initial_weights
-from cnnviz.config import RunConfig
+from cnnviz.config import PRESETS, RunConfig
 from cnnviz.jobs import control, devices
 from cnnviz.store import artifacts, changes, reading
 from tests.helpers.projects import copied, run_in
-from tests.helpers.screens import with_open
+from tests.helpers.screens import said, with_open
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
@@ -63,6 +64,22 @@ def test_a_fork_trains_on_its_parents_device(monkeypatch: pytest.MonkeyPatch) ->
     assert [reading.run(run_id).device for run_id in made] == ["cpu", "cuda"]
 
 
+def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> None:
+    assert launch.contents(PRESETS["1a"].choices) == (
+        "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001"
+    )
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    assert opened.sidebar.selectbox(key="launch_limit_train 4000").value == "4000"  # of the first preset
+    opened.sidebar.selectbox(key="launch_preset").set_value("2a").run()
+    assert "1 network, lenet3x3, relu" in said(opened)
+    images = opened.sidebar.selectbox(key="launch_limit_train")
+    assert images.value == "all"
+    opened.sidebar.selectbox(key="launch_preset").set_value(launch.OWN).run()
+    opened.sidebar.selectbox(key="launch_limit_train").set_value("1000").run()
+    opened.sidebar.button(key="launch").click().run()
+    assert [run.config.limit_train for run in reading.runs()] == [1000]
+
+
 # -- one hyperparameter, one place ------------------------------------------------------------------
 
 NEW_FIELD = """
@@ -74,7 +91,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from cnnviz import config, paths
 from cnnviz.analysis import comparison
-from cnnviz.config import RunConfig
+from cnnviz.config import PRESETS, RunConfig
 from cnnviz.jobs import control
 from cnnviz.store import addresses, changes, reading
 from cnnviz.train import lenet

@@ -85,7 +85,7 @@ def test_a_fork_sets_out_from_its_parents_point() -> None:
     fork = reading.run(changes.fork(parent, 2, {"lr": 0.5}, 4, "cpu"))
     assert (fork.status, fork.parent, fork.first_epoch, fork.epoch) == ("SCHEDULED", parent, 2, 2)
     assert (fork.config.lr, fork.config.epochs) == (0.5, 6)
-    assert f"fork of {parent[:6]} at 2" in fork.name
+    assert f"fork of {parent[:8]} at 2" in fork.name
     assert (fork.accuracy, fork.best) == ((0.2,), None)
     assert reading.history([fork.id], ["test_loss"]).value.tolist() == [1.8]
     ours, theirs = (artifacts.load_checkpoint(reading.run(each), 2) for each in (fork.id, parent))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cnnviz.analysis import curves, launches
-from cnnviz.analysis.comparison import PARAMETERS
+from cnnviz.analysis.comparison import PARAMETERS, noun
 from cnnviz.analysis.curves import AXES, MEASURES, SPLITS
 from cnnviz.app import widgets
 from cnnviz.app.state import Slot, list_key, number_key, text_key
@@ -127,4 +127,4 @@ def _layout(colours: Sequence[str], strokes: Sequence[str]) -> None:
 
 
 def _name(name: str) -> str:
-    return "train / test" if name == BY_SPLIT else name.replace("_", " ")
+    return "train / test" if name == BY_SPLIT else noun(name)

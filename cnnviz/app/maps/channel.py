@@ -114,8 +114,8 @@ def effect(shown: Shown, dataset: Dataset) -> None:
     was, has = accuracies(one, dataset)
     st.caption(
         plain(
-            f"With {words}: accuracy on {ACCURACY_PICTURES:,} test images {was:.1%} → {has:.1%} "
-            f"({100 * (has - was):+.1f} points)."
+            f"With {words}: accuracy on {ACCURACY_PICTURES:,} test images "
+            f"{wording.percent(was)} → {wording.percent(has)} ({100 * (has - was):+.1f} points)."
         )
     )
 

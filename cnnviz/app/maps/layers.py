@@ -37,6 +37,12 @@ SCALES = {
 SCALE = text_key("scale", "locked")
 BEFORE = flag_key("before")
 KEYS = (SCALE, BEFORE)
+SIGNS = (
+    "✕ not finite",
+    "∅ zero all over",
+    "= one value all over",
+    "▮ share of its cells where the activation is flat (saturated)",
+)
 Scales = Scale | list[Scale]
 Maps = dict[str, LayerMaps]
 Pair = tuple[str | None, str | None]
@@ -141,11 +147,20 @@ def _notes(shown: Sequence[Shown]) -> list[str]:
         whose = f"{each.one.short}: " if len(shown) > 1 else ""
         if not bool(each.prediction.logits.isfinite().all()):
             notes.append(f"{whose}This network diverged: its logits are not finite (magenta). Choose an earlier epoch.")
+        elif each.one.at_chance:
+            notes.append(f"{whose}At chance level after this epoch: its probabilities say nothing about the picture.")
         elif each.one.run.config.loss == "mse":
             notes.append(
                 f"{whose}Trained with MSE, its logits aim at 0 and 1: the probabilities stay flat even when it is sure."
             )
-    return notes
+    return notes + _signs(shown)
+
+
+def _signs(shown: Sequence[Shown]) -> list[str]:
+    """What the signs on the maps mean, of those that are there."""
+    facts = [fact for each in shown for step in each.scales for fact in _facts(each, step)]
+    there = [words for words in SIGNS if any(_badge(fact).startswith(words[0]) for fact in facts)]
+    return ["On the maps: " + " · ".join(there)] if there else []
 
 
 def _row(shown: Sequence[Shown], index: int, pairs: Sequence[Pair], choice: Choice, classes: Sequence[str]) -> Row:
@@ -181,11 +196,7 @@ def _column(
     maps, layer, scale = its.maps[step], its.maps[step].layer, its.scales[step]
     values = maps.values[0]
     is_last = layer == one.run.architecture.layers[-1]
-    facts: Sequence[ChannelFacts] = ()
-    if layer.kind == "convolution":
-        facts = channel_facts(its.maps[layer.name], one.run.config.activation)
-        if one.run.config.activation not in SATURATING:  # a ReLU's zeros are how it works
-            facts = [replace(fact, saturated=0.0) for fact in facts]
+    facts = _facts(its, step)
     is_before = step == layer.name and layer.kind != "pooling" and not is_last
     extent = f"{_number(maps.low)} to {_number(maps.high)}" if bool(values.isfinite().any()) else "not finite"
     help_ = [f"{layer.name}: {_words(one, step)}", f"values on this picture: {extent}"]
@@ -201,6 +212,16 @@ def _column(
         # Where the maps before the activation are not on show, those behind it are fed by what feeds them.
         made[step if step == layer.name or layer.name in its.scales else layer.name],
     )
+
+
+def _facts(its: Shown, step: str) -> list[ChannelFacts]:
+    """Of each channel of a convolution."""
+    layer, activation = its.maps[step].layer, its.one.run.config.activation
+    if layer.kind != "convolution":
+        return []
+    facts = channel_facts(its.maps[layer.name], activation)
+    # a ReLU's zeros are how it works
+    return list(facts) if activation in SATURATING else [replace(fact, saturated=0.0) for fact in facts]
 
 
 def _number(value: float) -> str:
@@ -229,7 +250,7 @@ def _items(maps: LayerMaps, facts: Sequence[ChannelFacts], names: Sequence[str])
             return [Item(f"{layer} unit {index}: {value:.4g}") for index, value in enumerate(values.tolist())]
         shares = values.softmax(0).tolist()
         return [
-            Item(f"{name}: {share:.1%}, logit {value:.4g}")
+            Item(f"{name}: {wording.percent(share)}, logit {value:.4g}")
             for name, share, value in zip(names, shares, values.tolist(), strict=True)
         ]
     lows, highs = (end.tolist() for end in (values.amin((1, 2)), values.amax((1, 2))))
@@ -248,7 +269,7 @@ def _badge(fact: ChannelFacts) -> str:
         return "∅"
     if fact.constant:
         return "="
-    return f"▮ {fact.saturated:.0%}" if fact.saturated >= 0.5 else ""
+    return f"▮ {wording.percent(fact.saturated, 0)}" if fact.saturated >= 0.5 else ""
 
 
 def _sentence(facts: Sequence[ChannelFacts]) -> str:

@@ -124,18 +124,23 @@ def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
         )
     )
     drawn_table = network_charts.similarity(
-        words[0], words[1], table.values.tolist(), table.errors.tolist(), ("left", "right")
+        words[0], words[1], table.values.tolist(), table.errors.tolist(), (_name(first), _name(second))
     )
     table_of = f"Linear CKA of every layer of {first.title} with every layer of {second.title}"
     st.altair_chart(drawn_table, width="content", key="cka", alt=table_of)
-    title = f"{choice.name}, {step.replace('_', ', ')}: matched channels (left / right)"
-    notes = [f"left: {first.title}", f"right: {second.title}", f"Linear CKA (debiased), layer by layer: {each}"]
+    title = f"{choice.name}, {step.replace('_', ', ')}: matched channels"
+    notes = [f"In each pair {first.title}, then {second.title}", f"Linear CKA (debiased), layer by layer: {each}"]
     save_as_png(
         "Save as PNG",
         partial(captioned, title, drawn, notes),
         f"{first.stem}-beside-{second.stem}-matched",
         key="save matches",
     )
+
+
+def _name(one: Looked) -> str:
+    """What tells it from the other network: they may be one run at two epochs."""
+    return f"{one.short}, epoch {one.epoch}"
 
 
 def _matches(
@@ -167,19 +172,20 @@ def _matches(
                     "title": f"channel {match.first} answers like {match.second}: r = {match.correlation:.3f}",
                 }
             )
+    names = [_name(one) for one in looked]
     taken = {match.second for match in found}
     left = [str(channel) for channel in range(len(values[1])) if channel not in taken]
     matched = sum(match.second is not None for match in found)
     st.caption(
         plain(
-            f"{matched} of {len(found)} channels on the left answer like one on the right "
+            f"{matched} of {len(found)} channels of {names[0]} answer like one of {names[1]}, which is drawn beside it "
             f"(|r| of at least {matching.ALIKE} over {matching.PICTURES} test pictures; each is used once; with a "
-            f"negative r the sign is turned). Unmatched on the right: {', '.join(left) or 'none'}."
+            f"negative r the sign is turned). Unmatched of {names[1]}: {', '.join(left) or 'none'}."
         )
     )
     pixels = torch.stack(pairs).permute(0, 2, 3, 1).numpy()
     tiles(
-        "Matched channels: left network, right network",
+        f"Matched channels: {names[0]}, then {names[1]}",
         mosaic(pixels),
         (pixels.shape[2], side),
         max(1, round(64 / side)),

@@ -55,7 +55,7 @@ def board(shown: Sequence[Run]) -> list[Run]:
                 f"{run.epoch if run.epoch >= 0 else NOTHING} / {run.config.epochs}",
                 wording.duration(run.seconds) if run.segments else NOTHING,
                 f"{run.created:%-d %b, %H:%M}",
-                run.id[:6],
+                run.id[:8],
                 *([run.message or NOTHING] if last else []),
             ],
         )
@@ -92,7 +92,7 @@ def forget(found: Sequence[Run]) -> None:
 
 
 def _percent(share: float) -> str:
-    return NOTHING if math.isnan(share) else f"{100 * share:.2f} %"
+    return wording.percent(share)
 
 
 def _kind(shown: Sequence[Run], name: str) -> str:

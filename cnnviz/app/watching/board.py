@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnviz.analysis.launches import Standing
 from cnnviz.jobs.stages import Step
+from cnnviz.wording import percent
 
 MOST_ROWS = 12
 MARKS = {"done": "✓", "now": "●", "next": "○", "left out": "–"}
@@ -30,14 +31,15 @@ def board(shown: Sequence[Standing], hues: Mapping[str, str]) -> str:
         rows += f"<tr><td></td><td><small>and {more} more</small></td><td></td><td></td></tr>"
     return (
         '<table class="watching-board"><thead><tr><th class="rank" scope="col">#</th><th scope="col">network</th>'
-        '<th class="figure" scope="col">test</th><th class="change" scope="col">change</th></tr></thead>'
+        '<th class="figure" scope="col" title="best test accuracy so far">best</th>'
+        '<th class="change" scope="col" title="of the test accuracy, in the last epoch">change</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
 def _row(each: Standing, hue: str) -> str:
     name, remark = html.escape(each.name), html.escape(each.remark)
-    accuracy = "–" if each.accuracy is None else f"{100 * each.accuracy:.1f} %"
+    accuracy = "–" if each.accuracy is None else percent(each.accuracy)
     change = "–" if each.change is None else f"{100 * each.change:+z.1f}".replace("-", "−")
     change = f'<td class="change" title="{remark}"><small>{remark}</small></td>' if remark else f"<td>{change}</td>"
     return (

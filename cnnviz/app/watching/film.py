@@ -22,6 +22,7 @@ from cnnviz.render.colours import Scale
 from cnnviz.render.exports import data_address
 from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
+from cnnviz.wording import percent
 
 RUN = optional_key("film")
 PICTURE = number_key("film_picture", 7)
@@ -102,7 +103,7 @@ def _figure(each: Frame, pictures: tuple[str, str] | None, run: Run, dataset: Da
         words = "✗ no prediction (diverged)"
     else:
         right = each.predicted == int(dataset.test_labels[number])
-        sure = f" {each.probability:.0%}".replace("%", " %") if run.config.loss == "cross_entropy" else ""
+        sure = f" {percent(each.probability, 0)}" if run.config.loss == "cross_entropy" else ""
         words = f"{'✓' if right else '✗'} {dataset.classes[each.predicted]}{sure}"
     images = ""
     if pictures:
