@@ -4,6 +4,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, setting, whole
 from cnnviz.analysis.leaderboard import columns, heading
@@ -107,7 +108,7 @@ def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
     across, panel = values[0], values[2] if len(names) > 2 else [None]
     apart = [name for name in NEVER_MIXED if name in columns(runs) and name not in names] if len(names) > 2 else []
     lines = [*names[1:2], *apart]
-    by_place: dict[tuple[object, ...], list[Run]] = {}
+    by_place: dict[tuple[Any, tuple[Any, ...], Any], list[Run]] = {}
     for run in runs:
         config = vars(run.config)
         row = tuple(config[name] for name in lines)

@@ -159,9 +159,9 @@ def _one(name: str, value: Any, key: str, place: Any) -> Any:
     if its.choices:
         return place.selectbox(its.title, its.choices, its.choices.index(value), key=key)
     if its.zero:
-        shown = str(value) if value else its.zero
-        options = list(dict.fromkeys([its.zero, *map(str, its.suggestions), shown]))
-        where, text = options.index(shown), plain(its.help)
+        now = str(value) if value else its.zero
+        options = list(dict.fromkeys([its.zero, *map(str, its.suggestions), now]))
+        where, text = options.index(now), plain(its.help)
         chosen = place.selectbox(its.title, options, where, accept_new_options=True, key=key, help=text)
         return kind(0) if chosen == its.zero else parse(name, str(chosen))
     if kind is str or (its.suggestions and kind is float):  # a rate may be of any magnitude: no step suits it

@@ -70,8 +70,8 @@ def is_loaded() -> bool:
 
 def load() -> None:
     """Import what takes seconds, once a server, and say so meanwhile; see that a worker is there if one is needed."""
+    place = st.empty()  # always: were it not there later, all of the page would be put up anew
     if not is_loaded():
-        place = st.empty()
         for step, (name, title) in enumerate(_SLOW.items()):
             place.progress(step / len(_SLOW), f"Starting: loading {title} …")
             importlib.import_module(name)

@@ -36,6 +36,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     data.columns.forEach((text) => head.append(make("th", text, { scope: "col" })));
     const body = make("tbody");
     map.cells.forEach((cells, row) => {
+      if (!cells.some(Boolean)) return; // of another map
       const line = make("tr");
       line.append(make("th", data.rows[row], { scope: "row" }));
       cells.forEach((cell, column) => line.append(cellOf(cell, [at, row, column])));

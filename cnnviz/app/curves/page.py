@@ -55,17 +55,17 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
                     draw(panel, len(made), lines, picked)
             st.caption(plain(legend.notes(frame, lines, view, made)))
             point.line(chosen, every, frame, view.measure, joined)
-        side = st.container(key="curves_side").empty()
-        if later:
-            with side.container():
+        with st.container(key="curves_side"):
+            if later:
                 findings.announce()
+            else:
+                st.fragment(findings.draw)(chosen)  # so that opening one draws nothing else anew
     st.header("Runs", anchor=False)
     summary(chosen, legend.colours(view, chosen), view.colour)
     reasons.section(chosen)
-    with side.container():
-        st.fragment(findings.draw)(chosen)  # so that opening one draws nothing else anew
-    if later and "findings" in shown:
-        st.rerun()  # with their marks on the curves
+    if later:
+        cache.findings(chosen)
+        st.rerun()  # with them, and their marks on the curves
 
 
 def data(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

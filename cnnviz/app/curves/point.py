@@ -72,14 +72,14 @@ def line(chosen: Sequence[Run], every: Mapping[str, Run], frame: pd.DataFrame, m
     row = st.container(horizontal=True, vertical_alignment="bottom", key="curves_point")
     row.selectbox("Run", list(begun), format_func=lambda key: names[begun[key].id], key=RUN.widget, width=230)
     row.number_input("Epoch", _first(run, joined), max(run.epoch, 1), key=EPOCH.widget, width=110)
-    with row:
+    with row.container(width="content", key="curves_doing"):
         st.fragment(_doing)(chosen, every, run, epoch)  # so that what opens need not wait for the charts
     value = f"{measure}: {said}" if said else f"no finite {measure.lower()}"
     st.caption(plain(f"◯ {names[run.id]} at epoch {epoch}. {value}."))
 
 
 def _doing(chosen: Sequence[Run], every: Mapping[str, Run], run: Run, epoch: int) -> None:
-    with shell.readable_errors():
+    with shell.readable_errors(), st.container(horizontal=True, vertical_alignment="bottom"):
         _done_with(chosen, every, run, epoch)
 
 

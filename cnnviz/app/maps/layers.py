@@ -226,9 +226,11 @@ def _facts(its: Shown, step: str) -> list[ChannelFacts]:
 
 def _number(value: float) -> str:
     """
-    >>> _number(-1.7159), _number(0.0)
-    ('−1.7', '0')
+    >>> _number(-1.7159), _number(0.0), _number(51_873.0)
+    ('−1.7', '0', '52,000')
     """
+    if 100 <= abs(value) < 1e6:
+        return f"{float(f'{value:.2g}'):,.0f}".replace("-", "−")
     return f"{value:.2g}".replace("-", "−")
 
 
