@@ -88,7 +88,7 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
     epoch.fill("2")  # by keys
     epoch.press("Enter")
     page.wait_for_function(f"() => location.search.includes('at={other}&epoch=2')")
-    page.get_by_text("tanh, lr 0.1 at epoch 2. Error: test 50 %").first.wait_for()
+    page.get_by_text("tanh, lr 0.1 at epoch 2. Error: test 50.0 %").first.wait_for()
     expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_count(1)
     page.get_by_role("button", name="Look inside").click()
     page.wait_for_function(

@@ -204,7 +204,7 @@ def _column(
     return Column(
         step,
         f"{layer.name} before" if is_before else layer.name,
-        f"{_number(scale.low)} to {_number(scale.high)}" if isinstance(scale, Scale) else "each its own",
+        _range(scale.low, scale.high) if isinstance(scale, Scale) else "each its own",
         ". ".join(help_),
         atlas(values, scale),
         values.shape[-1] if values.ndim == 3 else 1,
@@ -232,6 +232,15 @@ def _number(value: float) -> str:
     if 100 <= abs(value) < 1e6:
         return f"{float(f'{value:.2g}'):,.0f}".replace("-", "−")
     return f"{value:.2g}".replace("-", "−")
+
+
+def _range(low: float, high: float) -> str:
+    """
+    >>> _range(7.8e-14, 1.0), _range(-0.5, 0.5)
+    ('0 to 1', '−0.5 to 0.5')
+    """
+    least = max(abs(low), abs(high)) / 1000  # less is nothing beside the other end
+    return " to ".join(_number(value if abs(value) >= least else 0.0) for value in (low, high))
 
 
 def _words(one: Looked, step: str) -> str:

@@ -133,7 +133,9 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
             for layer in arch.layers
         ]
         st.markdown(f"**Layers of {plain(arch.name)}**")
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Layer table")
+        thousands = st.column_config.NumberColumn(format="localized")
+        config = {"parameters": thousands, "multiply-adds": thousands}
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Layer table")
         st.caption(f"{arch.parameters:,} parameters, {arch.multiply_adds:,} multiply-adds for one picture.")
 
 
