@@ -69,7 +69,7 @@ def test_it_opens_on_the_best_run_with_nothing_below_its_diagram() -> None:
     opened = page(view="maps")  # as the address was once that shows the maps
     assert opened.selectbox(key="run").value == best
     assert opened.select_slider(key="epoch").value == 3
-    assert opened.selectbox(key="run").options[0].endswith(" · 30 %")
+    assert opened.selectbox(key="run").options[0].endswith(" · best 30.0 %")
     (row,) = diagram(opened)["rows"]
     assert [column["name"] for column in row["columns"]] == ["c1", "s2", "c3", "s4", "fc5", "fc6", "fc7"]
     assert [len(column["items"]) for column in row["columns"]] == [6, 6, 16, 16, 120, 84, 10]

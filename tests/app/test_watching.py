@@ -9,9 +9,9 @@ from cnnviz import data, paths
 from cnnviz.app import cache
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
-from cnnviz.store import artifacts, changes
+from cnnviz.store import artifacts, changes, reading
 from tests.helpers.runs import record
-from tests.helpers.screens import said
+from tests.helpers.screens import said, with_open
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
@@ -85,3 +85,10 @@ def test_from_the_click_to_the_end() -> None:
     assert not opened.get("page_link")
     opened.switch_page("pages/home.py").run()
     assert len(rows(opened)) == 3  # the last launch, at any time
+
+    (waiting,) = changes.schedule([RunConfig(dataset="synthetic", epochs=2, seed=1)], "cpu")
+    cache.all_runs.clear()
+    with_open(opened, "stop_watched").button(key="stop_all_watched").click().run()
+    assert not opened.error
+    assert reading.run(waiting).status == "KILLED"
+    assert "1 network ended" in said(opened)
