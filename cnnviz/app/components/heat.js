@@ -10,11 +10,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const focused = root.getRootNode().activeElement?.dataset?.place;
   root.replaceChildren();
   root.setAttribute("aria-label", data.label);
+  root.classList.toggle("compact", data.compact);
+  const [rowsAre, columnsAre] = data.axes;
+  const chosen = data.chosen?.join(" ");
 
   const cellOf = (cell, place) => {
     if (!cell) {
-      const empty = make("td", "–", { class: "empty", title: "not trained" });
-      empty.setAttribute("aria-label", "not trained");
+      const empty = make("td", "–", { class: "empty", title: data.empty });
+      empty.setAttribute("aria-label", data.empty);
       return empty;
     }
     const holder = make("td");
@@ -22,7 +25,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.dataset.place = place.join(" ");
     button.style.background = cell.paper;
     button.style.color = cell.ink;
-    button.append(make("b", cell.text), make("small", cell.note));
+    button.classList.toggle("framed", cell.framed);
+    if (data.toggles) button.setAttribute("aria-pressed", String(button.dataset.place === chosen));
+    button.append(make("b", cell.text));
+    if (cell.note) button.append(make("small", cell.note));
     button.onclick = () => setTriggerValue("picked", place);
     holder.append(button);
     return holder;
@@ -32,8 +38,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const table = make("table");
     table.append(make("caption", map.title || data.label));
     const head = make("tr");
-    head.append(make("td", "", { class: "corner" }));
-    data.columns.forEach((text) => head.append(make("th", text, { scope: "col" })));
+    head.append(make("td", rowsAre, { class: "corner" }));
+    data.columns.forEach((text) => {
+      const name = make("th", "", { scope: "col" });
+      name.append(make("span", text));
+      head.append(name);
+    });
     const body = make("tbody");
     map.cells.forEach((cells, row) => {
       if (!cells.some(Boolean)) return; // of another map
@@ -43,20 +53,34 @@ export default function ({ data, parentElement, setTriggerValue }) {
       body.append(line);
     });
     const top = make("thead");
+    if (columnsAre) {
+      const title = make("tr");
+      title.append(
+        make("td", "", { class: "corner" }),
+        make("th", columnsAre, { colspan: data.columns.length, scope: "colgroup", class: "axis" }),
+      );
+      top.append(title);
+    }
     top.append(head);
     table.append(top, body);
-    const first = table.querySelector("button");
+    const first = table.querySelector("button[aria-pressed=true]") ?? table.querySelector("button");
     if (first) first.tabIndex = 0; // one stop of the Tab key for each map
     const scroll = make("div", "", { class: "scroll" });
     scroll.append(table);
     root.append(scroll);
   });
-  const bar = make("div", data.bar.title, { class: "bar" });
-  const colours = make("i", "", { "aria-hidden": "true" });
-  colours.style.background = data.bar.gradient;
-  bar.append(make("span", data.bar.low), colours, make("span", data.bar.high));
-  root.append(bar);
-  if (focused) root.querySelector(`button[data-place="${focused}"]`)?.focus();
+  data.bars.forEach((each) => {
+    const bar = make("div", each.title, { class: "bar" });
+    const colours = make("i", "", { "aria-hidden": "true" });
+    colours.style.background = each.gradient;
+    bar.append(make("span", each.low), colours, make("span", each.high));
+    root.append(bar);
+  });
+  const again = focused && root.querySelector(`button[data-place="${focused}"]`);
+  if (again) {
+    again.tabIndex = 0;
+    again.focus();
+  }
 
   root.onkeydown = (event) => {
     const [down, right] =

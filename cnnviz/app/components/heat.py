@@ -1,9 +1,10 @@
 """Heat maps whose cells are buttons, with a pointer or with keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from cnnviz.app.components import component
+from cnnviz.app.state import reported
 
 _heat = component("heat", '<div class="heat" role="group"></div>')
 
@@ -15,11 +16,12 @@ class Square:
     label: str  # read aloud and on hover
     paper: str  # colours, as CSS
     ink: str
+    framed: bool = False
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The colour bar."""
+    """A colour bar."""
 
     title: str
     low: str
@@ -32,10 +34,25 @@ def heat(
     columns: Sequence[str],
     rows: Sequence[str],
     maps: Sequence[tuple[str, Sequence[Sequence[Square | None]]]],
-    bar: Bar,
+    bar: Bar | Sequence[Bar],
     key: str,
+    compact: bool = False,
+    axes: tuple[str, str] = ("", ""),
+    chosen: tuple[int, int, int] | None = None,
+    empty: str = "not trained",
+    on_pick: Callable[[int, int, int], None] | None = None,
 ) -> tuple[int, int, int] | None:
-    """Draw them side by side; map, row and column of the cell that was just chosen. maps: title and cells of each."""
+    """Draw them side by side; map, row and column of the cell that was just chosen.
+
+    maps: title and cells of each; compact: small cells, columns' names upright; axes: what rows and columns are; chosen:
+    the cell that is marked; empty: what None among the cells means; on_pick: called with the cell, before the rerun.
+    """
+
+    def picked() -> None:
+        place = reported(key).picked
+        if place is not None and on_pick is not None:
+            on_pick(int(place[0]), int(place[1]), int(place[2]))
+
     data = {
         "label": label,
         "columns": list(columns),
@@ -44,7 +61,12 @@ def heat(
             {"title": title, "cells": [[asdict(cell) if cell else None for cell in line] for line in cells]}
             for title, cells in maps
         ],
-        "bar": asdict(bar),
+        "bars": [asdict(each) for each in ([bar] if isinstance(bar, Bar) else bar)],
+        "compact": compact,
+        "axes": list(axes),
+        "chosen": list(chosen) if chosen else None,
+        "toggles": on_pick is not None,
+        "empty": empty,
     }
-    picked = _heat(key=key, data=data, on_picked_change=lambda: None).picked
-    return (int(picked[0]), int(picked[1]), int(picked[2])) if picked is not None else None
+    place = _heat(key=key, data=data, on_picked_change=picked).picked
+    return (int(place[0]), int(place[1]), int(place[2])) if place is not None else None
