@@ -7,7 +7,9 @@ from threading import Lock
 import pandas as pd
 import streamlit as st
 
+from cnnviz.analysis.answers import Answers
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
+from cnnviz.app import answers
 from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
 
@@ -73,7 +75,10 @@ def _diagnosed() -> set[tuple[str, str]]:
 
 
 def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, list[Finding]]:
-    """Each run's findings, by its id; none of more than so many runs."""
+    """Each run's findings, by its id; none of more than so many runs.
+
+    Those on what it answers on the test pictures are among them once that has been computed for every epoch.
+    """
     if len(chosen) > most:
         return {}
     alike: dict[tuple[str, ...], list[Run]] = {}
@@ -83,11 +88,25 @@ def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, lis
     for names, runs in alike.items():
         recorded = history(runs, names)
         parts = dict(iter(recorded.groupby("run_id")))
-        found |= {run.id: _findings(run.id, run.epoch, run, parts.get(run.id, recorded.iloc[:0])) for run in runs}
+        for run in runs:
+            found[run.id] = _findings(run, parts.get(run.id, recorded.iloc[:0]), answers.of_findings(run))
     _diagnosed().update((addresses.tracking_uri(), run.id) for run in chosen)
     return found
 
 
+def _findings(run: Run, history: pd.DataFrame, answered: Answers | None) -> list[Finding]:
+    known = tuple(answered.epochs) if answered else ()
+    return _diagnosed(addresses.tracking_uri(), run.id, run.epoch, known, run, history, answered)
+
+
 @st.cache_data(max_entries=1000, show_spinner=False)
-def _findings(run_id: str, epoch: int, _run: Run, _history: pd.DataFrame) -> list[Finding]:
-    return diagnose(_run.config, _history)
+def _diagnosed(
+    uri: str,
+    run_id: str,
+    epoch: int,
+    known: tuple[int, ...],
+    _run: Run,
+    _history: pd.DataFrame,
+    _answered: Answers | None,
+) -> list[Finding]:
+    return diagnose(_run.config, _history, _answered)

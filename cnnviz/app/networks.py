@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from cnnviz import data, paths
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
 from cnnviz.app import widgets
@@ -172,12 +171,3 @@ def predictions(one: Chosen, dataset: Dataset) -> Prediction:
     found = outputs.of(one.run, one.epoch, dataset, show)
     bar.empty()
     return found
-
-
-@st.cache_resource(max_entries=2, show_spinner="Loading the data set …")
-def _loaded(name: str, root: str) -> Dataset:
-    return data.load(name)
-
-
-def load_dataset(name: str) -> Dataset:
-    return _loaded(name, str(paths.data_root()))

@@ -39,6 +39,18 @@ def kept(run: Run, epoch: int, dataset: Dataset) -> Prediction | None:
     return None if found is None else _prediction(found)
 
 
+def every_kept(run: Run, epochs: Sequence[int], dataset: Dataset) -> list[Prediction] | None:
+    """Of all these epochs; None unless each of them has been computed before."""
+    found = [kept(run, epoch, dataset) for epoch in epochs] if may_be_kept(run, epochs) else []
+    every = [each for each in found if each is not None]
+    return every if epochs and len(every) == len(epochs) else None
+
+
+def may_be_kept(run: Run, epochs: Sequence[int]) -> bool:
+    """Whether there is a file of each, which is known at once; whether it serves is known once it is read."""
+    return set(epochs) <= set(store.epochs(run.id))
+
+
 def each_epoch(
     run: Run, epochs: Sequence[int], dataset: Dataset, on_progress: Progress = silent
 ) -> Iterator[tuple[int, Prediction]]:

@@ -1,12 +1,14 @@
-"""What a network gets wrong, as text for a terminal and as plain data for JSON."""
+"""What a network gets wrong, as text for a terminal, as plain data for JSON, and as what findings are made from."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from cnnviz.analysis.answers import Answers
 from cnnviz.errors import CheckpointError
 from cnnviz.inspection import gallery
 from cnnviz.inspection.agreement import Pair, pair
@@ -46,6 +48,23 @@ def result(run: Run, epoch: int, prediction: Prediction, labels: Tensor, classes
 def compared(a: Result, b: Result) -> Pair:
     """The two on the same pictures."""
     return pair(answers(a.prediction), answers(b.prediction), a.labels)
+
+
+def evidence(
+    classes: Sequence[str],
+    epochs: Sequence[int],
+    found: Sequence[Mistakes | None],
+    sure: Sequence[Calibration | None],
+) -> Answers:
+    """What the findings on answers take, of a network after these epochs; None: it has no predictions."""
+    nothing = np.zeros((len(classes), len(classes)), int)
+    return Answers(
+        classes=classes,
+        epochs=epochs,
+        confusions=np.stack([each.confusion if each else nothing for each in found]),
+        confidence=np.array([each.mean_confidence if each else math.nan for each in sure]),
+        calibration_error=np.array([each.error if each else math.nan for each in sure]),
+    )
 
 
 # -- JSON ----------------------------------------------------------------------------------------

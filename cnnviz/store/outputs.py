@@ -37,6 +37,12 @@ def load(run_id: str, epoch: int, pictures: str) -> dict[str, Tensor] | None:
     return tensors
 
 
+def epochs(run_id: str) -> list[int]:
+    """Those of which something is kept, in order."""
+    found = map(checkpoints.epoch_of, (_folder() / run_id).glob("*.safetensors"))
+    return sorted(epoch for epoch in found if epoch is not None)
+
+
 def save(run_id: str, epoch: int, pictures: str, tensors: Mapping[str, Tensor]) -> None:
     """Keep what the network answered after that epoch."""
     path = _path(run_id, epoch)

@@ -78,6 +78,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   });
   const again = focused && root.querySelector(`button[data-place="${focused}"]`);
   if (again) {
+    again.closest("table").querySelectorAll("button").forEach((each) => (each.tabIndex = -1));
     again.tabIndex = 0;
     again.focus();
   }

@@ -44,8 +44,9 @@ def heat(
 ) -> tuple[int, int, int] | None:
     """Draw them side by side; map, row and column of the cell that was just chosen.
 
-    maps: title and cells of each; compact: small cells, columns' names upright; axes: what rows and columns are; chosen:
-    the cell that is marked; empty: what None among the cells means; on_pick: called with the cell, before the rerun.
+    maps: title and cells of each; compact: small cells, columns' names upright; axes: what rows and columns are;
+    chosen: the cell that is marked; empty: what None among the cells means; on_pick: called with the cell, before the
+    rerun.
     """
 
     def picked() -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from cnnviz.app import networks
+from cnnviz.app import answers, networks
 from cnnviz.app.maps.looked import Looked, scan
 from cnnviz.app.markdown import plain
 from cnnviz.app.networks import Chosen
@@ -98,6 +98,6 @@ def _changed(looked: list[Looked], changes: Sequence[Change]) -> Network:
     def means(layer: str) -> Tensor:
         one = looked[0]
         step = layer if one.run.architecture.layer(layer).kind == "pooling" else layer + SUFFIX
-        return scan(one, networks.load_dataset(one.run.config.dataset), step).means
+        return scan(one, answers.load_dataset(one.run.config.dataset), step).means
 
     return edits.changed(looked[0].trained, changes, donor, means)

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz.app import cache, networks, shell
+from cnnviz.app import answers, cache, networks, shell
 from cnnviz.app.maps import changes, channel, exports, kernels, layers, mistakes, pictures, selection, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
@@ -43,7 +43,7 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
     if looked[0].run.config.dataset != looked[-1].run.config.dataset:
         raise CnnvizError("the two networks learned different data sets: choose two of the same")
     selection.check(looked)
-    dataset = networks.load_dataset(looked[0].run.config.dataset)
+    dataset = answers.load_dataset(looked[0].run.config.dataset)
     predictions = [partial(prediction, one, dataset) for one in looked]
     choice = None
     with line, shell.readable_errors():

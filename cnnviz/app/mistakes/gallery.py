@@ -1,9 +1,11 @@
 """Test pictures in a grid, a page at a time; a click opens one beside it, and from there its feature maps."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
+from torch import Tensor
 
 from cnnviz.app.components.pictures import tiles
 from cnnviz.app.markdown import plain
@@ -12,6 +14,7 @@ from cnnviz.app.state import Key, number_key, open_page, whole_number
 from cnnviz.app.widgets import enlarge, thumbnails
 from cnnviz.data import Dataset
 from cnnviz.inspection import gallery
+from cnnviz.inspection.network import Prediction
 
 ON_A_PAGE = 24
 
@@ -48,6 +51,35 @@ def show(
         st.number_input(f"Page (of {pages:,})", 1, pages, key=PAGE.widget, width=150)
     if picture is not None and picture < len(dataset.test_labels):
         _open(picture, chosen, dataset)
+
+
+def described(rows: Tensor, prediction: Prediction, dataset: Dataset) -> list[dict[str, str]]:
+    """Items for show(): of these pictures, the predicted class and the true one with their probabilities."""
+    labels = dataset.test_labels[rows].tolist()
+    items = []
+    for index, label, taken, shares in zip(
+        rows.tolist(),
+        labels,
+        prediction.classes[rows].tolist(),
+        (100 * prediction.logits[rows].softmax(1)).tolist(),
+        strict=True,
+    ):
+        true, said = dataset.classes[label], dataset.classes[taken]
+        if math.isnan(shares[taken]):
+            items.append({"name": "no class", "note": true, "title": f"test picture {index}: no class, {true} (true)"})
+            continue
+        name, note = f"{said} {shares[taken]:.0f} %", "" if taken == label else f"{true} {shares[label]:.0f} %"
+        title = f"test picture {index}: {name}" + (f", true class {note}" if note else ", which is right")
+        items.append({"name": name, "note": note, "title": title})
+    return items
+
+
+def answer(prediction: Prediction, index: int, classes: Sequence[str]) -> str:
+    """ "dog 91 %"."""
+    if not bool(prediction.decided[index]):
+        return "no class"
+    best = int(prediction.classes[index])
+    return f"{classes[best]} {100 * float(prediction.logits[index].softmax(0)[best]):.0f} %"
 
 
 def restart() -> None:

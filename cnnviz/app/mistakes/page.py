@@ -1,16 +1,20 @@
 """Mistakes: what a network gets wrong, epoch by epoch, network against network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import streamlit as st
 import torch
 
-from cnnviz.app import cache, networks, shell
-from cnnviz.app.mistakes import calibrated, classes, gallery, many, matrix, over_epochs, pair
+from cnnviz.analysis.findings import ANSWER_KINDS
+from cnnviz.app import answers, cache, networks, shell
+from cnnviz.app.markdown import plain
+from cnnviz.app.mistakes import answered, calibrated, classes, gallery, many, matrix, over_epochs, pair
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Address, text_key
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
+from cnnviz.render import mistake_words
 
 # In this order; of the two networks compared, only if there are two.
 VIEWS: dict[str, tuple[str, Callable[[list[Chosen], Dataset], None]]] = {
@@ -29,6 +33,7 @@ ADDRESS = Address(
 
 
 def page() -> None:
+    st.html(Path(__file__).with_name("mistakes.css"))
     torch.set_num_threads(1)  # outputs of epochs are computed side by side, and beside a training
     with ADDRESS.on_show():
         with st.container(key="mistakes_line", horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -38,7 +43,10 @@ def page() -> None:
             return
         if len({one.run.config.dataset for one in chosen}) > 1:
             raise CnnvizError("the two networks learned different data sets: choose two of the same")
-        dataset = networks.load_dataset(chosen[0].run.config.dataset)
+        dataset = answers.load_dataset(chosen[0].run.config.dataset)
+        if VIEW.get() != "many":
+            with shell.readable_errors():
+                _headline(chosen, dataset)
         options = [view for view in VIEWS if view != "pair" or len(chosen) > 1]
         VIEW.offer(options)
         st.segmented_control(
@@ -53,3 +61,28 @@ def page() -> None:
         ADDRESS.update()  # before what may take seconds
         with shell.readable_errors():
             VIEWS[VIEW.get()][1](chosen, dataset)
+
+
+def _headline(chosen: Sequence[Chosen], dataset: Dataset) -> None:
+    """The answer first: what is right and what is the most frequent mistake; and what is found, folded."""
+    with st.container(key="mistakes_headline", gap="xsmall"):
+        for letter, one in zip(("A", "B"), chosen, strict=False):
+            who = f"**{letter}**, {plain(one.short)}: " if len(chosen) > 1 else ""
+            found = answered.at_epoch(one, dataset).mistakes
+            st.markdown(who + plain(mistake_words.headline(found, one.epoch, dataset.classes)))
+    _findings(chosen)
+
+
+def _findings(chosen: Sequence[Chosen]) -> None:
+    """Those on answers, once they are known of every epoch."""
+    runs = list({one.run.id: one.run for one in chosen}.values())
+    every = cache.findings(runs)
+    found = [(run, each) for run in runs for each in every.get(run.id, []) if each.kind in ANSWER_KINDS]
+    if not found:
+        return
+    titles = dict.fromkeys(plain(each.title) for _, each in found)
+    with st.expander(f"**Findings.** {' · '.join(titles)}", icon=":material/info:", key="mistakes_findings"):
+        for run, each in found:
+            who = f"**{plain(run.name)}.** " if len(runs) > 1 else ""
+            st.markdown(f"{who}{plain(each.sentence)}")
+            st.caption(plain(f"What would prove it wrong: {each.refutes}"))
