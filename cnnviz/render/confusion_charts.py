@@ -202,13 +202,13 @@ def reliability(found: Calibration, ink: str) -> tuple[Any, Any]:
     ideal = ideal.encode(x=alt.X("at:Q", title=None, scale=wide), y=alt.Y("at:Q", scale=wide))
     counts = alt.Chart(frame).mark_rect(color=NEUTRAL)
     counts = counts.encode(
-        x=alt.X("low:Q", title="confidence (%)", scale=wide),
+        x=alt.X("low:Q", title="confidence (%)", scale=wide, axis=_percent_axis()),
         x2="high:Q",
         y=alt.Y("pictures:Q", title="pictures", axis=alt.Axis(minExtent=46, maxExtent=46, tickCount=3, format="~s")),
         y2=alt.datum(0),
         tooltip=tips,
     )
-    return alt.layer(bars, gaps, ideal).properties(height=260), counts.properties(height=80)
+    return alt.layer(bars, gaps, ideal).properties(height=260), counts.properties(height=140)
 
 
 CONFIDENCE, ACCURACY, ERROR = "mean confidence", "accuracy", "calibration error"

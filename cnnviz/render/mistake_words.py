@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnviz.analysis.evidence import accuracy, percent
+from cnnviz.analysis.evidence import accuracy
 from cnnviz.inspection.calibration import Calibration
 from cnnviz.inspection.mistakes import Mistakes
 
@@ -41,14 +41,14 @@ def _most_frequent(found: Mistakes, classes: Sequence[str]) -> str:
 def sureness(found: Calibration) -> str:
     """How sure it is and how often right, where it is right and where it is wrong."""
     parts = [
-        f"{name} {percent(share)}"
+        f"{accuracy(share)} sure where it is {name}"
         for name, share in (("right", found.confidence_right), ("wrong", found.confidence_wrong))
         if not math.isnan(share)
     ]
     return (
         f"Its mean confidence is {accuracy(found.mean_confidence)} and {accuracy(found.accuracy)} are right: "
-        f"{_verdict(found.overconfidence)}. Where it is {', where it is '.join(parts)}. "
-        f"Expected calibration error {accuracy(found.error)}: so far, on average, is accuracy from confidence."
+        f"{_verdict(found.overconfidence)}. It is on average {' and '.join(parts)}. Expected calibration error "
+        f"(Guo et al. 2017): {accuracy(found.error)}, the mean distance of confidence and accuracy."
     )
 
 

@@ -41,7 +41,7 @@ def show(
         label,
         thumbnails(dataset.test_images[shown]),
         (32, 32),
-        2,
+        3,
         items[part],
         key="mistakes_gallery",
         on_pick=lambda place: PICTURE.set(shown[place]),

@@ -24,6 +24,7 @@ from cnnviz.render.confusion_charts import Limits
 SHARES: dict[Share, str] = {"count": "Counts", "true": "% of the true class", "predicted": "% of the predicted class"}
 BOTH, DIFFERENCE = "both", "difference"
 LAYOUTS = {BOTH: "Side by side", DIFFERENCE: "Difference, B − A"}
+WIDE = 530  # pixels of one matrix
 A_AND_B = ("A", "B")
 
 
@@ -53,7 +54,7 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
         CELL.refuse("is no cell of this matrix")
         cell = None
     with st.container(key="mistakes_stage", horizontal=True):
-        with st.container(key="mistakes_matrix"):
+        with st.container(key="mistakes_matrix", width=WIDE if len(found) == 1 or subtract else 2 * WIDE):
             _matrix(found, subtract, cell, dataset)
         with st.container(key="mistakes_pictures"):
             _pictures(found, subtract, cell, dataset)

@@ -81,7 +81,9 @@ def _findings(chosen: Sequence[Chosen]) -> None:
     if not found:
         return
     titles = dict.fromkeys(plain(each.title) for _, each in found)
-    with st.expander(f"**Findings.** {' · '.join(titles)}", icon=":material/info:", key="mistakes_findings"):
+    with st.expander(
+        f"**Findings.** {' · '.join(titles)}", icon=":material/info:", key="mistakes_findings", type="compact"
+    ):
         for run, each in found:
             who = f"**{plain(run.name)}.** " if len(runs) > 1 else ""
             st.markdown(f"{who}{plain(each.sentence)}")

@@ -32,6 +32,9 @@ def row(ticked: Sequence[Run]) -> None:
     only_one = None if one else "of one run: tick only one"
     if place.button("Feature maps", disabled=not one, icon=":material/grid_view:", key="inspect", help=only_one):
         open_page("pages/feature_maps.py", run=ids[0][:8])
+    few = None if many < 3 else "of one run or of two: tick no more"
+    if place.button("Mistakes", disabled=many > 2, icon=":material/rule:", key="mistakes", help=few):
+        open_page("pages/mistakes.py", run=ids[0][:8], **({"other": ids[1][:8]} if many == 2 else {}))
     idle = not any(run.active for run in ticked)
     with place.popover(_many("Continue", many), disabled=not idle, icon=":material/resume:", key="runs_continue"):
         launch.more_epochs(ticked, "runs")
