@@ -6,6 +6,7 @@ Random weights, which cost what trained ones do, in a store of its own; 10,000 p
 epochs computed, side by side on the cores that this process may use, in seconds of wall clock and of CPU; the same
 epochs read from the disk; and, warm, in milliseconds of server time, medians of ten: another epoch's matrix, figures
 by class and calibration; a cell's pictures; what became of each picture over the epochs; two networks; all networks.
+Then a rerun of the page with another epoch and with another cell, by AppTest, predictions kept on the disk.
 The CPU's seconds over the cores are what idle cores would take; the wall clock says what else ran.
 """
 
@@ -25,11 +26,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=21)
     parser.add_argument("--model", default="lenet5x5")
     parser.add_argument("--activation", default="tanh")
+    parser.add_argument("--no-page", action="store_true", help="the core alone")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the app does
     with tempfile.TemporaryDirectory() as home:
         os.environ["CNNVIZ_HOME"] = home
         measure(options.model, options.activation, options.epochs)
+        if not options.no_page:
+            page()
 
 
 def measure(model: str, activation: str, epochs: int) -> None:
@@ -78,6 +82,45 @@ def measure(model: str, activation: str, epochs: int) -> None:
     print(f"two networks {median(lambda: agreement.pair(table[0], table[-1], labels).p):.0f} ms")
     print(f"agreement of {epochs} networks {median(lambda: agreement.agreement(list(table))):.0f} ms")
     print(f"wrong by all of {epochs} {median(lambda: agreement.wrong_by_all(list(table), labels)):.0f} ms")
+
+
+def page() -> None:
+    """Whole reruns, of a run whose predictions are on the disk: an epoch that was not looked at before, then a cell."""
+    from streamlit.testing.v1 import AppTest
+
+    from cnnviz import data, paths
+    from cnnviz.architectures import architecture, initial_weights
+    from cnnviz.config import RunConfig
+    from cnnviz.inspection import outputs
+    from cnnviz.jobs import control
+    from cnnviz.store import artifacts, changes, reading
+    from cnnviz.store.runs import Segment
+
+    control.ensure_worker = lambda *_: None
+    os.environ.update(CNNVIZ_DATA=f"{os.environ['CNNVIZ_HOME']}/data", CNNVIZ_OFFLINE="1")
+    (run_id,) = changes.schedule([RunConfig(dataset="synthetic", epochs=12)], "cpu")
+    for epoch in range(12):
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet5x5"), epoch), {})
+        changes.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 1.0, "cpu", 1)])
+    changes.finish(run_id, "FINISHED")
+    for _ in outputs.each_epoch(reading.run(run_id), range(12), data.load("synthetic")):
+        pass
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=300).run()
+    opened.switch_page("pages/mistakes.py")
+    opened.query_params["run"] = run_id[:8]
+    opened.run()
+    assert not opened.exception
+    epochs, cells = iter(range(11)), iter([0, 1] * 20)
+
+    def another_epoch() -> None:
+        opened.select_slider(key="epoch").set_value(next(epochs)).run()
+
+    def another_cell() -> None:
+        opened.session_state["visit"].values["cell"] = (3, next(cells))
+        opened.run()
+
+    print(f"the page at another epoch {median(another_epoch):.0f} ms")
+    print(f"the page with another cell {median(another_cell):.0f} ms")
 
 
 def median(work: Callable[[], object]) -> float:

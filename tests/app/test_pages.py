@@ -16,7 +16,7 @@ from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import diagram, said, with_open
 
-PAGES = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py")
+PAGES = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py", "pages/mistakes.py")
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
 

@@ -11,6 +11,7 @@ from cnnviz import paths
 from cnnviz.app import state
 from cnnviz.app.curves import page as curves_page
 from cnnviz.app.maps import page as maps_page
+from cnnviz.app.mistakes import page as mistakes_page
 from cnnviz.app.runs import page as runs_page
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import said
@@ -21,7 +22,12 @@ NASTY = [
     *("True", "c3.-1:off", "<b>x</b>", "**x**", "[x](http://x)", "'; drop table runs", "🙂" * 2000, "../../etc/passwd"),
     *("%s{0}{why}", "ⅷ", "۱۲"),
 ]  # fmt: skip
-ADDRESSES = {"runs": runs_page.ADDRESS, "curves": curves_page.ADDRESS, "feature_maps": maps_page.ADDRESS}
+ADDRESSES = {
+    "runs": runs_page.ADDRESS,
+    "curves": curves_page.ADDRESS,
+    "feature_maps": maps_page.ADDRESS,
+    "mistakes": mistakes_page.ADDRESS,
+}
 
 
 @pytest.mark.parametrize("text", ["0", "7", "007", "999999999"])
@@ -182,7 +188,7 @@ def test_an_address_that_lags_behind_the_session_changes_nothing() -> None:
 @pytest.mark.parametrize("text", ["²", "NaN", "-1", "9" * 5000, "", "**x** <b>"], ids=range(6))
 @pytest.mark.parametrize("page", ADDRESSES)
 def test_pages_survive_any_address(page: str, text: str) -> None:
-    run = recorded(epochs=2) if page == "feature_maps" else seed([0.1, 0.4])[0][:8]
+    run = recorded(epochs=2) if page in ("feature_maps", "mistakes") else seed([0.1, 0.4])[0][:8]
     app = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     app.switch_page(f"pages/{page}.py")
     app.query_params.update({key.name: [text, text] for key in ADDRESSES[page].keys})

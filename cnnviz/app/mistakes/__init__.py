@@ -1,1 +1,1 @@
-"""The page Feature maps."""
+"""The page Mistakes."""
