@@ -115,7 +115,7 @@ def class_bars(frame: pd.DataFrame, title: str, order: Sequence[str], ink: str) 
             **offset,
         )
     )
-    words = alt.Chart(frame).mark_text(align="left", dx=4, color=ink, fontSize=_FONT)
+    words = alt.Chart(frame.fillna({"share": 0.0})).mark_text(align="left", dx=4, color=ink, fontSize=_FONT)
     words = words.encode(x=x, y=y, text="text:N", **offset)
     return alt.layer(bars, words).properties(height=alt.Step(32 if len(names) > 1 else 28))
 

@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from tests.helpers.runs import recorded
 from tests.helpers.screens import faults, page_of
 
+expect.set_options(timeout=60_000)
+
 
 def chosen(page: Any) -> Any:
     return page.get_by_role("group", name="Confusion matrix").locator("button[aria-pressed=true]")

@@ -68,8 +68,9 @@ def rows(chart: dict[str, object]) -> list[list[dict[str, object]]]:
 def test_bars_by_class_have_their_figures_in_words_and_two_networks_differ_by_more_than_colour() -> None:
     frame = pd.DataFrame({"class": CLASSES, "network": "A", "value": [0.6, float("nan"), 0.75]})
     chart = confusion_charts.class_bars(frame, "Precision", ["frog", "cat", "dog"], "#000").to_dict()
-    (data,) = rows(chart)
-    assert [row["text"] for row in data] == ["60.0 %", "–", "75.0 %"]
+    bars, words = (chart["datasets"][layer["data"]["name"]] for layer in chart["layer"])
+    assert [row["share"] for row in bars] == [60, None, 75]
+    assert [(row["share"], row["text"]) for row in words] == [(60, "60.0 %"), (0, "–"), (75, "75.0 %")]
     assert chart["layer"][0]["encoding"]["y"]["sort"] == ["frog", "cat", "dog"]
     two = confusion_charts.class_bars(pd.concat([frame, frame.assign(network="B")]), "F1", CLASSES, "#000").to_dict()
     assert two["layer"][0]["encoding"]["fillOpacity"]["scale"]["range"] == [1.0, 0.15]
