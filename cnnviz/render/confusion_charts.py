@@ -117,7 +117,7 @@ def class_bars(frame: pd.DataFrame, title: str, order: Sequence[str], ink: str) 
     )
     words = alt.Chart(frame.fillna({"share": 0.0})).mark_text(align="left", dx=4, color=ink, fontSize=_FONT)
     words = words.encode(x=x, y=y, text="text:N", **offset)
-    return alt.layer(bars, words).properties(height=alt.Step(32 if len(names) > 1 else 28))
+    return alt.layer(bars, words).properties(height=alt.Step(15 if len(names) > 1 else 28))
 
 
 def class_lines(frame: pd.DataFrame, title: str, order: Sequence[str], epoch: int, ink: str, height: int = 320) -> Any:
@@ -157,7 +157,7 @@ def class_panel(frame: pd.DataFrame, name: str, epoch: int, ink: str) -> Any:
         alt.Chart(frame)
         .mark_line(strokeWidth=2, point=_points(frame))
         .encode(
-            x=_epochs(ends),
+            x=_epochs(ends, None),
             y=alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=3)),
             color=alt.Color("network:N", scale=alt.Scale(domain=names, range=list(HUES)), legend=None),
             strokeDash=alt.StrokeDash("network:N", scale=alt.Scale(domain=names, range=list(_DASHES)), legend=None),
@@ -165,7 +165,7 @@ def class_panel(frame: pd.DataFrame, name: str, epoch: int, ink: str) -> Any:
         )
     )
     title = alt.Title(name, anchor="start", fontSize=13, offset=4)
-    return alt.layer(_now(epoch, ends, ink), lines).properties(height=110, title=title)
+    return alt.layer(_now(epoch, ends, ink, None), lines).properties(height=150, title=title)
 
 
 # -- calibration ---------------------------------------------------------------------------------
@@ -264,15 +264,15 @@ def _span(epochs: pd.Series) -> tuple[int, int]:
     return int(epochs.min()), max(int(epochs.max()), int(epochs.min()) + 1)
 
 
-def _epochs(ends: tuple[int, int]) -> Any:
+def _epochs(ends: tuple[int, int], title: str | None = "epoch") -> Any:
     axis = alt.Axis(tickMinStep=1, format="d", grid=False)
-    return alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(domain=list(ends), nice=False))
+    return alt.X("epoch:Q", title=title, axis=axis, scale=alt.Scale(domain=list(ends), nice=False))
 
 
-def _now(epoch: int, ends: tuple[int, int], ink: str) -> Any:
+def _now(epoch: int, ends: tuple[int, int], ink: str, title: str | None = "epoch") -> Any:
     """The epoch that the page shows."""
     rule = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=ink, strokeDash=[2, 3], opacity=0.8)
-    return rule.encode(x=_epochs(ends))
+    return rule.encode(x=_epochs(ends, title))
 
 
 def _points(frame: pd.DataFrame) -> Any:

@@ -37,6 +37,7 @@ def test_actions_say_how_many_runs_they_take_and_nothing_ticked_says_what_tickin
     app = opened(run_ids[:2])
     assert {"Compare 2", "Feature maps", "Stop 2", "Delete 2"} <= set(labels(app))
     assert app.button(key="inspect").disabled
+    assert not app.button(key="mistakes").disabled  # of two
     assert app.button(key="stop").disabled
     app = opened(run_ids[:1])
     assert {"Curves", "Stop", "Delete"} <= set(labels(app))

@@ -193,7 +193,7 @@ def test_pages_survive_any_address(page: str, text: str) -> None:
     app.switch_page(f"pages/{page}.py")
     app.query_params.update({key.name: [text, text] for key in ADDRESSES[page].keys})
     app.query_params["runs" if page == "curves" else "run"] = run
-    app.query_params["view"] = "maps"
+    app.query_params["view"] = "matrix" if page == "mistakes" else "maps"
     app.run()
     assert not app.exception
     assert not app.error

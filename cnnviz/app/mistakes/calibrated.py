@@ -5,7 +5,7 @@ import streamlit as st
 from cnnviz.analysis.evidence import accuracy
 from cnnviz.app.markdown import plain
 from cnnviz.app.mistakes import answered
-from cnnviz.app.mistakes.classes import ink, names
+from cnnviz.app.mistakes.classes import ink
 from cnnviz.app.networks import Chosen
 from cnnviz.data import Dataset
 from cnnviz.render import confusion_charts, mistake_words
@@ -13,12 +13,11 @@ from cnnviz.render import confusion_charts, mistake_words
 
 def draw(chosen: list[Chosen], dataset: Dataset) -> None:
     """Of one network, or of two beside each other."""
-    titles = names(chosen)
     places = st.columns(len(chosen), gap="large")
-    for place, one in zip(places, chosen, strict=True):
+    for letter, place, one in zip("AB", places, chosen, strict=False):
         with place:
             if len(chosen) > 1:
-                st.markdown(f"**{plain(titles[one.side])}**")
+                st.markdown(f"**{letter}**: {plain(one.title)}")
             _of(one, dataset, narrow=len(chosen) > 1)
 
 

@@ -47,7 +47,7 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
             )
     figure = FIGURE.get()
     st.caption(MEANS[figure])
-    networks = names(chosen)
+    networks = {one.side: letter for letter, one in zip(("A", "B"), chosen, strict=False)}
     values = {networks[one.side]: _values(each, figure) for one, each in known}
     with st.container(key="classes_stage", horizontal=True):
         with st.container(key="classes_bars"):
@@ -55,12 +55,6 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
         with st.container(key="classes_lines"):
             every = [(networks[one.side], answered.every_epoch(one, dataset)) for one, _ in known]
             _lines(every, figure, chosen, dataset.classes)
-
-
-def names(chosen: Sequence[Chosen]) -> dict[str, str]:
-    """By side, as legends have it."""
-    letters = ("A: ", "B: ") if len(chosen) > 1 else ("",)
-    return {one.side: f"{letter}{one.title}" for letter, one in zip(letters, chosen, strict=True)}
 
 
 def _values(found: Mistakes, figure: str) -> np.ndarray:
@@ -106,7 +100,7 @@ def _lines(every: Sequence[tuple[str, Epochs]], figure: str, chosen: Sequence[Ch
         said = f"{title} of each class over epochs {frame.epoch.min()} to {frame.epoch.max()}"
         st.altair_chart(drawn, width="stretch", key="class_lines", alt=said)
         return
-    st.caption("Over the epochs, per cent: A as a line, B dashed.")
+    st.caption("Over the epochs, in per cent: A as a line, B dashed. The dotted line is the epoch on show.")
     with st.container(horizontal=True, gap="small", key="class_panels"):
         for name in classes:
             part = frame[frame["class"] == name]

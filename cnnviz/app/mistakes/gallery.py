@@ -92,7 +92,7 @@ def _open(index: int, chosen: Sequence[Chosen], dataset: Dataset) -> None:
     label = int(dataset.test_labels[index])
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="mistakes_open"):
         name = f"test picture {index}"
-        st.image(enlarge(dataset.test_images[index], 4), width=128, caption=name)
+        st.image(enlarge(dataset.test_images[index], 4), width=128, caption=name, alt=f"{name}, four times as large")
         with st.container():
             for one in chosen:
                 said = gallery.verdict(predictions(one, dataset), index, label, dataset.classes)

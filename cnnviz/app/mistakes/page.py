@@ -75,16 +75,14 @@ def _headline(chosen: Sequence[Chosen], dataset: Dataset) -> None:
 
 def _findings(chosen: Sequence[Chosen]) -> None:
     """Those on answers, once they are known of every epoch."""
-    runs = list({one.run.id: one.run for one in chosen}.values())
-    every = cache.findings(runs)
-    found = [(run, each) for run in runs for each in every.get(run.id, []) if each.kind in ANSWER_KINDS]
+    runs = {one.run.id: one.run for one in chosen}
+    letters = dict(zip(runs, ("**A** ", "**B** "), strict=False)) if len(runs) > 1 else dict.fromkeys(runs, "")
+    every = cache.findings(list(runs.values()))
+    found = [(letters[run_id], each) for run_id in runs for each in every.get(run_id, []) if each.kind in ANSWER_KINDS]
     if not found:
         return
-    titles = dict.fromkeys(plain(each.title) for _, each in found)
-    with st.expander(
-        f"**Findings.** {' · '.join(titles)}", icon=":material/info:", key="mistakes_findings", type="compact"
-    ):
-        for run, each in found:
-            who = f"**{plain(run.name)}.** " if len(runs) > 1 else ""
-            st.markdown(f"{who}{plain(each.sentence)}")
+    titles = " · ".join(f"{letter}{plain(each.title)}" for letter, each in found)
+    with st.expander(f"**Findings.** {titles}", icon=":material/info:", key="mistakes_findings", type="compact"):
+        for letter, each in found:
+            st.markdown(f"{letter}{plain(each.sentence)}")
             st.caption(plain(f"What would prove it wrong: {each.refutes}"))
