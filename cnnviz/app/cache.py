@@ -66,11 +66,11 @@ def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 
 def are_diagnosed(chosen: Sequence[Run]) -> bool:
     """Whether findings() has read all of them before, if not to their last epochs: then it takes no seconds."""
-    return all((addresses.tracking_uri(), run.id) in _diagnosed() for run in chosen)
+    return all((addresses.tracking_uri(), run.id) in _seen() for run in chosen)
 
 
 @st.cache_resource(show_spinner=False)
-def _diagnosed() -> set[tuple[str, str]]:
+def _seen() -> set[tuple[str, str]]:
     return set()
 
 
@@ -90,7 +90,7 @@ def findings(chosen: Sequence[Run], most: int = MOST_DIAGNOSED) -> dict[str, lis
         parts = dict(iter(recorded.groupby("run_id")))
         for run in runs:
             found[run.id] = _findings(run, parts.get(run.id, recorded.iloc[:0]), answers.of_findings(run))
-    _diagnosed().update((addresses.tracking_uri(), run.id) for run in chosen)
+    _seen().update((addresses.tracking_uri(), run.id) for run in chosen)
     return found
 
 
