@@ -118,6 +118,7 @@ def page() -> None:
     def another_cell() -> None:
         opened.session_state["visit"].values["cell"] = (3, next(cells))
         opened.run()
+        assert opened.button(key="chip")
 
     print(f"the page at another epoch {median(another_epoch):.0f} ms")
     print(f"the page with another cell {median(another_cell):.0f} ms")

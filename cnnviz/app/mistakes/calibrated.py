@@ -52,4 +52,5 @@ def _of(one: Chosen, dataset: Dataset, narrow: bool) -> None:
             if len(every.epochs) > 1:
                 drawn = confusion_charts.confidence_lines(every.epochs, every.calibrations, one.epoch, ink())
                 st.altair_chart(drawn, width="stretch", key=f"confidence_lines {one.side}", alt=said)
-            st.markdown(plain(said))
+            if one.run.config.loss != "mse":  # whose confidence means nothing
+                st.markdown(plain(said))
