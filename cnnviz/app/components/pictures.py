@@ -33,7 +33,8 @@ def tiles(
     """A grid of clickable pictures.
 
     pictures: as render.maps.mosaic lays them out; size: width and height of each, pixels; zoom: screen pixels for each;
-    items: for each a "name" beneath it, a "title" to read on hover or aloud and perhaps a "note"; dense: without names.
+    items: for each a "name" beneath it, a "title" to read on hover or aloud, perhaps a "note", and perhaps a "strip", a
+    row of cells, tall for each "1" and low for each "0"; dense: pictures alone.
     """
 
     def picked() -> None:

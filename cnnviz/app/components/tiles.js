@@ -17,10 +17,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const current = data.selected ?? 0;
   data.items.forEach((item, index) => {
     const each = grid.children[index];
-    const [picture, name, note] = each.children;
+    const [picture, strip, name, note] = each.children;
     const x = (index % columns) * data.width * data.zoom;
     const y = Math.floor(index / columns) * data.height * data.zoom;
     picture.style.backgroundPosition = `-${x}px -${y}px`;
+    fill(strip, item.strip ?? "");
     name.textContent = item.name;
     note.textContent = item.note ?? "";
     each.title = item.title;
@@ -47,10 +48,23 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
 }
 
+// A cell for each of its letters: "1" stands tall, "0" lies low.
+function fill(strip, letters) {
+  if (strip.dataset.letters === letters) return;
+  strip.dataset.letters = letters;
+  strip.replaceChildren(
+    ...[...letters].map((letter) => {
+      const cell = document.createElement("i");
+      cell.className = letter === "1" ? "tall" : "low";
+      return cell;
+    }),
+  );
+}
+
 function button() {
   const made = document.createElement("button");
   made.type = "button";
-  for (const kind of ["picture", "name", "note"]) {
+  for (const kind of ["picture", "strip", "name", "note"]) {
     const part = document.createElement("span");
     part.className = kind;
     made.append(part);

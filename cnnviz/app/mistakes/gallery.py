@@ -1,7 +1,7 @@
 """Test pictures in a grid, a page at a time; a click opens one beside it, and from there its feature maps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -23,12 +23,21 @@ PICTURE = Key[int | None]("picture", None, whole_number)  # the one that is open
 KEYS = (PAGE, PICTURE)
 
 
+Items = Sequence[dict[str, str]]
+
+
 def show(
-    label: str, rows: Sequence[int], items: Sequence[dict[str, str]], chosen: Sequence[Chosen], dataset: Dataset
+    label: str,
+    rows: Sequence[int],
+    items: Items | Callable[[Sequence[int]], Items],
+    chosen: Sequence[Chosen],
+    dataset: Dataset,
+    about: Callable[[int], None] | None = None,
 ) -> None:
     """Draw the test pictures with these numbers, the first page first.
 
-    items: for each its "name", "note" and "title", as tiles() takes them.
+    items: for each its "name", "note" and "title", as tiles() takes them, or what makes them for the numbers of those
+    on show; about: draws what else there is to say of the picture that is open.
     """
     if not len(rows):
         return
@@ -42,7 +51,7 @@ def show(
         thumbnails(dataset.test_images[shown]),
         (32, 32),
         3,
-        items[part],
+        items(shown) if callable(items) else items[part],
         key="mistakes_gallery",
         on_pick=lambda place: PICTURE.set(shown[place]),
         selected=shown.index(picture) if picture in shown else None,
@@ -50,7 +59,7 @@ def show(
     if pages > 1:
         st.number_input(f"Page (of {pages:,})", 1, pages, key=PAGE.widget, width=150)
     if picture is not None and picture < len(dataset.test_labels):
-        _open(picture, chosen, dataset)
+        _open(picture, chosen, dataset, about)
 
 
 def described(rows: Tensor, prediction: Prediction, dataset: Dataset) -> list[dict[str, str]]:
@@ -88,7 +97,7 @@ def restart() -> None:
     PICTURE.set(None)
 
 
-def _open(index: int, chosen: Sequence[Chosen], dataset: Dataset) -> None:
+def _open(index: int, chosen: Sequence[Chosen], dataset: Dataset, about: Callable[[int], None] | None = None) -> None:
     label = int(dataset.test_labels[index])
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="mistakes_open"):
         name = f"test picture {index}"
@@ -97,6 +106,8 @@ def _open(index: int, chosen: Sequence[Chosen], dataset: Dataset) -> None:
             for one in chosen:
                 said = gallery.verdict(predictions(one, dataset), index, label, dataset.classes)
                 st.markdown(f"**{plain(said)}** · {plain(one.short)}, epoch {one.epoch}")
+            if about is not None:
+                about(index)
             with st.container(horizontal=True):
                 if st.button("Look inside", icon=":material/grid_view:", key="look_inside"):
                     _look_inside(index, chosen)
