@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster import hierarchy
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -51,6 +52,27 @@ def agreement(networks: Sequence[np.ndarray]) -> np.ndarray:
             if both.any():
                 table[row, column] = (one == other)[both].mean()
     return table
+
+
+def by_agreement(table: np.ndarray) -> list[int]:
+    """Networks in an order that puts those side by side which give the same answers: table (R, R), of agreement().
+
+    As mistakes.by_similarity orders classes. Those without predictions come last.
+    """
+    asked = np.flatnonzero(~np.isnan(np.diag(table)))
+    silent = [int(each) for each in np.flatnonzero(np.isnan(np.diag(table)))]
+    if len(asked) < 2:
+        return [int(each) for each in asked] + silent
+    distances = 1 - np.nan_to_num(table[np.ix_(asked, asked)])[np.triu_indices(len(asked), 1)]
+    tree = hierarchy.linkage(distances, "average")
+    order = hierarchy.leaves_list(hierarchy.optimal_leaf_ordering(tree, distances))
+    return [int(asked[each]) for each in order] + silent
+
+
+def wrong_by_luck(networks: Sequence[np.ndarray], labels: Tensor | np.ndarray) -> float:
+    """How many pictures all of them would get wrong if none of their mistakes had to do with another's."""
+    true = np.asarray(labels)
+    return float(len(true) * np.prod([(each != true).mean() for each in networks]))
 
 
 def wrong_by_all(networks: Sequence[np.ndarray], labels: Tensor | np.ndarray) -> list[tuple[int, int, int]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnnviz.inspection.agreement import Pair, agreement, pair, wrong_by_all
+from cnnviz.inspection.agreement import Pair, agreement, by_agreement, pair, wrong_by_all, wrong_by_luck
 from cnnviz.inspection.mistakes import NO_ANSWER
 
 
@@ -57,3 +57,23 @@ def test_what_all_get_wrong_with_what_they_say() -> None:
     diverged = np.full(4, NO_ANSWER)
     assert wrong_by_all([*networks, diverged], labels) == [(3, 8, 3), (0, 5, 2), (1, 6, 2)]
     assert wrong_by_all([diverged], labels) == []
+
+
+def test_those_that_agree_stand_side_by_side_and_those_without_predictions_last() -> None:
+    random = np.random.default_rng(3)
+    first, second = random.integers(0, 10, (2, 400))
+    networks = [first, second, np.full(400, NO_ANSWER), np.where(np.arange(400) < 300, first, second), second.copy()]
+    order = by_agreement(agreement(networks))
+    assert order[-1] == 2
+    assert abs(order.index(1) - order.index(4)) == 1
+    assert abs(order.index(0) - order.index(3)) == 1
+    assert by_agreement(agreement(networks[2:4])) == [1, 0]
+
+
+def test_what_all_would_get_wrong_if_mistakes_had_nothing_to_do_with_one_another() -> None:
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 10, 200_000)
+    networks = [np.where(random.random(200_000) < share, (labels + 1) % 10, labels) for share in (0.3, 0.5)]
+    expected = wrong_by_luck(networks, torch.from_numpy(labels))
+    assert expected == pytest.approx(30_000, rel=0.02)
+    assert expected == pytest.approx(len(wrong_by_all(networks, labels)), rel=0.02)

@@ -7,10 +7,10 @@ import numpy as np
 import streamlit as st
 
 from cnnviz import wording
+from cnnviz.app.answers import Epochs
 from cnnviz.app.components.parts import Part, parts
 from cnnviz.app.markdown import plain
 from cnnviz.app.mistakes import answered, gallery
-from cnnviz.app.mistakes.answered import Epochs
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Key, text_key
 from cnnviz.app.widgets import empty_state
@@ -28,8 +28,8 @@ KEYS: tuple[Key[Any], ...] = (OF, FATE)
 MEANING: dict[Fate, str] = {
     "early": "right from an epoch of the first half on, up to the last one; the earliest first",
     "late": "right up to the last epoch, from one of the second half on; the latest first",
-    "forgotten": "right after some epoch, wrong after the last; the most often forgotten first (after Toneva et al. 2019, "
-    "who look at training pictures)",
+    "forgotten": "right after some epoch, wrong after the last; the most often forgotten first (after Toneva et al. "
+    "2019, who look at training pictures)",
     "never": "wrong after every epoch",
 }
 
@@ -88,7 +88,7 @@ def _headline(one: Chosen, every: Epochs, found: Learned) -> None:
         f"Over epochs {found.epochs[0]} to {found.epochs[-1]}, {plain(one.short)} got {ever:,} of {total:,} test "
         f"pictures right at some time, and has forgotten {lost:,} of them at the end."
     )
-    st.markdown(f"**{words}**")
+    st.markdown(words)
     without = [epoch for epoch in every.epochs if epoch > 0 and epoch not in found.epochs]
     gaps = len(found.epochs) < found.epochs[-1] - found.epochs[0] + 1 - len(without)
     notes = []
