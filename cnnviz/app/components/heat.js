@@ -11,6 +11,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.replaceChildren();
   root.setAttribute("aria-label", data.label);
   root.classList.toggle("compact", data.compact);
+  root.classList.toggle("numbered", data.columns.every((text) => text.length < 3));
   const [rowsAre, columnsAre] = data.axes;
   const chosen = data.chosen?.join(" ");
 

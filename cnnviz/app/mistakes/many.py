@@ -230,7 +230,7 @@ def _table(every: Sequence[Asked]) -> None:
         "On how many pictures two networks give the same answer",
         [str(place) for place in range(1, len(every) + 1)],
         names,
-        [("Same answer, in % of the pictures; along the diagonal, in grey, how many are right", cells)],
+        [("Same answer, in % of the pictures; on the diagonal, how many are right", cells)],
         Bar("Same answer", f"{low:.0%}".replace("%", " %"), f"{high:.0%}".replace("%", " %"), bar(low, high)),
         key="many_agreement",
         compact=True,
@@ -263,7 +263,7 @@ def _pictures(every: Sequence[Asked], wrong: Sequence[tuple[int, int, int]], dat
         return
     many, classes = len(every), dataset.classes
     votes = {picture: (taken, number) for picture, taken, number in wrong}
-    st.caption("Those first on whose class they agree: perhaps such a label is doubtful.")
+    st.caption("The wrong class that most of them agree on comes first: perhaps such a label is doubtful.")
 
     def items(shown: Sequence[int]) -> list[dict[str, str]]:
         made = []
@@ -278,4 +278,4 @@ def _pictures(every: Sequence[Asked], wrong: Sequence[tuple[int, int, int]], dat
         st.markdown(plain(many_words.all_votes([int(each.told[index]) for each in every], classes)))
 
     best = [each.one for each in every[:2]]
-    gallery.show("Wrong by all", [picture for picture, _, _ in wrong], items, best, dataset, zoom=3, about=about)
+    gallery.show("Wrong by all", [picture for picture, _, _ in wrong], items, best, dataset, about=about)

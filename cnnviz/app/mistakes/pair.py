@@ -109,7 +109,7 @@ def _pictures(rows: list[int], chosen: Sequence[Chosen], found: Sequence[Predict
             made.append({"name": name, "note": "\n".join(said), "title": title})
         return made
 
-    gallery.show(title, rows, items, chosen, dataset, zoom=3)
+    gallery.show(title, rows, items, chosen, dataset)
 
 
 def _short(one: Prediction, index: int, label: int, dataset: Dataset) -> str:
