@@ -218,7 +218,7 @@ def _table(every: Sequence[Asked]) -> None:
     apart = table[~np.eye(len(every), dtype=bool)]
     low, high = float(apart.min()), max(float(apart.max()), float(apart.min()) + 0.01)
     colours = shades(table.flatten().tolist(), low, high)
-    names = [f"{each.one.short}  {place}" for place, each in enumerate(every, 1)]
+    names = [f"{each.one.short} · {place}" for place, each in enumerate(every, 1)]
     cells = [
         [
             _square(every, row, column, float(table[row, column]), *colours[row * len(every) + column])

@@ -60,7 +60,7 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
     found = learned(kept, told, dataset.test_labels)
     if found is None:
         return
-    _headline(one, every, found)
+    _headline(every, found)
     _choose(found)
     _pictures(one, found, FATE.get(), told, dataset)
     _charts(found, told, dataset)
@@ -80,13 +80,13 @@ def _too_few(one: Chosen, every: Epochs, kept: Sequence[int]) -> None:
         )
 
 
-def _headline(one: Chosen, every: Epochs, found: Learned) -> None:
+def _headline(every: Epochs, found: Learned) -> None:
     counts, total = found.counts(), len(found.fate)
     lost = counts["forgotten"]
     ever = total - counts["never"]
     words = (
-        f"Over epochs {found.epochs[0]} to {found.epochs[-1]}, {plain(one.short)} got {ever:,} of {total:,} test "
-        f"pictures right at some time, and has forgotten {lost:,} of them at the end."
+        f"Over epochs {found.epochs[0]} to {found.epochs[-1]} it got {ever:,} of {total:,} test pictures right at some "
+        f"time; {lost:,} of them it has forgotten at the end."
     )
     st.markdown(words)
     without = [epoch for epoch in every.epochs if epoch > 0 and epoch not in found.epochs]
