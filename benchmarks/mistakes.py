@@ -11,6 +11,7 @@ The CPU's seconds over the cores are what idle cores would take; the wall clock 
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -19,6 +20,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+
+NETWORKS = 12  # that are compared
+PARTS = ("both_right", "only_a", "only_b", "both_wrong", "disagree")
 
 
 def main() -> None:
@@ -98,13 +102,17 @@ def page() -> None:
 
     control.ensure_worker = lambda *_: None
     os.environ.update(CNNVIZ_DATA=f"{os.environ['CNNVIZ_HOME']}/data", CNNVIZ_OFFLINE="1")
-    (run_id,) = changes.schedule([RunConfig(dataset="synthetic", epochs=12)], "cpu")
-    for epoch in range(12):
-        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture("lenet5x5"), epoch), {})
-        changes.record(run_id, epoch, {"test_accuracy": 0.1}, [Segment(0, 0.0, 1.0, "cpu", 1)])
-    changes.finish(run_id, "FINISHED")
-    for _ in outputs.each_epoch(reading.run(run_id), range(12), data.load("synthetic")):
-        pass
+    configs = [RunConfig(dataset="synthetic", epochs=12, seed=seed) for seed in range(NETWORKS)]
+    run_id, *others = changes.schedule(configs, "cpu")
+    for seed, each in enumerate([run_id, *others]):
+        for epoch in range(12) if each == run_id else [11]:
+            weights = initial_weights(architecture("lenet5x5"), 12 * seed + epoch)
+            artifacts.save_checkpoint(each, epoch, {name: 2 * weight for name, weight in weights.items()}, {})
+        for epoch in range(12):
+            changes.record(each, epoch, {"test_accuracy": 0.2}, [Segment(0, 0.0, 1.0, "cpu", 1)])
+        changes.finish(each, "FINISHED")
+        for _ in outputs.each_epoch(reading.run(each), range(12) if each == run_id else [11], data.load("synthetic")):
+            pass
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=300).run()
     opened.switch_page("pages/mistakes.py")
     opened.query_params["run"] = run_id[:8]
@@ -122,6 +130,26 @@ def page() -> None:
 
     print(f"the page at another epoch {median(another_epoch):.0f} ms")
     print(f"the page with another cell {median(another_cell):.0f} ms")
+
+    def choosing(view: str, name: str, *values: str) -> Callable[[], None]:
+        opened.query_params["other"] = others[0][:8]
+        opened.session_state["visit"].values.update(view=view, other=others[0][:8], epoch=11)
+        opened.session_state["visit"].moved.update({"view", "other", "epoch"})
+        opened.run()
+        turn = itertools.cycle(values)
+
+        def choose() -> None:
+            opened.session_state["visit"].values[name] = next(turn)
+            opened.session_state["visit"].moved.add(name)
+            opened.run()
+            assert not opened.exception
+
+        return choose
+
+    print(f"over the epochs, another fate {median(choosing('epochs', 'fate', 'never', 'early')):.0f} ms")
+    print(f"two networks and {NETWORKS - 2} seeds, other pictures {median(choosing('pair', 'part', *PARTS)):.0f} ms")
+    orders = choosing("many", "many_order", "similarity", "accuracy")
+    print(f"{NETWORKS} networks in another order {median(orders):.0f} ms")
 
 
 def median(work: Callable[[], object]) -> float:

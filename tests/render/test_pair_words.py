@@ -49,7 +49,7 @@ def test_what_seeds_alone_explain() -> None:
 def test_pairs_as_a_table() -> None:
     lines = pair_words.table([("A and B", 2900, of(1204, 880))], 10_000).splitlines()
     assert len({line.count("|") for line in lines}) == 1
-    assert lines[-1].startswith("| A and B | 2,900 (29.0 %) | 1,204 | 880 | 1.4e-12")
+    assert lines[-1].startswith("| A and B | 2,900 (29.0 %) | 1,204 | 880 | 1.3e-12")
 
 
 def test_what_many_get_wrong() -> None:

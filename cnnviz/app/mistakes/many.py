@@ -22,7 +22,7 @@ from cnnviz.inspection import agreement, outputs
 from cnnviz.inspection.mistakes import ALWAYS, NO_ANSWER, answers
 from cnnviz.render import many_words
 from cnnviz.render.heat import bar, shades
-from cnnviz.store import artifacts
+from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
 from cnnviz.wording import count, listed
 
@@ -86,9 +86,15 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
 def _candidates(dataset: Dataset) -> list[Chosen]:
     """Every run on this data set whose weights were kept, the most accurate first, each at its last kept epoch."""
     runs = [run for run in cache.runs() if run.epoch >= 0 and run.config.dataset == dataset.name]
-    kept = {run.id: artifacts.checkpoint_epochs(run.id) for run in runs}
+    kept = {run.id: _kept_epochs(addresses.tracking_uri(), run.id, run.epoch, run.status) for run in runs}
     runs = sorted((run for run in runs if kept[run.id]), key=lambda run: -_last(run))
     return [Chosen("many", run, kept[run.id][-1], tuple(kept[run.id]), "") for run in runs]
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _kept_epochs(uri: str, run_id: str, epoch: int, status: str) -> list[int]:
+    """Those whose weights can be loaded; a server says so slowly."""
+    return artifacts.checkpoint_epochs(run_id)
 
 
 def _last(run: Run) -> float:
@@ -112,6 +118,7 @@ def _choose(found: Sequence[Chosen]) -> list[Chosen]:
                 format_func=lambda key: f"{widgets.label(by_id[key].run)} · {100 * _last(by_id[key].run):.0f} %",
                 key=RUNS.widget,
                 max_selections=MOST,
+                on_change=gallery.restart,
                 width=520,
             )
             if left := len(by_id) - len(learned):

@@ -141,6 +141,10 @@ def _seeds(chosen: Sequence[Chosen], told: Sequence[np.ndarray], quarters: Pair,
         rows.append((name, len(pair_words.disagree(mine, other)), agreement.pair(mine, other, dataset.test_labels)))
     st.markdown(pair_words.luck([row[1] for row in rows[1:]], rows[0][1], letter, seeds_alone))
     st.markdown(pair_words.table(rows, len(dataset.test_labels)))
+    st.caption(
+        "McNemar's p asks whether these trained networks differ on pictures like these. That another seed trains "
+        "another network is not in it: where seeds alone give a small p, one pair says little about the settings."
+    )
 
 
 def _alike(run: Run) -> list[Run]:
