@@ -18,7 +18,7 @@ WORDS: dict[Fate, str] = {
     "never": "never right",
 }
 MOST_EVENTS = 8  # forgetting events that have a bar of their own
-HEIGHT = 170
+HEIGHT = 260
 
 
 def right_by_fate(found: Learned, answers: np.ndarray, labels: Tensor | np.ndarray) -> pd.DataFrame:
@@ -53,8 +53,7 @@ def over_epochs(shares: pd.DataFrame) -> Any:
         alt.Tooltip("words:N", title="pictures"),
         alt.Tooltip("share:Q", title="of all pictures, right then (%)", format=".1f"),
     ]
-    few = frame.epoch.nunique() <= 20
-    x = alt.X("epoch:O", title="epoch", axis=alt.Axis(labelAngle=0, labelOverlap="greedy" if not few else True))
+    x = alt.X("epoch:O", title="epoch", axis=alt.Axis(labelAngle=0, labelOverlap=True))
     y = alt.Y("share:Q", title="right (%)", stack="zero")
     bars = alt.Chart(frame).mark_bar().encode(x=x, y=y, color=hue, order=alt.Order("place:Q"), tooltip=tips)
     return bars.properties(height=HEIGHT)
@@ -64,7 +63,7 @@ def events(found: Learned) -> list[tuple[str, int]]:
     """How many pictures had no forgetting event, one, two, …, of those that were ever right."""
     ever = found.forgettings[found.first_right >= 0]
     counts = np.bincount(np.minimum(ever, MOST_EVENTS), minlength=1)
-    words = [str(number) if number < MOST_EVENTS else f"{MOST_EVENTS} or more" for number in range(len(counts))]
+    words = [str(number) if number < MOST_EVENTS else f"{MOST_EVENTS}+" for number in range(len(counts))]
     return [(word, int(count)) for word, count in zip(words, counts, strict=True)]
 
 

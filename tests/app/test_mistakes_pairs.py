@@ -84,7 +84,7 @@ def test_what_became_of_each_picture_and_its_strip() -> None:
     strip = next(each.proto.body for each in opened.get("html") if "<ol" in each.proto.body)
     names = data.load("synthetic").classes
     assert [f"</small>{names[told(run, epoch)[picture]]}</li>" in strip for epoch in range(1, 5)] == [True] * 4
-    assert opened.query_params["fate"] == ["never"]
+    assert opened.query_params["fate"] == "never"
 
 
 def test_too_few_epochs_say_what_to_do() -> None:

@@ -33,15 +33,15 @@ def test_an_epochs_bands_add_up_to_its_accuracy() -> None:
 
 def test_forgetting_events_of_what_was_ever_right() -> None:
     assert fate_charts.events(found()) == [("0", 2), ("1", 0), ("2", 2)]
-    (rows,) = fate_charts.forgettings([("0", 2), ("8 or more", 1)]).to_dict()["datasets"].values()
-    assert rows == [{"times": "0", "pictures": 2}, {"times": "8 or more", "pictures": 1}]
+    (rows,) = fate_charts.forgettings([("0", 2), ("8+", 1)]).to_dict()["datasets"].values()
+    assert rows == [{"times": "0", "pictures": 2}, {"times": "8+", "pictures": 1}]
 
 
 def test_many_forgetting_events_share_a_bar() -> None:
     flips = np.array([[index % 2 == 0] for index in range(30)]).astype(int)
     it = learned(range(1, 31), flips, np.array([1]))
     assert it is not None
-    assert fate_charts.events(it)[-1] == ("8 or more", 1)
+    assert fate_charts.events(it)[-1] == ("8+", 1)
 
 
 def test_a_pictures_epochs_in_words_and_as_cells() -> None:

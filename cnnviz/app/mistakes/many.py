@@ -122,9 +122,7 @@ def _choose(found: Sequence[Chosen]) -> list[Chosen]:
                 width=520,
             )
             if left := len(by_id) - len(learned):
-                st.caption(
-                    f"{count(left, 'network')} at chance level {'is' if left == 1 else 'are'} left out at first."
-                )
+                st.caption(f"Left out at first: {count(left, 'network')} at chance level.")
     those = [by_id[key] for key in RUNS.get()]
     names = labels([one.run for one in those])
     named = [Chosen(one.side, one.run, one.epoch, one.epochs, names[one.run.id] or one.run.name) for one in those]

@@ -86,7 +86,7 @@ def _headline(every: Epochs, found: Learned) -> None:
     ever = total - counts["never"]
     words = (
         f"Over epochs {found.epochs[0]} to {found.epochs[-1]} it got {ever:,} of {total:,} test pictures right at some "
-        f"time; {lost:,} of them it has forgotten at the end."
+        f"time; {lost:,} of these are wrong again at the end."
     )
     st.markdown(words)
     without = [epoch for epoch in every.epochs if epoch > 0 and epoch not in found.epochs]
