@@ -87,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--epoch", type=int, help="of the weights; default: the last one kept")
     export.add_argument("--out", type=Path, help="the file to write; default: run_ and the id, here")
     export.add_argument("--force", action="store_true", help="overwrite what is there")
+    report = command("report", _report, "A report on runs, or on the reference study, as one file.")
+    report.add_argument("run_ids", nargs="*", metavar="RUN_ID", help="which runs; none: the study")
+    report.add_argument("--study", action="store_true", help="the reference study, parts 1a to 3b")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        help=".html, or .zip: Markdown and pictures; default: report.html",
+    )
     dataset = command("data", _data, "Where CIFAR-10 is and whether it is whole.")
     either = dataset.add_mutually_exclusive_group()
     either.add_argument("--fetch", action="store_true", help="download what is missing")
@@ -353,6 +362,28 @@ def _mistakes(options: argparse.Namespace) -> None:
     else:
         said = mistake_tables.as_text if len(found) == 1 else mistake_tables.pair_as_text
         print(said(*found))
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.study == bool(options.run_ids):
+        raise CnnvizError("report takes RUN_IDs or --study: `python -m cnnviz runs` lists the runs")
+    if options.out.suffix.lower() not in (".html", ".zip"):
+        raise CnnvizError(f"{options.out} ends neither in .html nor in .zip: choose another --out")
+    if not options.out.absolute().parent.is_dir():
+        raise CnnvizError(f"{options.out.parent} is no folder: make it, or choose another --out")
+    from cnnviz.render.report import archive, document, page
+    from cnnviz.store import reading, reports
+
+    chosen = list(dict.fromkeys(reading.run(run_id).id for run_id in options.run_ids))
+    with _bar() as show:
+        made = document.make(reports.load(chosen), show)
+        is_zip = options.out.suffix.lower() == ".zip"
+        content = archive.as_zip(made, show) if is_zip else page.as_html(made, show).encode()
+    try:
+        options.out.write_bytes(content)
+    except OSError as error:
+        raise CnnvizError(f"cannot write {options.out}: {error.strerror}; choose another --out") from error
+    print(f"{made.title}, {len(content) / 1e6:.1f} MB: {options.out}")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Reports: what somebody hands in of their runs, and what they wrote between its sections. A JSON file each.
 
-The files are in <CNNVIZ_HOME>/reports, with an MLflow server too: its tags take 5,000 characters, less than people write.
+The files are in <CNNVIZ_HOME>/reports, with an MLflow server too: its tags take 5,000 characters, and people write
+more.
 """
 
 import contextlib
@@ -75,7 +76,7 @@ def load(runs: Sequence[str] = ()) -> Report:
 
 
 def change(runs: Sequence[str], how: Callable[[Report], Report]) -> Report:
-    """Change the report on these runs (ids), or on the study, and keep it. Two who write at once do not undo each other.
+    """Change the report on these runs (ids), or on the study, and keep it. Two who write at once both are kept.
 
     Raises StoreError if it cannot be written.
     """

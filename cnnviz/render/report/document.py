@@ -8,7 +8,7 @@ from cnnviz import data
 from cnnviz.analysis import study
 from cnnviz.data import Progress, silent
 from cnnviz.errors import StoreError
-from cnnviz.render.report import sections
+from cnnviz.render.report import sections, vega
 from cnnviz.render.report.pieces import Piece
 from cnnviz.render.report.sections import Section
 from cnnviz.render.report.sources import Sources
@@ -54,6 +54,7 @@ def title_of(report: Report) -> str:
 def make(report: Report, on_progress: Progress = silent) -> Document:
     """The document: what the runs' records say now. Raises StoreError for a run that is gone."""
     on_progress("reading the runs", 0.0)
+    vega.prepare()
     sources = _sources(report, reading.runs())
     shown = [section for section in template(report) if report.state(section.key) != "left out"]
     total, done, chapters = sum(section.share for section in shown), 0.0, []

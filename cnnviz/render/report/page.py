@@ -7,34 +7,27 @@ import base64
 import io
 import itertools
 import json
-from functools import cache
 from hashlib import sha256
 from importlib import resources
 from typing import Any
 
-import vl_convert
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
 
 from cnnviz.data import Progress, silent
 from cnnviz.render.exports import data_address
-from cnnviz.render.report import words
+from cnnviz.render.report import vega, words
 from cnnviz.render.report.document import Document
 from cnnviz.render.report.pieces import Charts
 
 QUALITY = 82  # of the JPEG with the matrix's pictures, whose sides are whole blocks of it
 
 
-@cache
-def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed, as one script."""
-    return str(vl_convert.javascript_bundle())
-
-
 def as_html(document: Document, on_progress: Progress = silent) -> str:
     on_progress("writing the file", 0.0)
-    scripts = [bundle() if _has_charts(document) else "", _file("report.js")]
+    scripts = [vega.bundle() if _has_charts(document) else "", _file("report.js")]
     environment = Environment(
         loader=PackageLoader("cnnviz.render.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -44,7 +37,7 @@ def as_html(document: Document, on_progress: Progress = silent) -> str:
         policy=_policy([script for script in scripts if script]),
         style=Markup(_file("report.css")),  # noqa: S704 — our own
         scripts=[Markup(script) for script in scripts if script],  # noqa: S704 — ours, and the library's
-        address=data_address,
+        address=lambda image: data_address(_paletted(image)),
         jpeg=_jpeg,
         number_of=itertools.count(1).__next__,
     )
@@ -71,6 +64,17 @@ def _json(value: Any) -> Markup:
     return Markup(text)  # noqa: S704
 
 
+def _paletted(image: Image.Image) -> Image.Image:
+    """The same picture with a byte a pixel, if its colours are few enough: a third of the file."""
+    pixels = np.asarray(image.convert("RGB"))
+    colours, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    if len(colours) > 256:
+        return image
+    found = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    found.putpalette(colours.tobytes())
+    return found
+
+
 def _jpeg(image: Image.Image) -> str:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, optimize=True)
@@ -79,7 +83,6 @@ def _jpeg(image: Image.Image) -> str:
 
 def _has_charts(document: Document) -> bool:
     return any(isinstance(piece, Charts) for chapter in document.chapters for piece in chapter.pieces)
-
 
 
 def _file(name: str) -> str:

@@ -50,7 +50,9 @@ class Sources:
         name = run.config.dataset
         if name not in self._datasets:
             if not data.available(name):
-                raise DataError(f"{data.TITLES[name]} is not on this machine: `python -m cnnviz data --fetch` fetches it")
+                raise DataError(
+                    f"{data.TITLES[name]} is not on this machine: `python -m cnnviz data --fetch` fetches it"
+                )
             try:
                 self._datasets[name] = data.load_test(name)
             except DataError:

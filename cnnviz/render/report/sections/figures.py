@@ -27,8 +27,8 @@ def setup(sources: Sources) -> Iterator[Piece]:
     runs = sources.runs
     if sources.parts:
         yield Text(
-            "What do learning rate, activation, loss, kernel size and depth do to a small convolutional network, and why "
-            f"does one learn where another stalls, diverges or overfits? Parts 1a to 3b, each trained for {EPOCHS} epochs."
+            "What do learning rate, activation, loss, kernel size and depth do to a small convolutional network, and "
+            f"why does one learn where another stalls, diverges or overfits? Every part is trained for {EPOCHS} epochs."
         )
     if not runs:
         yield Text("Nothing is trained yet.", "missing")
@@ -38,7 +38,9 @@ def setup(sources: Sources) -> Iterator[Piece]:
     for name in dict.fromkeys(run.config.dataset for run in runs):
         pictures = sorted({run.config.train_size for run in runs if run.config.dataset == name})
         shown = " or ".join(f"{each:,}" for each in pictures)
-        words = f"Data: {TITLES[name]}, {shown} training and {TEST_PICTURES:,} test pictures of 32×32 pixels in 10 classes."
+        words = (
+            f"Data: {TITLES[name]}, {shown} training and {TEST_PICTURES:,} test pictures of 32×32 pixels in 10 classes."
+        )
         if name == "synthetic":
             words += " These pictures are drawn by a program; their figures do not compare with those of photographs."
         yield Text(words, "note" if name == "synthetic" else "plain")
@@ -73,8 +75,8 @@ def predicted(sources: Sources) -> Iterator[Piece]:
     asked = [runs for runs in predictions.answered(sources.runs) if not any(run.active for run in runs)]
     if not asked:
         yield Text(
-            "Nothing was predicted before these runs began. cnnviz asks when a preset is trained for the first time, and "
-            "keeps the answers with the runs.",
+            "Nothing was predicted before these runs began. cnnviz asks when a preset is trained for the first time, "
+            "and keeps the answers with the runs.",
             "missing",
         )
     for runs in asked:
@@ -85,7 +87,9 @@ def predicted(sources: Sources) -> Iterator[Piece]:
         ]
         yield Table(("question", "expected", "what happened", ""), rows, words=frozenset(range(4)))
         if said := runs[0].predicted:
-            yield Text(f"Answered on {datetime.fromtimestamp(said.at):%d %B %Y, %H:%M}, before the training began.", "note")
+            yield Text(
+                f"Answered on {datetime.fromtimestamp(said.at):%d %B %Y, %H:%M}, before the training began.", "note"
+            )
 
 
 def table(sources: Sources) -> Iterator[Piece]:
@@ -136,7 +140,9 @@ def _seeds(runs: Sequence[Run]) -> Iterator[Piece]:
         (name, str(len(group.best())), f"{100 * group.mean:.2f}", f"{100 * group.spread:.2f}")
         for name, group in zip(names, groups, strict=True)
     ]
-    yield Table(("setting", "seeds", "mean best (%)", "± standard deviation"), rows, "The same setting with other seeds")
+    yield Table(
+        ("setting", "seeds", "mean best (%)", "± standard deviation"), rows, "The same setting with other seeds"
+    )
 
 
 def by_epoch(runs: Sequence[Run]) -> Iterator[Piece]:
@@ -160,5 +166,3 @@ def by_epoch(runs: Sequence[Run]) -> Iterator[Piece]:
 
 def percent(share: float) -> str:
     return f"{100 * share:.2f}" if math.isfinite(share) else "–"
-
-

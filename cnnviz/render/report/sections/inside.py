@@ -59,7 +59,9 @@ def ten(sources: Sources, run: Run) -> Iterator[Piece]:
         captions = [said(prediction, place, label, dataset.classes) for _, prediction in seen]
         maps = [mosaic(found.values[place, :MOST_MAPS], scale, COLUMNS) for found, _ in seen]
         name_of = f"test picture {index}, of class {dataset.classes[label]}, and its feature maps"
-        figures.append(Figure(maps, captions, name_of, Image.fromarray(images[place].numpy()), 4 if layer.output[1] < 14 else 2))
+        figures.append(
+            Figure(maps, captions, name_of, Image.fromarray(images[place].numpy()), 4 if layer.output[1] < 14 else 2)
+        )
     yield Figures(figures, [f"epoch {epoch}" for epoch in epochs])
 
 
@@ -164,7 +166,9 @@ def in_numbers(scale: Scale) -> str:
 
 def drawn(maps: LayerMaps, scale: Scale) -> Image.Image:
     values = maps.values[0]
-    return mosaic(values[:MOST_MAPS], scale, COLUMNS) if values.ndim == 3 else mosaic(values.view(-1, 1, 1), scale, UNITS)
+    return (
+        mosaic(values[:MOST_MAPS], scale, COLUMNS) if values.ndim == 3 else mosaic(values.view(-1, 1, 1), scale, UNITS)
+    )
 
 
 def zoom(maps: LayerMaps) -> int:
@@ -188,5 +192,3 @@ def mosaic(values: Tensor, scale: Scale, columns: int) -> Image.Image:
 def _varies(maps: LayerMaps) -> str:
     what = "cell to cell" if maps.values.ndim == 4 else "unit to unit"
     return f"varies by {maps.spread:.2g} from {what}"
-
-

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
 from cnnviz.analysis import curves
@@ -92,7 +93,8 @@ def flow(sources: Sources) -> Iterator[Piece]:
         charts = []
         for run in runs:
             if run.id in made:
-                chart = made[run.id].properties(title=names[run.id])
+                title = alt.Title(names[run.id], anchor="start")
+                chart = made[run.id].properties(title=title, height=22 * len(layers[run.id]))
                 charts.append(Chart(chart.to_dict(), f"{names[run.id]}: {what}, by layer and epoch"))
         yield Charts(charts, columns=3)
     if not some and runs:
@@ -104,5 +106,3 @@ def several(runs: Sequence[Run]) -> list[Run]:
     ordered = sorted((run for run in runs if run.best), key=lambda run: -run.best_accuracy)
     half = FEW_FLOWS // 2
     return ordered if len(ordered) <= FEW_FLOWS else [*ordered[:half], *ordered[-half:]]
-
-

@@ -132,5 +132,3 @@ def _who_is_right(sources: Sources, a: Run, b: Run, name: str, other: str) -> st
 def _best(sources: Sources, key: str) -> list[Run]:
     found = best(sources.of_part(key)) if sources.parts else None
     return [found] if found else []
-
-

@@ -25,7 +25,7 @@ def findings(sources: Sources) -> Iterator[Piece]:
         run, one = group.members[0]
         alone = len(group.members) == 1
         yield Text(one.sentence if alone else f"{names[run.id]}: {one.sentence}")
-        yield Text(f"It would be wrong, if: {one.refutes}")
+        yield Text(f"What would prove it wrong: {one.refutes}")
         if run.id in plans and (said := trials.said(plans[run.id])):
             yield Text(f"Tried: {plans[run.id].trial.what}. {said}")
         if not alone:
@@ -34,10 +34,7 @@ def findings(sources: Sources) -> Iterator[Piece]:
                 [
                     Table(
                         ("run", "evidence", "tried"),
-                        [
-                            (names[run.id], each.sentence, _tried(plans.get(run.id)))
-                            for run, each in group.members
-                        ],
+                        [(names[run.id], each.sentence, _tried(plans.get(run.id))) for run, each in group.members],
                         words=frozenset({0, 1, 2}),
                     )
                 ],

@@ -97,7 +97,7 @@ def sprite(pictures: np.ndarray) -> Image.Image:
 
 
 def _sure(found: Result, index: int) -> str:
-    return f"picture {index}, {100 * float(found.prediction.confidence[index]):.0f} %"
+    return f"picture {index}, {100 * float(found.prediction.confidence[index]):.0f}\u00a0%"
 
 
 def _said(found: Result, index: int) -> str:
