@@ -33,6 +33,7 @@ def navigation() -> Any:
             st.Page("pages/curves.py", title="Curves", icon=":material/show_chart:"),
             st.Page("pages/feature_maps.py", title="Feature maps", icon=":material/grid_view:"),
             st.Page("pages/mistakes.py", title="Mistakes", icon=":material/rule:"),
+            st.Page("pages/report.py", title="Report", icon=":material/description:"),
         ],
         position="top",
     )

@@ -68,9 +68,11 @@ def _next(part: study.Part, primary: bool) -> None:
             for epochs, ids in part.resume.items():
                 control.continue_runs(ids, epochs)
             widgets.refresh()
-    if part.look and st.button("Look", key=f"look {part.key}"):
+    if part.look and st.button("Write" if part.page == "pages/report.py" else "Look", key=f"look {part.key}"):
         ids = [run_id[:8] for run_id in part.look]
         if part.page == "pages/feature_maps.py":
             open_page(part.page, run=ids[0], other=ids[1])
+        elif part.page == "pages/report.py":
+            open_page(part.page)
         else:
             open_page(part.page, runs=ids)

@@ -32,7 +32,7 @@ def as_html(document: Document, on_progress: Progress = silent) -> str:
         loader=PackageLoader("cnnviz.render.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"words": lambda text: Markup(words.as_html(text)), "json": _json, "kind": _kind}  # noqa: S704
-    return environment.get_template("report.html").render(
+    rendered = environment.get_template("report.html").render(
         document=document,
         policy=_policy([script for script in scripts if script]),
         style=Markup(_file("report.css")),  # noqa: S704 — our own
@@ -41,6 +41,7 @@ def as_html(document: Document, on_progress: Progress = silent) -> str:
         jpeg=_jpeg,
         number_of=itertools.count(1).__next__,
     )
+    return rendered.strip()
 
 
 def _policy(scripts: list[str]) -> str:

@@ -80,6 +80,19 @@
     if (wrong.length) show(wrong[0]);
   }
 
+  // Links of the contents, where the file is shown within another page, too.
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
+    link.addEventListener("click", (event) => {
+      const place = document.getElementById(link.hash.slice(1));
+      if (!place) return;
+      event.preventDefault();
+      const chapter = place.querySelector("details");
+      if (chapter) chapter.open = true;
+      place.scrollIntoView();
+      place.querySelector("summary")?.focus({ preventScroll: true });
+    });
+  }
+
   // On paper nothing can be unfolded.
   let folded = [];
   addEventListener("beforeprint", () => {

@@ -22,7 +22,7 @@ _DEFINED = re.compile(r"^( {0,3}\[[^\]]*)\](:\s*<?)(\S*)")
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "typographer": False}).enable(["table", "strikethrough"])
     parser.disable("image")
-    parser.validateLink = _is_harmless  # type: ignore[method-assign]
+    parser.validateLink = _is_harmless  # type: ignore[method-assign, assignment]
     return parser
 
 

@@ -110,7 +110,7 @@ def kernels(sources: Sources) -> Iterator[Piece]:
     for run in (good, *([bad] if bad else [])):
         epochs = spread(sources.epochs(run), MOST_STEPS)
         layers = [sources.network(run, epoch).module.get_submodule(name) for epoch in epochs]
-        shown.append((run, epochs, [(layer.weight.detach(), layer.bias.detach()) for layer in layers]))  # type: ignore[operator, union-attr]
+        shown.append((run, epochs, [(layer.weight.detach(), layer.bias.detach()) for layer in layers]))  # type: ignore[operator]
     limit = kernel_sheets.common_limit([weights for _, _, found in shown for weights, _ in found])
     names = labels([run for run, _, _ in shown])
     yield Text(f"A kernel's colours are those it answers to; grey is zero, full colour a weight of {limit:.2g} in all.")

@@ -1,0 +1,3 @@
+from cnnviz.app import shell
+
+shell.show("report")
