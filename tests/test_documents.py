@@ -54,6 +54,7 @@ def test_readmes_command_lines_run(
         "train": ["--dataset", "synthetic", "--limit-train", "20"],
         "features": ["--out", str(tmp_path / "it.png")],
         "export": ["--out", str(tmp_path / "run.py")],
+        "report": ["--out", str(tmp_path / "it.html")],
     }
     words = [str(1) if word == "20" else word for word in words] + small.get(words[0], [])
     status = command_line.main(words)
@@ -152,6 +153,7 @@ def test_the_map_has_every_package_and_module() -> None:
             ("app", "runs"),
             ("app", "curves"),
             ("app", "maps"),
+            ("app", "report"),
         ]
         named = in_a_page or re.search(rf"\b{module}\b", the_map)
         assert named, f"{path.relative_to(paths.PROJECT)} is not in the map: add {module} to ARCHITECTURE.md's"

@@ -39,12 +39,11 @@ class Report:
         return self.states.get(section, "open")
 
     def ordered(self, sections: Sequence[str]) -> list[str]:
-        """The sections in the chosen order. One that is new stands behind those it follows in the template."""
+        """The sections in the chosen order. One that is new stands behind the one that it follows in the template."""
         found = [each for each in self.order if each in sections]
         for place, each in enumerate(sections):
             if each not in found:
-                before = [found.index(other) for other in sections[:place] if other in found]
-                found.insert(max(before) + 1 if before else 0, each)
+                found.insert(found.index(sections[place - 1]) + 1 if place else 0, each)
         return found
 
 

@@ -16,7 +16,7 @@ from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import diagram, said, with_open
 
-PAGES = ("pages/home.py", "pages/runs.py", "pages/curves.py", "pages/feature_maps.py", "pages/mistakes.py")
+PAGES = tuple(f"pages/{name}.py" for name in ("home", "runs", "curves", "feature_maps", "mistakes", "report"))
 pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
 
 
@@ -79,7 +79,7 @@ def test_a_store_from_elsewhere_is_one_line() -> None:
 
 def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     seed([0.1, 0.4, 0.5])
-    opened = app("pages/feature_maps.py")
+    opened = app("pages/feature_maps.py", "pages/report.py")
     assert diagram(opened)["rows"][0]["columns"][-1]["name"] == "fc7"
     opened.session_state[uploads.MORE.name] = True
     opened.run()
@@ -103,7 +103,7 @@ def test_a_broken_checkpoint_is_one_line() -> None:
     (run_id,) = seed([0.1, 0.4])
     for path in (paths.home() / "artifacts" / run_id).rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-3])
-    opened = app("pages/feature_maps.py")
+    opened = app("pages/feature_maps.py", "pages/report.py")
     assert not opened.exception
     assert len(opened.error) == 1
 

@@ -12,6 +12,7 @@ from cnnviz.app import state
 from cnnviz.app.curves import page as curves_page
 from cnnviz.app.maps import page as maps_page
 from cnnviz.app.mistakes import page as mistakes_page
+from cnnviz.app.report import page as report_page
 from cnnviz.app.runs import page as runs_page
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import said
@@ -27,6 +28,7 @@ ADDRESSES = {
     "curves": curves_page.ADDRESS,
     "feature_maps": maps_page.ADDRESS,
     "mistakes": mistakes_page.ADDRESS,
+    "report": report_page.ADDRESS,
 }
 
 

@@ -14,6 +14,7 @@ from cnnviz.render.report import document
 from cnnviz.render.report.sections import Section
 from cnnviz.store import reports
 from cnnviz.store.reports import MOST_WORDS, STATES, Report, State
+from cnnviz.wording import count
 
 PLACEHOLDER = "In Markdown: what you see, and why you think it is so"
 
@@ -42,44 +43,33 @@ def _title(report: Report) -> None:
 
 def _section(report: Report, section: Section, place: int, many: int) -> None:
     key = f"{report.key} {section.key}"
-    state = Slot[State](f"{key} state", "open")
-    state.set(report.state(section.key))
-    with st.container(border=True, key=f"section {key}", gap="small"):
-        st.markdown(f"**{plain(section.title)}**")
+    words = report.words.get(section.key, "")
+    notes = [] if report.state(section.key) == "open" else [report.state(section.key)]
+    notes += [count(len(words.split()), "word")] if words.strip() else []
+    if notes:  # not in the fold's label: with another one the browser closes it
+        st.caption(f"↓ {' · '.join(notes)}")
+    with st.expander(plain(section.title), key=f"{key} fold", on_change="rerun") as fold:
+        if not fold.open:
+            return
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.selectbox(
+            state = Slot[State](f"{key} state", "open")
+            state.set(report.state(section.key))
+
+            def show_as() -> None:
+                _change(report, lambda it: replace(it, states={**it.states, section.key: state.get()}))
+
+            st.segmented_control(
                 f"Show {section.title}",
                 STATES,
                 key=state.name,
+                required=True,
                 label_visibility="collapsed",
-                width=120,
-                on_change=lambda: _change(
-                    report, lambda it: replace(it, states={**it.states, section.key: state.get()})
-                ),
+                on_change=show_as,
             )
-            st.button(
-                "Up",
-                key=f"{key} up",
-                disabled=place == 0,
-                on_click=_move,
-                args=(report, section.key, -1),
-                help=f"Before the section above: {section.title}",
-            )
-            st.button(
-                "Down",
-                key=f"{key} down",
-                disabled=place == many - 1,
-                on_click=_move,
-                args=(report, section.key, 1),
-                help=f"After the section below: {section.title}",
-            )
-        words = report.words.get(section.key, "")
-        sign = f" · {len(words.split())} words" if words.strip() else ""
-        with st.expander(f"Your own words{sign}", key=f"{key} fold", on_change="rerun") as fold:
-            if fold.open:
-                keep = partial(_write, report, section.key)
-                label = f"Your own words on: {section.title}"
-                writing(label, words, f"{key} words", keep, MOST_WORDS, PLACEHOLDER)
+            for name, by, ends in (("Up", -1, place == 0), ("Down", 1, place == many - 1)):
+                st.button(name, key=f"{key} {name}", disabled=ends, on_click=_move, args=(report, section.key, by))
+        keep = partial(_write, report, section.key)
+        writing("Your own words", words, f"{key} words", keep, MOST_WORDS, PLACEHOLDER)
 
 
 def _move(report: Report, section: str, by: int) -> None:
