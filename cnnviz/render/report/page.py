@@ -20,7 +20,7 @@ from cnnviz.data import Progress, silent
 from cnnviz.render.exports import data_address
 from cnnviz.render.report import vega, words
 from cnnviz.render.report.document import Document
-from cnnviz.render.report.pieces import Charts
+from cnnviz.render.report.pieces import Charts, Matrix
 
 QUALITY = 82  # of the JPEG with the matrix's pictures, whose sides are whole blocks of it
 
@@ -31,7 +31,12 @@ def as_html(document: Document, on_progress: Progress = silent) -> str:
     environment = Environment(
         loader=PackageLoader("cnnviz.render.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"words": lambda text: Markup(words.as_html(text)), "json": _json, "kind": _kind}  # noqa: S704
+    environment.filters |= {
+        "words": lambda text: Markup(words.as_html(text)),  # noqa: S704 — made harmless there
+        "json": _json,
+        "kind": _kind,
+        "cells": _cells,
+    }
     rendered = environment.get_template("report.html").render(
         document=document,
         policy=_policy([script for script in scripts if script]),
@@ -55,6 +60,11 @@ def _policy(scripts: list[str]) -> str:
 
 def _kind(piece: Any) -> str:
     return type(piece).__name__.lower()
+
+
+def _cells(matrix: Matrix) -> dict[str, Any]:
+    """What a script shows of a cell: "true predicted" → places in the sprite, with their captions."""
+    return {"classes": matrix.classes, "cells": {f"{a} {b}": some for (a, b), some in matrix.cells.items() if some}}
 
 
 def _json(value: Any) -> Markup:

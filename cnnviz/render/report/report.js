@@ -88,7 +88,7 @@
       event.preventDefault();
       const chapter = place.querySelector("details");
       if (chapter) chapter.open = true;
-      place.scrollIntoView();
+      scrollTo(0, place.offsetTop); // not the page around this one
       place.querySelector("summary")?.focus({ preventScroll: true });
     });
   }

@@ -58,7 +58,7 @@ def test_ten_pictures_have_predictions_in_words(made: Made) -> None:
 def test_the_study_with_nothing_trained_says_what_to_train(synthetic_root: Path) -> None:
     made = document.make(reports.load())
     assert [chapter.key for chapter in made.chapters] == [section.key for section in sections.STUDY]
-    assert "12 networks of part 1a still to be trained" in _said(made, "runs")
+    assert "Part 1a still lacks 12 networks" in _said(made, "runs")
     assert (
         "python -m cnnviz train --model lenet5x5 --activation sigmoid,tanh --loss mse,cross_entropy --lr 0.1,0.01,0.001"
         in _said(made, "runs")

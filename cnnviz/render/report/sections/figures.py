@@ -34,7 +34,7 @@ def setup(sources: Sources) -> Iterator[Piece]:
         yield Text("Nothing is trained yet.", "missing")
         return
     title, sentences = headline(runs, sources.findings)
-    yield Text(f"{title}. {'. '.join(sentences)}.")
+    yield Text(". ".join([title, *sentences]) + ".")
     for name in dict.fromkeys(run.config.dataset for run in runs):
         pictures = sorted({run.config.train_size for run in runs if run.config.dataset == name})
         shown = " or ".join(f"{each:,}" for each in pictures)

@@ -21,16 +21,12 @@ def to_train(part: Part) -> Iterator[Piece]:
     """What a part still lacks, and how to have it."""
     if part.train:
         yield Text(
-            f"{count(len(part.train), 'network')} of part {part.key} still to be trained: Train on Home, or this line:",
-            "missing",
+            f"Part {part.key} still lacks {count(len(part.train), 'network')}. Train from Home, or with:", "missing"
         )
         yield Commands("\n".join(commands(part.train)))
     for epochs, ids in part.resume.items():
-        yield Text(
-            f"{count(len(ids), 'network')} of part {part.key} still to go on for {count(epochs, 'epoch')}: Go on to "
-            f"{part.target} epochs on Home, or this line:",
-            "missing",
-        )
+        what = f"{count(epochs, 'epoch')} of {count(len(ids), 'network')}"
+        yield Text(f"Part {part.key} still lacks {what}. Continue from Home, or with:", "missing")
         yield Commands(f"{COMMAND} continue {' '.join(run_id[:8] for run_id in ids)} --epochs {epochs}")
 
 
