@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 
 HARMLESS = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
 _LEVELS = 3  # that headings go down: the report's own stand above them
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>&])")
+_MARKS = re.compile(r"([\\`*_\[\]|~$<>&])")
+_STARTS = re.compile(r"^(\d*)([-+#=]|[.)](?= |$))")  # of a list, a heading, a rule
 _INLINE = re.compile(r"\]\(\s*<?([^\s)>]*)")
 _DEFINED = re.compile(r"^( {0,3}\[[^\]]*)\](:\s*<?)(\S*)")
 
@@ -59,7 +60,7 @@ def _inert(line: str) -> str:
 
 def plain(text: str) -> str:
     """Text, such as a run's name, that Markdown shows as it is."""
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+    return _STARTS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", " ".join(text.split())))
 
 
 def _is_harmless(address: str) -> bool:

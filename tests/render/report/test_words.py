@@ -67,7 +67,20 @@ def test_the_rest_is_markdown() -> None:
     assert as_markdown(kept) == kept
 
 
-@pytest.mark.parametrize("name", ["*a* _b_ `c`", "[x](http://y) ![z](w)", "<b> & $x$ | ~~y~~ # 1. - +", "two\nlines"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "*a* _b_ `c`",
+        "[x](http://y) ![z](w)",
+        "<b> & $x$ | ~~y~~ # 1. - +",
+        "two\nlines",
+        "1. x",
+        "- x",
+        "# x",
+        "2) x",
+        "---",
+    ],
+)
 def test_names_are_shown_as_they_are(name: str) -> None:
     shown = MarkdownIt("js-default", {"html": True}).render(plain(name))
     text = re.sub(r"<[^>]*>", "", shown).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
