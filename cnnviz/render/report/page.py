@@ -77,12 +77,12 @@ def _json(value: Any) -> Markup:
 
 def _paletted(image: Image.Image) -> Image.Image:
     """The same picture with a byte a pixel, if its colours are few enough: a third of the file."""
-    pixels = np.asarray(image.convert("RGB"))
-    colours, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    pixels = np.asarray(image.convert("RGB")).astype(np.int64)
+    colours, places = np.unique(pixels @ (65_536, 256, 1), return_inverse=True)
     if len(colours) > 256:
         return image
     found = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
-    found.putpalette(colours.tobytes())
+    found.putpalette(np.stack([colours >> 16, colours >> 8 & 255, colours & 255], 1).astype(np.uint8).tobytes())
     return found
 
 

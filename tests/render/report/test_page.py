@@ -4,6 +4,10 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+from PIL import Image
+
+from cnnviz.render.report.page import _paletted
 from tests.render.report.conftest import Made
 
 
@@ -123,3 +127,10 @@ def test_pictures_have_a_text_and_steps_a_slider(made: Made) -> None:
     assert [each["max"] for each in sliders] == ["2", "2"]
     labelled = {attributes.get("for") for tag, attributes in read.elements if tag == "label"}
     assert {each["id"] for each in sliders} <= labelled
+
+
+def test_a_palette_keeps_every_colour() -> None:
+    few, many = (np.random.default_rng(0).integers(0, top, (40, 50, 3), np.uint8) for top in (6, 256))
+    assert _paletted(Image.fromarray(few)).mode == "P"
+    for pixels in (few, many):
+        assert np.array_equal(np.asarray(_paletted(Image.fromarray(pixels)).convert("RGB")), pixels)
