@@ -79,7 +79,7 @@ def test_a_store_from_elsewhere_is_one_line() -> None:
 
 def test_feature_maps_of_a_picked_and_an_uploaded_picture() -> None:
     seed([0.1, 0.4, 0.5])
-    opened = app("pages/feature_maps.py", "pages/report.py")
+    opened = app("pages/feature_maps.py")
     assert diagram(opened)["rows"][0]["columns"][-1]["name"] == "fc7"
     opened.session_state[uploads.MORE.name] = True
     opened.run()
@@ -103,7 +103,7 @@ def test_a_broken_checkpoint_is_one_line() -> None:
     (run_id,) = seed([0.1, 0.4])
     for path in (paths.home() / "artifacts" / run_id).rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-3])
-    opened = app("pages/feature_maps.py", "pages/report.py")
+    opened = app("pages/feature_maps.py")
     assert not opened.exception
     assert len(opened.error) == 1
 

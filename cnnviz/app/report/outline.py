@@ -44,7 +44,7 @@ def _title(report: Report) -> None:
 def _section(report: Report, section: Section, place: int, many: int) -> None:
     key = f"{report.key} {section.key}"
     words = report.words.get(section.key, "")
-    notes = [] if report.state(section.key) == "open" else [report.state(section.key)]
+    notes: list[str] = [] if report.state(section.key) == "open" else [report.state(section.key)]
     notes += [count(len(words.split()), "word")] if words.strip() else []
     if notes:  # not in the fold's label: with another one the browser closes it
         st.caption(f"↓ {' · '.join(notes)}")

@@ -31,12 +31,7 @@ def as_html(document: Document, on_progress: Progress = silent) -> str:
     environment = Environment(
         loader=PackageLoader("cnnviz.render.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "words": lambda text: Markup(words.as_html(text)),  # noqa: S704 — made harmless there
-        "json": _json,
-        "kind": _kind,
-        "cells": _cells,
-    }
+    environment.filters |= {"words": _words, "json": _json, "kind": _kind, "cells": _cells}
     rendered = environment.get_template("report.html").render(
         document=document,
         policy=_policy([script for script in scripts if script]),
@@ -60,6 +55,10 @@ def _policy(scripts: list[str]) -> str:
 
 def _kind(piece: Any) -> str:
     return type(piece).__name__.lower()
+
+
+def _words(text: str) -> Markup:
+    return Markup(words.as_html(text))  # noqa: S704 — made harmless there
 
 
 def _cells(matrix: Matrix) -> dict[str, Any]:

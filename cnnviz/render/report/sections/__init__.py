@@ -64,7 +64,7 @@ def pieces(section: Section, sources: Sources) -> list[Piece]:
     try:
         made += section.make(sources)
     except CnnvizError as error:  # weights that are not here, a data set that is not
-        made.append(Text(f"{str(error)[0].upper()}{str(error)[1:]}.", "missing"))
+        made.append(Text(f"{error}.", "missing"))
     if section.part and section.key in _TRAINS:
         part = sources.parts[section.part]
         if section.part != "1a" or (part.target == EPOCHS) == (section.key == "runs"):
