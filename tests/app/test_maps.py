@@ -151,9 +151,11 @@ def test_a_diverged_network_is_drawn_and_named(view: str) -> None:
 
 def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
     opened = page(run=recorded("f30", 1, loss="mse"), layer="fc1_activation", channel=29)
-    assert "Trained with MSE" in diagram(opened)["notes"][0]
+    assert "At chance level" in diagram(opened)["notes"][0]
     assert "fc1[29]: " in opened.code[0].value
     assert "Its top 9 of 10,000 test pictures" in plain(opened)
+    better = trained(RunConfig(model="f30", loss="mse", dataset="synthetic", epochs=3))[:8]
+    assert "Trained with MSE" in diagram(page(run=better))["notes"][0]
 
 
 def test_a_new_address_replaces_all_that_was_chosen() -> None:

@@ -37,8 +37,7 @@ SCALES = {
 SCALE = text_key("scale", "locked")
 BEFORE = flag_key("before")
 KEYS = (SCALE, BEFORE)
-SIGNS = (
-    "✕ not finite",
+SIGNS = (  # besides ✕, which says what it means
     "∅ zero all over",
     "= one value all over",
     "▮ share of its cells where the activation is flat (saturated)",
