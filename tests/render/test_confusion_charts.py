@@ -84,7 +84,7 @@ def test_lines_by_class_are_named_at_their_ends_and_no_two_look_alike() -> None:
     )
     chart = confusion_charts.class_lines(frame, "F1", names, 2, "#000").to_dict()
     ends = next(data for data in rows(chart) if "x2" in data[0])
-    places = sorted(row["y"] for row in ends)
+    places = sorted(float(str(row["y"])) for row in ends)
     assert sorted(str(row["class"]) for row in ends) == names
     assert all(after - before >= 4 for before, after in itertools.pairwise(places))
     line = chart["layer"][1]["encoding"]
