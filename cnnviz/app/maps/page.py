@@ -136,7 +136,8 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
         thousands = st.column_config.NumberColumn(format="localized")
         config = {"parameters": thousands, "multiply-adds": thousands}
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt="Layer table")
-        st.caption(f"{arch.parameters:,} parameters, {arch.multiply_adds:,} multiply-adds for one picture.")
+        folded = " Its batch norm is folded into the weights that the pages show." if arch.batch_norm else ""
+        st.caption(f"{arch.parameters:,} parameters, {arch.multiply_adds:,} multiply-adds for one picture.{folded}")
 
 
 # What may stand below the diagram, in this order; of the two networks compared, only if there are two.
