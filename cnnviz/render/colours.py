@@ -13,6 +13,8 @@ from cnnviz.inspection.network import LayerMaps
 # seen with normal, deuteranopic and protanopic eyes (Machado et al. 2009): the first four by a CIEDE2000 of 19 or more,
 # all by 8. Each has a contrast of 3:1 on the paper of both themes.
 PALETTE = ("#0072b2", "#c58700", "#3d9982", "#99543d", "#b266ff", "#e65c7e", "#cc0099", "#e60000")
+NAMES = ("blue", "ochre", "green", "brown", "purple", "pink", "magenta", "red")  # of these, for texts
+NEUTRAL = "#808080"  # of what stands for nothing in particular
 # viridis (Smith, van der Walt, 2015; CC0): perceptually uniform, safe for the colour-blind, sampled at 17 places.
 _VIRIDIS = (
     "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "

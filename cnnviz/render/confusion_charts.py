@@ -14,11 +14,11 @@ import pandas as pd
 
 from cnnviz.inspection.calibration import Calibration
 from cnnviz.inspection.mistakes import Share
-from cnnviz.render.colours import LIGHT, PALETTE, Theme
+from cnnviz.render.colours import LIGHT, NEUTRAL, PALETTE, Theme
 from cnnviz.render.heat import ink
 from cnnviz.render.live_charts import spread
 
-RIGHT, WRONG, NEUTRAL = PALETTE[0], PALETTE[4], PALETTE[6]
+RIGHT, WRONG = PALETTE[:2]
 HUES = (PALETTE[0], PALETTE[1])  # of the first network and of the second
 FIGURES = {"recall": "Accuracy (recall)", "precision": "Precision", "f1": "F1"}
 _DASHES = ([1, 0], [6, 3])  # of the first network and of the second; of colours that come a second time

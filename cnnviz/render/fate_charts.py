@@ -8,9 +8,9 @@ import pandas as pd
 from torch import Tensor
 
 from cnnviz.inspection.forgetting import FATES, Fate, Learned
-from cnnviz.render.colours import PALETTE
+from cnnviz.render.colours import NEUTRAL, PALETTE
 
-HUES: dict[Fate, str] = {"early": PALETTE[0], "late": PALETTE[5], "forgotten": PALETTE[1], "never": PALETTE[6]}
+HUES: dict[Fate, str] = {"early": PALETTE[0], "late": PALETTE[2], "forgotten": PALETTE[1], "never": NEUTRAL}
 WORDS: dict[Fate, str] = {
     "early": "learned early",
     "late": "learned late",

@@ -21,7 +21,7 @@ from cnnviz.inspection.gallery import verdict
 from cnnviz.inspection.mistakes import answers
 from cnnviz.inspection.network import Prediction
 from cnnviz.render import pair_words
-from cnnviz.render.colours import PALETTE
+from cnnviz.render.colours import NEUTRAL, PALETTE
 from cnnviz.store import artifacts
 from cnnviz.store.runs import Run
 
@@ -32,7 +32,7 @@ NAMES = {  # of the parts: what they are called, their colours, which of their p
     "both_right": ("Both right", PALETTE[0], "the least sure first"),
     "only_a": ("Only A right", PALETTE[2], "the most confident mistakes of B first"),
     "only_b": ("Only B right", PALETTE[1], "the most confident mistakes of A first"),
-    "both_wrong": ("Both wrong", PALETTE[6], "the most confident first"),
+    "both_wrong": ("Both wrong", NEUTRAL, "the most confident first"),
     DISAGREE: ("Different answers", "", "right or wrong; those of which both are surest first"),
 }
 MOST_SEEDS = 6  # that a network is compared with

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from cnnviz.data import Progress, silent
+from cnnviz.render.colours import NAMES, PALETTE
 from cnnviz.render.exports import png
 from cnnviz.render.report import vega
 from cnnviz.render.report.document import Chapter, Document
@@ -133,16 +134,7 @@ def _figure(figure: Figure, files: _Files) -> Iterator[str]:
     yield from (" ".join(shown), "", plain(figure.captions[-1]), "")
 
 
-_HUES = {
-    "#0072b2": "blue",
-    "#c58700": "ochre",
-    "#009e73": "green",
-    "#cc79a7": "pink",
-    "#d55e00": "vermilion",
-    "#3a97d0": "light blue",
-    "#808080": "grey",
-    "#978b00": "olive",
-}
+_HUES = dict(zip(PALETTE, NAMES, strict=True))
 
 
 def _colour_words(hue: str) -> str:
