@@ -38,8 +38,8 @@ def test_what_is_written_stays_and_the_file_does_what_is_clicked(browser: Any, a
     shown.get_by_role("link", name="The first kernels").click()
     assert shown.locator("section").count() == 13  # within the frame the link leads to the file's own section
     assert elsewhere == []
-    page.close()
     download.value.save_as(tmp_path / "report.html")
+    page.close()
     _opened_offline(browser, tmp_path / "report.html")
 
 
@@ -60,9 +60,11 @@ def _opened_offline(browser: Any, file: Path) -> None:
     assert page.locator(".own script, .own img").count() == 0
 
     lines = page.locator("#curves .chart").first.locator("path[stroke-width='1.8']")
-    assert {each.get_attribute("opacity") for each in lines.all()} <= {None, "1"}
+    assert {each.get_attribute("opacity") for each in lines.all()} == {"1"}
     page.locator("#curves .legend input").first.uncheck()
-    page.wait_for_function("document.querySelector('#curves .chart path[opacity=\"0\"]')")
+    page.locator("#curves .chart").first.locator("path[stroke-width='1.8'][opacity='0']").first.wait_for(
+        state="attached"
+    )
 
     slider = page.locator("#pictures input[type=range]")
     slider.focus()
