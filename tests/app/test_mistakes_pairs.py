@@ -96,6 +96,9 @@ def test_too_few_epochs_say_what_to_do() -> None:
     opened = page(view="epochs", run=late, other=run, epochs_of="run")
     assert "No predictions after epoch 3" in text(opened)
     assert "Over epochs 1 to 2" in text(opened)
+    assert "one class for everything" not in text(opened)
+    stalled = record_run(epochs=4, activation="sigmoid", gain=0.0)
+    assert "After 3 epochs it says one class for everything" in text(page(view="epochs", run=stalled))
 
 
 def test_two_networks_their_pictures_and_how_much_is_luck() -> None:

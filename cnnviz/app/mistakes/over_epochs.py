@@ -92,6 +92,16 @@ def _headline(every: Epochs, found: Learned) -> None:
     without = [epoch for epoch in every.epochs if epoch > 0 and epoch not in found.epochs]
     gaps = len(found.epochs) < found.epochs[-1] - found.epochs[0] + 1 - len(without)
     notes = []
+    constant = sum(
+        each is not None and each.always is not None
+        for epoch, each in zip(every.epochs, every.mistakes, strict=True)
+        if epoch in found.epochs
+    )
+    if constant:
+        notes.append(
+            f"After {wording.count(constant, 'epoch')} it says one class for everything: what seems learned or "
+            "forgotten there is that class changing."
+        )
     if gaps:
         notes.append(f"Not all epochs' weights were kept: these are {len(found.epochs)} of them.")
     if without:

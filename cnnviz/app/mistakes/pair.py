@@ -136,7 +136,8 @@ def _seeds(chosen: Sequence[Chosen], told: Sequence[np.ndarray], quarters: Pair,
         return
     rows = [("A and B", len(pair_words.disagree(told[0], told[1])), quarters)]
     for run in others:
-        other = answers(predictions(Chosen("seed", run, one.epoch, one.epochs, ""), dataset))
+        seed = Chosen("seed", run, one.epoch, one.epochs, "")
+        other = _answers(seed.key, seed, dataset)
         name = f"{letter} and its seed {run.config.seed}"
         rows.append((name, len(pair_words.disagree(mine, other)), agreement.pair(mine, other, dataset.test_labels)))
     st.markdown(pair_words.luck([row[1] for row in rows[1:]], rows[0][1], letter, seeds_alone))
@@ -145,6 +146,11 @@ def _seeds(chosen: Sequence[Chosen], told: Sequence[np.ndarray], quarters: Pair,
         "McNemar's p asks whether these trained networks differ on pictures like these. That another seed trains "
         "another network is not in it: where seeds alone give a small p, one pair says little about the settings."
     )
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _answers(key: tuple[str, str, int], _one: Chosen, _dataset: Dataset) -> np.ndarray:
+    return answers(predictions(_one, _dataset)).astype(np.int8)
 
 
 def _alike(run: Run) -> list[Run]:
