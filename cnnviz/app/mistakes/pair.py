@@ -17,7 +17,6 @@ from cnnviz.app.widgets import empty_state
 from cnnviz.data import Dataset
 from cnnviz.inspection import agreement
 from cnnviz.inspection.agreement import Pair
-from cnnviz.inspection.gallery import verdict
 from cnnviz.inspection.mistakes import answers
 from cnnviz.inspection.network import Prediction
 from cnnviz.render import pair_words
@@ -114,7 +113,8 @@ def _pictures(rows: list[int], chosen: Sequence[Chosen], found: Sequence[Predict
 
 def _short(one: Prediction, index: int, label: int, dataset: Dataset) -> str:
     """ "✗ dog 51 %"."""
-    return verdict(one, index, label, dataset.classes).partition(" (")[0]
+    right = bool(one.logits[index].isfinite().all()) and int(one.logits[index].argmax()) == label
+    return f"{'✓' if right else '✗'} {gallery.answer(one, index, dataset.classes)}"
 
 
 # -- seeds -----------------------------------------------------------------------------------------
