@@ -85,10 +85,11 @@ def described(rows: Tensor, prediction: Prediction, dataset: Dataset) -> list[di
 
 def answer(prediction: Prediction, index: int, classes: Sequence[str]) -> str:
     """ "dog 91 %"."""
-    if not bool(prediction.decided[index]):
+    logits = prediction.logits[index]
+    if not bool(logits.isfinite().all()):
         return "no class"
-    best = int(prediction.classes[index])
-    return f"{classes[best]} {100 * float(prediction.logits[index].softmax(0)[best]):.0f} %"
+    best = int(logits.argmax())
+    return f"{classes[best]} {100 * float(logits.softmax(0)[best]):.0f} %"
 
 
 def restart() -> None:
