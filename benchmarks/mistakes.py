@@ -147,7 +147,7 @@ def page() -> None:
         return choose
 
     print(f"over the epochs, another fate {median(choosing('epochs', 'fate', 'never', 'early')):.0f} ms")
-    print(f"two networks and {NETWORKS - 2} seeds, other pictures {median(choosing('pair', 'part', *PARTS)):.0f} ms")
+    print(f"two networks and seeds, other pictures {median(choosing('pair', 'part', *PARTS)):.0f} ms")
     orders = choosing("many", "many_order", "similarity", "accuracy")
     print(f"{NETWORKS} networks in another order {median(orders):.0f} ms")
 
