@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnnviz.store.runs import Run
 
 MAX_PICTURES = 100  # on one sheet
-EXPORTS = ("script", "notebook", "weights")
+EXPORTS = ("script", "notebook", "report", "weights")
 
 # Modules are imported in the commands that need them: --help and a mistyped argument answer at once.
 
@@ -81,14 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     mistakes.add_argument("run_ids", nargs="+", metavar="RUN_ID", help="one or two")
     mistakes.add_argument("--epoch", type=int, help="default: the last one kept, of each")
     mistakes.add_argument("--json", action="store_true", help="as JSON")
-    export = command("export", _export, "A run in plain PyTorch, without cnnviz, or its weights.")
+    export = command("export", _export, "A run in plain PyTorch, without cnnviz, or its weights, or a report on it.")
     export.add_argument("run_id", metavar="RUN_ID")
     export.add_argument("--as", dest="kind", choices=tuple(EXPORTS), default="script", help=f"{', '.join(EXPORTS)}")
     export.add_argument("--epoch", type=int, help="of the weights; default: the last one kept")
     export.add_argument("--out", type=Path, help="the file to write; default: run_ and the id, here")
     export.add_argument("--force", action="store_true", help="overwrite what is there")
     report = command("report", _report, "A report on runs, or on the reference study, as one file.")
-    report.add_argument("run_ids", nargs="*", metavar="RUN_ID", help="which runs; none: the study")
+    report.add_argument("run_ids", nargs="*", metavar="RUN_ID", help="which runs")
     report.add_argument("--study", action="store_true", help="the reference study, parts 1a to 3b")
     report.add_argument(
         "--out",
@@ -413,6 +413,12 @@ def _export(options: argparse.Namespace) -> None:
     from cnnviz.store import artifacts, reading
 
     run = reading.run(options.run_id)
+    if options.kind == "report":
+        out = options.out or Path(f"run_{run.id[:8]}.html")
+        if out.exists() and not options.force:
+            raise CnnvizError(f"{out} exists: choose another --out, or overwrite it with --force")
+        _report(argparse.Namespace(study=False, run_ids=[run.id], out=out))
+        return
     epoch = options.epoch
     if options.kind == "weights" and epoch is None:
         epoch = artifacts.epochs_to_open(run)[-1]

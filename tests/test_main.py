@@ -267,6 +267,9 @@ def test_export(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     assert "exists: choose another --out, or overwrite it with --force" in err
     assert main(capsys, "export", run_id, "--force")[0] == 0
     assert main(capsys, "export", run_id, "--as", "notebook", "--out", "it.ipynb")[0] == 0
+    assert main(capsys, "export", run_id, "--as", "report", "--out", "it.html")[0] == 0
+    assert Path("it.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert "it.html exists" in main(capsys, "export", run_id, "--as", "report", "--out", "it.html")[2]
     assert json.loads(Path("it.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
     status, out, _ = main(capsys, "export", run_id, "--as", "weights", "--out", "it's.safetensors")
     assert status == 0
