@@ -7,6 +7,10 @@ import pytest
 from tests.helpers.runs import recorded
 from tests.helpers.screens import faults, page_of
 
+# Nothing is dimmed, waiting to be drawn anew.
+AT_REST = """() => !document.querySelector('[data-stale=true]')
+  && !document.querySelector('.stApp[data-test-script-state=running]')"""
+
 
 @pytest.mark.usefixtures("synthetic_root")
 def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str) -> None:
@@ -32,6 +36,7 @@ def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str
 
     page.goto(f"{address}/mistakes?view=many&run={a}&networks={a}&networks={b}&networks={c}")
     page.get_by_text("All 3 networks get").wait_for()
+    page.wait_for_function(AT_REST)
     assert faults(page) == []
     cell = page.get_by_role("button", name="tanh and relu: the same answer")
     cell.focus()
@@ -44,6 +49,7 @@ def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str
     page.wait_for_function("part => location.search.includes(part)", arg="part=both_wrong")
     page.emulate_media(color_scheme="dark")
     page.get_by_text("Both wrong: the most confident first").wait_for()
+    page.wait_for_function(AT_REST)
     assert faults(page) == []
     page.get_by_role("group", name="Both wrong").get_by_role("button").first.click()
     page.get_by_role("button", name="Look inside").click()
