@@ -56,6 +56,7 @@ class Setting:
     always_recorded: bool = False  # as an MLflow param; else only if it is not the default
     plain: bool = False  # its value speaks for itself: "tanh", not "activation tanh"
     named: str = ""  # in a run's name: "batch {}"; by default the title and the value
+    heading: str = ""  # above a column; by default as in a run's name
     abbreviation: str = ""  # of the command line's placeholder
 
 
@@ -192,6 +193,7 @@ class RunConfig:
         choices=AUGMENTATIONS,
         alone=True,
         named="{}",
+        heading="augment",
     )
     label_smoothing: float = setting(
         0.0,
@@ -228,6 +230,7 @@ class RunConfig:
         step=1,
         alone=True,
         named="over {} epochs",
+        heading="over",
     )
     init: str = setting(
         "default",

@@ -93,7 +93,7 @@ def test_training_in_the_foreground(synthetic_root: Path) -> None:
     lines = done.stderr.splitlines()
     assert "\r" not in done.stderr  # no terminal: a line an epoch, no bar
     assert [line.split(",")[0] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
-    assert len(lines) <= 8, done.stderr
+    assert len(lines) <= 12, done.stderr  # one more whenever a shard goes from one thing to the next
     assert len(reading.runs()) == 2
 
 

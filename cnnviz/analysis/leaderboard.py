@@ -42,7 +42,8 @@ def columns(runs: Sequence[Run]) -> list[str]:
 
 def heading(name: str) -> str:
     """A parameter's name above a column: "lr", "batch"."""
-    return SETTINGS[name].named.replace("{}", "").strip() or SETTINGS[name].title.lower()
+    its = SETTINGS[name]
+    return its.heading or its.named.replace("{}", "").strip() or its.title.lower()
 
 
 def value(run: Run, name: str) -> str:

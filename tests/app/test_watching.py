@@ -81,6 +81,7 @@ def test_from_the_click_to_the_end() -> None:
     assert "film" not in {each.key for each in opened.selectbox}
     assert len(rows(opened)) == 3
 
+    opened.button(key="leave_projector").click().run()
     opened.switch_page("pages/runs.py").run()
     assert not opened.get("page_link")
     opened.switch_page("pages/home.py").run()
@@ -91,4 +92,4 @@ def test_from_the_click_to_the_end() -> None:
     with_open(opened, "stop_watched").button(key="stop_all_watched").click().run()
     assert not opened.error
     assert reading.run(waiting).status == "KILLED"
-    assert "1 network ended" in said(opened)
+    assert "2 stopped" in said(opened)

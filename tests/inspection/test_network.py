@@ -213,7 +213,7 @@ def test_flat_cells_are_saturated_or_inactive_by_their_activation(activation: st
     values[0, 0, 0, 0] = 9.0  # in part, so that it is neither dead nor constant
     (fact,) = channel_facts(maps_of(values), activation)
     word = "saturated" if activation in ("sigmoid", "tanh") else "inactive"
-    share = "100%" if activation in ("sigmoid", "tanh") else "75%"
+    share = "100 %" if activation in ("sigmoid", "tanh") else "75 %"
     assert fact.badges == (f"{share} {word} on this picture",)
 
 

@@ -43,7 +43,7 @@ CONFIGS = [
     ]
 ]
 # One that is trained on its own, by autograd, with all that is drawn at random or remembered between steps.
-CONFIGS.append(replace(BASE, batch_norm="on", dropout=0.2, augment="flip+shift", schedule="cosine", epochs=3))
+ALONE = replace(BASE, batch_norm="on", dropout=0.2, augment="flip+shift", schedule="cosine", epochs=3)
 pytestmark = [
     pytest.mark.usefixtures("synthetic_root"),
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
@@ -109,6 +109,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "between a checkpoint and its metrics": at_call(7, changes, "record"),
     "between an epoch's segments and its metrics": at_call(10, MlflowClient, "log_batch"),
     "within the writing of metrics": lambda: at_call(4, store_class(), "_update_latest_metrics_if_necessary")(),
+    "before the metrics of the sixth epoch": at_call(6, changes, "record"),
     "before a run is marked as finished": at_call(2, changes, "finish"),
     "the disk fills at a checkpoint": at_call(6, os, "fsync", full_disk),
     "the disk fills at the metrics": at_call(3, changes, "record", full_disk),
@@ -251,6 +252,18 @@ def test_a_worker_that_dies_at_the_worst_instants_loses_nothing(undisturbed: Sta
     for run_id in run_ids:
         run = reading.run(run_id)
         assert run.seconds == pytest.approx(reading.history([run_id], ["epoch_seconds"]).value.sum())
+
+
+def test_a_network_trained_by_autograd_goes_on_bit_for_bit() -> None:
+    """Killed before an epoch counts: masks, pictures, statistics and learning rate come as if nothing had."""
+    whole_id, killed_id = changes.schedule([ALONE, ALONE], "cpu")
+    go_on("before the metrics of the sixth epoch")
+    before = {run_id: reading.run(run_id).epoch for run_id in (whole_id, killed_id)}
+    assert any(epoch < ALONE.epochs for epoch in before.values())
+    go_on()
+    assert whole([whole_id, killed_id]) == (2 * ALONE.epochs, 0)
+    one, other = ([each] for each in state([whole_id, killed_id]))
+    assert equal(one, other), before
 
 
 def test_full_disks_signals_clocks_and_a_killed_shard_lose_nothing(undisturbed: State) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cnnviz import data
 from cnnviz.architectures import ACTIVATIONS, POOLINGS, architecture, build, initial_weights
-from cnnviz.config import LOSSES, OPTIMIZERS, RunConfig
+from cnnviz.config import LOSSES, STACKED_OPTIMIZERS, RunConfig
 from cnnviz.inspection.network import activations, channel_facts, load_network
 from cnnviz.train.stack import Stack
 from tests.helpers.architectures import spelled
@@ -38,7 +38,7 @@ def stacked(configs: list[RunConfig], seeds: list[int]) -> Stack:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", STACKED_OPTIMIZERS)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_run_is_the_run_it_would_be_alone(pooling: str, optimizer: str) -> None:
     configs = [
@@ -118,7 +118,7 @@ def test_a_diverging_run_changes_no_other_runs_bits() -> None:
     assert figures[0] == without.evaluate(images, labels)[0]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", STACKED_OPTIMIZERS)
 def test_taken_apart_and_put_together_it_goes_on_bit_for_bit(optimizer: str) -> None:
     config = RunConfig(model=SMALL, optimizer=optimizer, lr=0.002, momentum=0.9 if optimizer == "sgd" else 0.0)
     configs, (images, labels), batches = [config, replace(config, loss="mse")], pictures(), order(20, 5)
