@@ -64,6 +64,7 @@ def faults(page: Any) -> list[str]:
     """What axe-core finds serious on it."""
     from axe_playwright_python.sync_playwright import Axe
 
+    page.locator(".stToast").first.wait_for(state="detached")  # Streamlit's own have no name
     found = Axe().run(page).response["violations"]
     return [
         f"{each['id']}: {each['nodes'][0]['target']}" for each in found if each["impact"] in ("serious", "critical")
