@@ -42,7 +42,7 @@ class Dropout(nn.Module):
 class Single:
     """A network and its optimizer.
 
-    weights and, to resume, slots are by name, in PyTorch's layout; start: the last epoch that was trained.
+    weights and, to resume, slots are by name, in PyTorch's layout.
     """
 
     size = 1

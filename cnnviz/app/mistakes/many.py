@@ -24,7 +24,7 @@ from cnnviz.render import many_words
 from cnnviz.render.heat import bar, shades
 from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
-from cnnviz.wording import count, listed
+from cnnviz.wording import count, listed, percent
 
 RUNS = list_key(
     "networks",
@@ -236,7 +236,7 @@ def _table(every: Sequence[Asked]) -> None:
         [str(place) for place in range(1, len(every) + 1)],
         names,
         [("Same answer, in % of the pictures; on the diagonal, how many are right", cells)],
-        Bar("Same answer", f"{low:.0%}".replace("%", " %"), f"{high:.0%}".replace("%", " %"), bar(low, high)),
+        Bar("Same answer", percent(low, 0), percent(high, 0), bar(low, high)),
         key="many_agreement",
         compact=True,
     )

@@ -20,6 +20,7 @@ from cnnviz.inspection.mistakes import NO_ANSWER
 from cnnviz.render import fate_charts
 from cnnviz.render.epoch_strips import as_html, story
 from cnnviz.render.fate_charts import HUES, WORDS
+from cnnviz.wording import percent
 
 OF = text_key("epochs_of", "run")  # which of the two networks
 FATE = Key[Fate]("fate", "forgotten")
@@ -128,7 +129,7 @@ def _choose(found: Learned) -> None:
             Part(
                 WORDS[fate].capitalize(),
                 f"{counts[fate]:,}",
-                f"{counts[fate] / total:.1%}".replace("%", " %"),
+                percent(counts[fate] / total),
                 counts[fate] / total,
                 HUES[fate],
                 MEANING[fate],

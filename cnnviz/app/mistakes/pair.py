@@ -23,6 +23,7 @@ from cnnviz.render import pair_words
 from cnnviz.render.colours import NEUTRAL, PALETTE
 from cnnviz.store import artifacts
 from cnnviz.store.runs import Run
+from cnnviz.wording import percent
 
 PART = text_key("part", "only_a")
 KEYS: tuple[Key[Any], ...] = (PART,)
@@ -69,7 +70,7 @@ def _choose(quarters: Pair, apart: np.ndarray, total: int) -> None:
             Part(
                 title,
                 f"{counts[name]:,}",
-                f"{counts[name] / total:.1%}".replace("%", " %"),
+                percent(counts[name] / total),
                 0.0 if name == DISAGREE else counts[name] / total,
                 hue,
                 f"Show these pictures, {order}",
