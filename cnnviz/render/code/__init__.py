@@ -4,7 +4,8 @@ from textwrap import fill, indent
 
 from cnnviz.errors import CheckpointError
 from cnnviz.render.code import cells
-from cnnviz.render.code.cells import FIGURES, Cell, Recorded, start_file
+from cnnviz.render.code.cell import Cell, guarded, import_lines
+from cnnviz.render.code.cells import FIGURES, Recorded, start_file
 from cnnviz.store import artifacts, checkpoints, reading
 from cnnviz.store.runs import Run
 
@@ -20,14 +21,14 @@ def script(run: Run, recorded: Recorded | None = None) -> str:
     Raises StoreError.
     """
     found = cells.cells(run, _figures(run) if recorded is None else recorded)
-    imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
+    imports = import_lines(frozenset().union(*(each.imports for each in found)))
     header = "\n".join(cells.header(run))
     return "\n\n\n".join([f'"""{header}\n"""\n\n{imports}', *map(_section, found)]) + "\n"
 
 
 def _section(cell: Cell) -> str:
     heading, text = f"# -- {cell.title} ".ljust(_WIDTH, "-"), fill(cell.text, _WIDTH - 2)
-    return f"{heading}\n{indent(text, '# ')}\n\n{cells.guarded(cell.code) if cell.runs else cell.code}"
+    return f"{heading}\n{indent(text, '# ')}\n\n{guarded(cell.code) if cell.runs else cell.code}"
 
 
 def notebook(run: Run, recorded: Recorded | None = None) -> str:
@@ -35,7 +36,7 @@ def notebook(run: Run, recorded: Recorded | None = None) -> str:
     from nbformat import v4, validate, writes
 
     found = cells.cells(run, _figures(run) if recorded is None else recorded)
-    imports = cells.import_lines(frozenset().union(*(each.imports for each in found)))
+    imports = import_lines(frozenset().union(*(each.imports for each in found)))
     parts = [v4.new_markdown_cell("\n\n".join(["# A network in plain PyTorch", *cells.header(run)]))]
     parts.append(v4.new_code_cell(imports))
     for each in found:
