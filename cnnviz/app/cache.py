@@ -13,6 +13,7 @@ from cnnviz.app import answers
 from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
 
+SOON = 12  # runs: reading as many for the first time takes half a second, less than drawing their curves twice
 MOST_DIAGNOSED = 24  # runs: reading 73 of them for the first time takes five seconds
 
 
@@ -64,9 +65,11 @@ def history(found: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     return _histories().read(addresses.tracking_uri(), found, metrics)
 
 
-def are_diagnosed(chosen: Sequence[Run]) -> bool:
-    """Whether findings() has read all of them before, if not to their last epochs: then it takes no seconds."""
-    return all((addresses.tracking_uri(), run.id) in _seen() for run in chosen)
+def takes_long(chosen: Sequence[Run]) -> bool:
+    """Whether findings() is to read so many runs for the first time that one would wait for it."""
+    if len(chosen) > MOST_DIAGNOSED:
+        return False  # it reads none
+    return sum((addresses.tracking_uri(), run.id) not in _seen() for run in chosen) > SOON
 
 
 @st.cache_resource(show_spinner=False)

@@ -76,6 +76,8 @@ def load() -> None:
         for step, (name, title) in enumerate(_SLOW.items()):
             place.progress(step / len(_SLOW), f"Starting: loading {title} …")
             importlib.import_module(name)
+        # Altair looks at every part of a chart as it is made, for its messages' sake: a third of a page's time.
+        importlib.import_module("altair.utils.schemapi").disable_debug_mode()
         place.empty()
     if not _WORKER_SEEN_TO.get():
         from cnnviz.jobs import control

@@ -40,7 +40,7 @@ def _show(chosen: Sequence[Run], view: View, shown: frozenset[str]) -> None:
     if waiting := without_point(chosen):
         st.caption(plain(waiting))
     frame, lines = data(chosen, view, shown)
-    later = len(chosen) <= cache.MOST_DIAGNOSED and not cache.are_diagnosed(chosen)  # the curves do not wait for them
+    later = cache.takes_long(chosen)  # the curves do not wait for that
     ring = curves.point(frame, picked[0].id, picked[1], view.splits) if picked else None
     made = charts(chosen, view, shown - {"findings"} if later else shown, frame, lines, ring)
     if not made or picked is None:
