@@ -57,6 +57,8 @@ def begin() -> Any:
             on_click=_toggle_form,
             help="Show or hide the form",
         )
+        script = Path(__file__).with_name("history.js").read_text(encoding="utf-8")
+        st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)  # here it takes no room on the page
     return page
 
 

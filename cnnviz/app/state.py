@@ -73,6 +73,7 @@ class _Visit:
     given: dict[str, str] = field(default_factory=dict)  # texts of the address that no offer() has judged yet
     faults: list[str] = field(default_factory=list)
     settled: dict[str, list[str]] | None = None  # the address once the page was first drawn
+    left: dict[str, Any] = field(default_factory=dict)  # what widgets showed before the browser went back, until drawn
 
 
 _VISIT: Slot[_Visit | None] = Slot("visit", None)
@@ -253,6 +254,7 @@ class Address:
         visit = _visit()
         texts = self.update()
         self._keep_what_is_not_drawn()
+        visit.left.clear()
         visit.settled = visit.settled or texts
         if visit.faults and texts == visit.settled:  # until something is chosen
             more = len(visit.faults) - FAULTS_SHOWN
@@ -264,11 +266,15 @@ class Address:
         Else the session knows better: the browser may not have received yet what was written last. An address that
         says nothing, as the menu's, brings back what was last chosen on the page in this session.
         """
-        context = get_script_run_ctx()
+        context, before = get_script_run_ctx(), _visit()
+        shown = {key.name: st.session_state[key.widget] for key in self.keys if key.widget in st.session_state}
         went = context is not None and context.is_history_navigation
-        if _visit().page == self.page and not went:
+        if before.page == self.page and not went:
+            # A page that is not drawn to its end is asked for anew with what its widgets showed before it went back.
+            before.moved |= {name for name, value in before.left.items() if shown.get(name, _UNSET) == value}
             return
-        visit = _Visit(self.page, moved={key.name for key in self.keys})
+        left = shown if before.page == self.page else {}
+        visit = _Visit(self.page, moved={key.name for key in self.keys}, left=left)
         says_nothing = not any(key.name in st.query_params for key in self.keys)
         # Of pages with pinned keys, only an address that has not been completed yet: not one to go back to.
         if says_nothing and (not went or any(key.pinned for key in self.keys)):

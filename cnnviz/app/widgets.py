@@ -1,6 +1,7 @@
 """Small things that several pages show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,6 +11,7 @@ from torch import Tensor
 from cnnviz import wording
 from cnnviz.analysis import leaderboard
 from cnnviz.app import cache
+from cnnviz.app.state import Key
 from cnnviz.render import curve_charts
 from cnnviz.render.colours import DARK, LIGHT, Theme
 from cnnviz.render.exports import png
@@ -46,6 +48,21 @@ def refresh() -> None:
 def forget_runs() -> None:
     """Have the runs read again, after a change to them; what else is cached, for any session, is still true."""
     cache.all_runs.clear()
+
+
+def one_of(label: str, options: Mapping[Any, str], key: Key[Any], **more: Any) -> Any:
+    """A row of buttons, exactly one of them chosen; options: what each value is called. label: for a screen reader."""
+    key.offer(options)
+    st.segmented_control(
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        required=True,
+        key=key.widget,
+        label_visibility="collapsed",
+        **more,
+    )
+    return key.get()
 
 
 def label(run: Run) -> str:

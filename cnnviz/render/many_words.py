@@ -14,7 +14,8 @@ def headline(networks: int, wrong: Sequence[tuple[int, int, int]], by_luck: floa
         return f"No picture is wrong by {who[0].lower()}{who[1:]}."
     expected = f"{by_luck:,.0f}" if by_luck >= 1 else "less than 1"
     unanimous = sum(votes == networks for _, _, votes in wrong)
-    said = f" On {unanimous:,} of them they say the same class: perhaps some labels are doubtful." if unanimous else ""
+    doubts = ": perhaps some labels are doubtful" if networks > 2 else ""  # two may make one mistake by luck
+    said = f" On {unanimous:,} of them they say the same class{doubts}." if unanimous else ""
     return (
         f"{who} get {len(wrong):,} of {total:,} pictures wrong; it would be {expected} if their mistakes had nothing "
         f"to do with one another.{said}"

@@ -35,6 +35,15 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.close()
 
     page = page_of(browser, f"{address}/curves", elsewhere)
+    for width in (800, 1400):  # it covers no control
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            """() => {
+                const [pill, head] = ["pill", "curves_head"].map((key) =>
+                    document.querySelector(`.st-key-${key}`)?.getBoundingClientRect());
+                return pill && head && (pill.bottom <= head.top + 1 || pill.top >= head.bottom - 1);
+            }"""
+        )
     page.locator(".st-key-pill").get_by_role("link", name="1 network").click()
     page.locator(".watching-steps .training.now", has_text="of 40").wait_for()
     page.get_by_text("1 network finished in").wait_for(timeout=300_000)

@@ -61,9 +61,11 @@ def test_each_name_and_each_widget_is_one_keys(page: str) -> None:
 def _page() -> None:
     """Run by AppTest as a script of its own, which is why it imports what it needs."""
     import streamlit as st
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     from cnnviz.app.state import Address, flag_key, list_key, number_key, text_key
 
+    get_script_run_ctx().is_history_navigation = st.session_state.get("went", False)
     epochs = st.session_state.get("epochs", [0, 1, 2])
     epoch, scale, show = number_key("epoch", pinned=True), text_key("scale", "locked"), list_key("show", ["a", "b"])
     before, place, colour = flag_key("before"), number_key("place"), text_key("colour")
@@ -82,6 +84,8 @@ def _page() -> None:
         st.button("Third", key="third", on_click=place.set, args=(3,))
         st.button("Ahead", key="ahead", on_click=epoch.set, args=(0,))
         st.caption(f"place {place.get()}")
+        if st.session_state.get("interrupted"):
+            st.stop()
         if st.button("Late", key="late"):  # the slider has been drawn
             epoch.set(1)
             st.rerun()
@@ -184,6 +188,22 @@ def test_an_address_that_lags_behind_the_session_changes_nothing() -> None:
     app.run()
     assert app.select_slider(key="epoch").value == 0
     assert app.query_params["epoch"] == "0"
+
+
+def test_what_the_browser_went_back_to_outlives_a_page_that_is_not_drawn_to_its_end() -> None:
+    app = asked()
+    app.selectbox(key="scale").set_value("layer")
+    app.multiselect(key="show").set_value(["c"]).run()
+    app.query_params = {"epoch": "1"}
+    app.session_state.went = app.session_state.interrupted = True
+    app.run()
+    app.session_state.went = app.session_state.interrupted = False
+    app.selectbox(key="scale").set_value("layer")  # what the browser shows until it receives the page
+    app.multiselect(key="show").set_value(["d"]).run()  # chosen meanwhile
+    assert (app.selectbox(key="scale").value, app.select_slider(key="epoch").value) == ("locked", 1)
+    assert app.query_params == {"epoch": "1", "show": "d"}
+    app.selectbox(key="scale").set_value("layer").run()
+    assert app.query_params == {"epoch": "1", "show": "d", "scale": "layer"}
 
 
 @pytest.mark.usefixtures("synthetic_root", "no_worker")

@@ -59,5 +59,6 @@ def test_what_many_get_wrong() -> None:
         "with one another. On 2 of them they say the same class: perhaps some labels are doubtful."
     )
     assert "doubtful" not in many_words.headline(4, wrong, 12.3, 1000)
+    assert many_words.headline(2, [(3, 5, 2)], 12.3, 1000).endswith("On 1 of them they say the same class.")
     assert many_words.headline(2, [], 12.3, 1000) == "No picture is wrong by both networks."
     assert many_words.without(["a", "b"]) == "a; b have no predictions, their logits are not finite"

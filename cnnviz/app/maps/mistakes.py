@@ -60,12 +60,17 @@ def mistakes(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     if chosen != "all":
         true, taken = map(whole_number, str(chosen).split("-"))
         rows = gallery.confused(found, labels, true, taken)
+    beside = {}
+    for other in looked:
+        if other is not one:
+            beside = {"other": other.run.id[:8]}
+            beside |= {"other_epoch": str(other.epoch)} if other.epoch != one.epoch else {}
     cell = {} if chosen == "all" else {"cell": str(chosen).replace("-", ".")}
     st.page_link(
         "pages/mistakes.py",
         label="All of its mistakes",
         icon=":material/rule:",
-        query_params={"run": one.run.id[:8], "epoch": str(one.epoch), **cell},
+        query_params={"run": one.run.id[:8], "epoch": str(one.epoch), **beside, **cell},
     )
     shown = rows[:MOST_SHOWN].tolist()
     verdicts = [gallery.verdict(found, index, int(labels[index]), classes) for index in shown]

@@ -11,7 +11,7 @@ from cnnviz.app.answers import Epochs
 from cnnviz.app.mistakes import answered
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Key, text_key
-from cnnviz.app.widgets import theme
+from cnnviz.app.widgets import one_of, theme
 from cnnviz.data import Dataset
 from cnnviz.inspection.mistakes import Mistakes
 from cnnviz.render import confusion_charts
@@ -35,17 +35,8 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
     if not known:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="classes_controls"):
-        for key, options, label in ((FIGURE, FIGURES, "Figure"), (SORT, SORTS, "Order of the classes")):
-            key.offer(options)
-            st.segmented_control(
-                label,
-                list(options),
-                format_func=options.__getitem__,
-                required=True,
-                key=key.widget,
-                label_visibility="collapsed",
-            )
-    figure = FIGURE.get()
+        figure = one_of("Figure", FIGURES, FIGURE)
+        one_of("Order of the classes", SORTS, SORT)
     st.caption(MEANS[figure])
     networks = {one.side: letter for letter, one in zip(("A", "B"), chosen, strict=False)}
     values = {networks[one.side]: _values(each, figure) for one, each in known}

@@ -53,16 +53,10 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
     found = _candidates(dataset)
     with st.container(horizontal=True, vertical_alignment="bottom", key="many_line"):
         those = _choose(found)
-        ORDER.offer(ORDERS)
         if len(those) > 2:
-            st.segmented_control(
-                "Order",
-                list(ORDERS),
-                format_func=ORDERS.__getitem__,
-                required=True,
-                key=ORDER.widget,
-                label_visibility="collapsed",
-            )
+            widgets.one_of("Order", ORDERS, ORDER)
+        else:
+            ORDER.offer(ORDERS)
     if len(those) < 2:
         widgets.empty_state(
             "Two networks or more are compared here: choose them above, or train more with **New experiment**."
@@ -268,7 +262,8 @@ def _pictures(every: Sequence[Asked], wrong: Sequence[tuple[int, int, int]], dat
         return
     many, classes = len(every), dataset.classes
     votes = {picture: (taken, number) for picture, taken, number in wrong}
-    st.caption("The wrong class that most of them agree on comes first: perhaps such a label is doubtful.")
+    doubts = ": perhaps such a label is doubtful" if many > 2 else ""
+    st.caption(f"The wrong class that most of them agree on comes first{doubts}.")
 
     def items(shown: Sequence[int]) -> list[dict[str, str]]:
         made = []

@@ -14,7 +14,7 @@ from cnnviz.app.mistakes import answered, gallery
 from cnnviz.app.mistakes.answered import Answered
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Key, flag_key, text_key, whole_number
-from cnnviz.app.widgets import theme
+from cnnviz.app.widgets import one_of, theme
 from cnnviz.data import Dataset
 from cnnviz.inspection.gallery import confused, mistakes
 from cnnviz.inspection.mistakes import Share, difference, shares
@@ -63,26 +63,9 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
 def _controls(networks: int) -> bool:
     """Whether the difference is asked for."""
     with st.container(horizontal=True, vertical_alignment="center", key="matrix_controls"):
-        SHARE.offer(SHARES)
-        st.segmented_control(
-            "Numbers",
-            list(SHARES),
-            format_func=SHARES.__getitem__,
-            required=True,
-            key=SHARE.widget,
-            label_visibility="collapsed",
-        )
+        one_of("Numbers", SHARES, SHARE)
         if networks > 1:
-            LAYOUT.offer(LAYOUTS)
-            st.segmented_control(
-                "Two matrices",
-                list(LAYOUTS),
-                format_func=LAYOUTS.__getitem__,
-                required=True,
-                key=LAYOUT.widget,
-                label_visibility="collapsed",
-                on_change=_close,
-            )
+            one_of("Two matrices", LAYOUTS, LAYOUT, on_change=_close)
         SIMILAR.offer((False, True))
         st.toggle(
             "Similar classes together",

@@ -13,7 +13,7 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.mistakes import answered, gallery
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Key, text_key
-from cnnviz.app.widgets import empty_state
+from cnnviz.app.widgets import empty_state, one_of
 from cnnviz.data import Dataset
 from cnnviz.inspection.forgetting import FATES, Fate, Learned, learned
 from cnnviz.inspection.mistakes import NO_ANSWER
@@ -40,15 +40,8 @@ def draw(chosen: list[Chosen], dataset: Dataset) -> None:
     by_side = {one.side: one for one in chosen}
     OF.offer(by_side)
     if len(chosen) > 1:
-        st.segmented_control(
-            "Network over its epochs",
-            list(by_side),
-            format_func=lambda side: plain(by_side[side].short),
-            required=True,
-            key=OF.widget,
-            label_visibility="collapsed",
-            on_change=gallery.restart,
-        )
+        titles = {side: plain(one.short) for side, one in by_side.items()}
+        one_of("Network over its epochs", titles, OF, on_change=gallery.restart)
     one = by_side[OF.get()]
     every = answered.every_epoch(one, dataset)
     asked = (every.answers != NO_ANSWER).any(1)

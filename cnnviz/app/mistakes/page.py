@@ -12,6 +12,7 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.mistakes import answered, calibrated, classes, gallery, many, matrix, over_epochs, pair
 from cnnviz.app.networks import Chosen
 from cnnviz.app.state import Address, text_key
+from cnnviz.app.widgets import one_of
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
 from cnnviz.render import mistake_words
@@ -47,17 +48,8 @@ def page() -> None:
         if VIEW.get() != "many":
             with shell.readable_errors():
                 _headline(chosen, dataset)
-        options = [view for view in VIEWS if view != "pair" or len(chosen) > 1]
-        VIEW.offer(options)
-        st.segmented_control(
-            "View",
-            options,
-            format_func=lambda view: VIEWS[view][0],
-            required=True,
-            key=VIEW.widget,
-            label_visibility="collapsed",
-            on_change=gallery.restart,
-        )
+        views = {view: title for view, (title, _) in VIEWS.items() if view != "pair" or len(chosen) > 1}
+        one_of("View", views, VIEW, on_change=gallery.restart)
         ADDRESS.update()  # before what may take seconds
         with shell.readable_errors():
             VIEWS[VIEW.get()][1](chosen, dataset)

@@ -26,17 +26,9 @@ def chosen(found: Sequence[Run]) -> list[str]:
     """Ids of the runs; none for the study."""
     by_id = {run.id[:8]: run for run in found}
     with st.container(horizontal=True, vertical_alignment="center"):
-        SUBJECT.offer(SUBJECTS)
-        st.segmented_control(
-            "Report on",
-            list(SUBJECTS),
-            required=True,
-            format_func=SUBJECTS.__getitem__,
-            key=SUBJECT.widget,
-            label_visibility="collapsed",
-        )
+        subject = widgets.one_of("Report on", SUBJECTS, SUBJECT)
         RUNS.offer(by_id, [])
-        if SUBJECT.get() == STUDY:
+        if subject == STUDY:
             RUNS.keep()
             return []
         place = st.popover(count(len(RUNS.get()), "run"), key="report_which", on_change="rerun")
