@@ -273,7 +273,8 @@ def _print_table(found: Sequence["Run"]) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from cnnviz.inspection.network import load_network, predict
+    from cnnviz.inspection import recorded
+    from cnnviz.inspection.network import predict
     from cnnviz.render.exports import format_of, picture_file
     from cnnviz.render.maps import caption, sheet
     from cnnviz.store import artifacts, reading
@@ -282,7 +283,7 @@ def _features(options: argparse.Namespace) -> None:
     run = reading.run(options.run_id)
     kept = artifacts.epochs_to_open(run)
     weights = artifacts.load_checkpoint(run, kept[-1] if options.epoch is None else options.epoch)
-    network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
+    network = recorded.of(run, weights)
     layer = options.layer or _default_layer(run.architecture)
     images, labels, classes = _pictures(options.images, run)
     picture = sheet(network, images, labels, layer, classes)

@@ -27,6 +27,7 @@ LOSSES = ("cross_entropy", "mse")
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "rmsprop")
 STACKED_OPTIMIZERS = ("sgd", "adam")  # which networks that are trained as one stack have
 SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+NORMALISATIONS = ("unit", "standard", "raw")
 AUGMENTATIONS = ("none", "flip", "shift", "flip+shift", "cutout", "flip+shift+cutout")
 SWITCH = ("off", "on")
 DATASETS = ("cifar10", "synthetic")
@@ -194,6 +195,16 @@ class RunConfig:
         alone=True,
         named="{}",
         heading="augment",
+    )
+    normalise: str = setting(
+        "unit",
+        "Pixels",
+        "as the network is shown them: unit is from -1 to 1; standard, less the mean and over the deviation of each "
+        "colour in the training pictures; raw, 0 to 255",
+        choices=NORMALISATIONS,
+        forkable=False,
+        alone=True,
+        named="{} pixels",
     )
     label_smoothing: float = setting(
         0.0,

@@ -84,6 +84,7 @@ def test_names_tell_runs_apart() -> None:
         {"dropout": 0.1},
         {"dropout": 0.1, "dropout_at": "both"},
         {"augment": "flip"},
+        {"normalise": "raw"},
         {"label_smoothing": 0.1},
         {"schedule": "cosine"},
         {"warmup": 2},
@@ -121,6 +122,7 @@ def test_one_spelling_of_what_is_the_same() -> None:
         ({"warmup": 1}, True),
         ({"augment": "cutout"}, True),
         ({"batch_norm": "on"}, True),
+        ({"normalise": "raw"}, True),
     ],
 )
 def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None:

@@ -5,14 +5,17 @@ import torch
 from cnnviz import paths
 from cnnviz.data import cifar10, synthetic
 from cnnviz.data.cifar10 import CLASSES, fetch
-from cnnviz.data.dataset import TITLES, Dataset, Progress, batch_order, normalise, silent
+from cnnviz.data.dataset import TITLES, Dataset, Progress, batch_order, silent
+from cnnviz.data.pixels import UNIT, Scale, normalise, scale_of
 from cnnviz.errors import DataError
 
 __all__ = [
     "CLASSES",
     "TITLES",
+    "UNIT",
     "Dataset",
     "Progress",
+    "Scale",
     "available",
     "batch_order",
     "check",
@@ -20,6 +23,7 @@ __all__ = [
     "load",
     "load_test",
     "normalise",
+    "scale_of",
 ]
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cnnviz.data.dataset import normalise
+from cnnviz.data.pixels import UNIT, Scale, normalise
 
 SHIFT = 4  # pixels at most, the border filled with black, as He et al. 2016 do on CIFAR-10
 HOLE = 16  # side of the covered square (DeVries, Taylor 2017), filled with 0 after normalising; part may lie outside
@@ -26,7 +26,7 @@ def draws(seed: int, epoch: int, size: int) -> Tensor:
     return torch.from_numpy((raw * choices >> np.uint64(32)).astype(np.int64))
 
 
-def augmented(images: Tensor, drawn: Tensor, kind: str) -> Tensor:
+def augmented(images: Tensor, drawn: Tensor, kind: str, scale: Scale = UNIT) -> Tensor:
     """uint8 (N, 32, 32, 3) → normalised float32 (N, 3, 32, 32), changed as drawn (N, 5).
 
     kind: which changes, of config.AUGMENTATIONS.
@@ -36,7 +36,7 @@ def augmented(images: Tensor, drawn: Tensor, kind: str) -> Tensor:
         images = torch.where(drawn[:, 0, None, None, None] == 1, images.flip(2), images)
     if "shift" in kinds:
         images = _shifted(images, drawn[:, 1], drawn[:, 2])
-    values = normalise(images)
+    values = normalise(images, scale)
     return _covered(values, drawn[:, 3], drawn[:, 4]) if "cutout" in kinds else values
 
 

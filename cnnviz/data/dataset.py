@@ -1,4 +1,4 @@
-"""A data set as tensors, and what training needs of it: normalised pictures, the order of the batches.
+"""A data set as tensors, and what training needs of it: the pictures of a split, the order of the batches.
 
 Pictures stay uint8 (N, 32, 32, 3): a quarter of float32's memory, and already in channels-last order, in which
 convolutions run fastest. Each training step normalises its own batch.
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MEAN = STD = 0.5  # of pixels scaled to 0…1, as in PyTorch's CIFAR-10 tutorial
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes (not CIFAR-10)"}
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -45,11 +44,6 @@ class Dataset:
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set with its tensors on that device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (N, 32, 32, 3) → float32 (N, 3, 32, 32) from -1 to 1, in channels-last memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32) / (255 * STD) - MEAN / STD
 
 
 def batch_order(seed: int, epoch: int, size: int) -> Tensor:

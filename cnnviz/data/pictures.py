@@ -34,7 +34,7 @@ MAX_WEBP_PIXELS = 12_000_000
 MAX_SLOW_PIXELS = 1_000_000  # of run-length coded BMP, which Pillow decodes in Python
 MAX_SCANS = 100  # of a progressive JPEG: encoders write about ten, an attacker thousands
 FRAMINGS = ("crop", "fit")  # how a picture becomes square: a square of it alone, or all of it on grey
-GREY = (128, 128, 128)  # around a picture that does not fill its square: 0 once normalised
+GREY = (128, 128, 128)  # around a picture that does not fill its square: the middle one
 # Each new pixel is a weighted mean of the old ones around its centre: of all of those it stands for if the picture
 # shrinks, so that none is passed over. It is what torchvision's resize() does with BICUBIC and antialias=True.
 RESAMPLING = Image.Resampling.BICUBIC

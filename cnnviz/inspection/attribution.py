@@ -46,11 +46,13 @@ def occlusion(network: Network, image: Tensor, target: int) -> Tensor:
     """
     _check_target(target)
     probabilities = nn.Sequential(network.module, nn.Softmax(1))
+    shown = _input(network, image)
+    grey = network.scale.grey().to(shown.device).view(1, 3, 1, 1)
     drop = Occlusion(probabilities).attribute(
-        _input(network, image),
+        shown,
         sliding_window_shapes=(3, PATCH, PATCH),
         strides=(3, STRIDE, STRIDE),
-        baselines=0.0,  # middle grey, once normalised
+        baselines=grey.expand_as(shown).contiguous(),
         target=target,
         perturbations_per_eval=AT_ONCE,
     )
@@ -66,7 +68,7 @@ def _own_modules(network: Network) -> nn.Module:
 def _input(network: Network, image: Tensor) -> Tensor:
     if image.dtype != torch.uint8 or image.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):
         raise ConfigError(f"the picture must be uint8 (32, 32, 3), not {str(image.dtype)[6:]} {tuple(image.shape)}")
-    return data.normalise(image[None].to(next(network.module.parameters()).device))
+    return data.normalise(image[None].to(next(network.module.parameters()).device), network.scale)
 
 
 def _check_target(target: int) -> None:

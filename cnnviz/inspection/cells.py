@@ -171,7 +171,7 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
 def as_input(network: Network, image: Tensor) -> Tensor:
     """A picture, uint8 (32, 32, 3), as the network's first layer reads it: (3, 32, 32), on its device."""
     device = next(network.module.parameters()).device
-    return data.normalise(image[None].to(device))[0]
+    return data.normalise(image[None].to(device), network.scale)[0]
 
 
 def _inside(layer: Layer, channel: int, row: int, column: int) -> None:

@@ -44,6 +44,7 @@ class Network:
     activation: str
     pooling: str
     module: nn.Sequential  # in eval mode, weights without gradients
+    scale: data.Scale = data.UNIT  # what it is shown of a pixel
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ class ChannelFacts:
         return tuple(badge for badge, holds in noted.items() if holds)
 
 
-def load_network(arch: Architecture, activation: str, pooling: str, weights: Mapping[str, Tensor]) -> Network:
+def load_network(
+    arch: Architecture, activation: str, pooling: str, weights: Mapping[str, Tensor], scale: data.Scale = data.UNIT
+) -> Network:
     """The network with copies of these weights, on their device. Raises CheckpointError if their shapes do not fit.
 
     Batch norm is folded into the weights before it: in evaluation mode it is an affine map of each channel, so that the
@@ -167,7 +170,7 @@ def load_network(arch: Architecture, activation: str, pooling: str, weights: Map
     with torch.device("meta"):  # no memory, and no initial weights drawn from the global generator
         module = build(arch, activation, pooling)
     module.load_state_dict({name: weight.detach().clone() for name, weight in weights.items()}, assign=True)
-    return Network(arch, activation, pooling, module.eval().requires_grad_(False))
+    return Network(arch, activation, pooling, module.eval().requires_grad_(False), scale)
 
 
 def _without_norm(arch: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -292,7 +295,7 @@ def _normalised(network: Network, images: Tensor) -> Tensor:
     if images.dtype != torch.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS):
         shape = f"(N, {IMAGE_SIZE}, {IMAGE_SIZE}, {IMAGE_CHANNELS})"
         raise ConfigError(f"pictures must be uint8 {shape}, not {str(images.dtype)[6:]} {tuple(images.shape)}")
-    return data.normalise(images.to(_device(network)))
+    return data.normalise(images.to(_device(network)), network.scale)
 
 
 def _by_channel(values: Tensor) -> Tensor:

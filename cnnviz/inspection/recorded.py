@@ -1,9 +1,12 @@
 """Recorded networks, by run and epoch; those used last stay in memory, up to a limit."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from threading import Lock
 
-from cnnviz import paths
+from torch import Tensor
+
+from cnnviz import data, paths
 from cnnviz.inspection.network import Network, load_network
 from cnnviz.store import addresses, artifacts
 from cnnviz.store.runs import Run
@@ -26,12 +29,19 @@ def load(run: Run, epoch: int) -> Network:
             _kept.move_to_end(key)
             return _kept[key]
     weights = artifacts.load_checkpoint(run, epoch)
-    network = load_network(run.architecture, run.config.activation, run.config.pooling, weights)
+    network = of(run, weights)
     with _lock:
         _kept[key] = network
         while len(_kept) > 1 and sum(_bytes(each) for each in _kept.values()) > MOST_BYTES:
             _kept.popitem(last=False)
     return network
+
+
+def of(run: Run, weights: Mapping[str, Tensor]) -> Network:
+    """The run's network with these weights. Raises CheckpointError if they are of another."""
+    config = run.config
+    scale = data.scale_of(config.normalise, config.dataset)
+    return load_network(run.architecture, config.activation, config.pooling, weights, scale)
 
 
 def nearest_epoch(kept: list[int], wanted: int) -> int:

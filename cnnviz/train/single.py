@@ -55,6 +55,7 @@ class Single:
         device: str = "cpu",
     ) -> None:
         self.config, self.arch, self.device = config, config.architecture, device
+        self.scale = data.scale_of(config.normalise, config.dataset)
         self.generator = torch.Generator(device)
         self.module = build(self.arch, config.activation, config.pooling, config.dropout, config.dropout_at)
         self.module.load_state_dict(dict(weights), strict=False)  # without how many batches the statistics have seen
@@ -144,9 +145,10 @@ class Single:
         """The sum of the pictures' losses and how many are right (2,), and the gradient's norm in each layer."""
         many, self.seen = len(labels), self.seen + len(labels)
         if self.drawn is None:
-            x = data.normalise(images)
+            x = data.normalise(images, self.scale)
         else:
-            x = augment.augmented(images, self.drawn[self.seen - many : self.seen], self.config.augment)
+            drawn = self.drawn[self.seen - many : self.seen]
+            x = augment.augmented(images, drawn, self.config.augment, self.scale)
         self.module.train()
         logits = self.module(x)
         loss = _loss(self.config.loss, logits, labels, self.config.label_smoothing)
@@ -188,11 +190,11 @@ class Single:
         for start in range(0, len(images), size):
             batch, answers = images[start : start + size], labels[start : start + size]
             if start < SATURATION_PICTURES:
-                logits, shares = self._with_flat_shares(data.normalise(batch))
+                logits, shares = self._with_flat_shares(data.normalise(batch, self.scale))
                 flat += shares * len(batch)
                 measured += len(batch)
             else:
-                logits = self.module(data.normalise(batch))
+                logits = self.module(data.normalise(batch, self.scale))
             right = (logits.argmax(1) == answers).sum()
             sums += torch.stack([_loss(self.config.loss, logits, answers) * len(batch), right])
             seen(start + len(batch))

@@ -1,4 +1,4 @@
-"""A data set's tensors: limited, moved, normalised, in the order of the batches."""
+"""A data set's tensors: limited, moved, in the order of the batches."""
 
 import torch
 
@@ -22,20 +22,6 @@ def test_to_moves_every_tensor() -> None:
     moved = _dataset().to("meta")
     assert {moved.train_images.device.type, moved.train_labels.device.type} == {"meta"}
     assert {moved.test_images.device.type, moved.test_labels.device.type} == {"meta"}
-
-
-def test_normalise_is_the_tutorials_transform() -> None:
-    from torchvision.transforms import v2
-
-    images = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    images[0, 0, 0] = torch.tensor([0, 255, 128])
-    oracle = v2.Normalize([0.5] * 3, [0.5] * 3)(images.permute(0, 3, 1, 2) / 255)
-    ours = data.normalise(images)
-    torch.testing.assert_close(ours, oracle, rtol=0, atol=2e-7)
-    assert ours.dtype == torch.float32
-    assert ours.is_contiguous(memory_format=torch.channels_last)
-    assert ours.min() == -1
-    assert ours.max() == 1
 
 
 def test_batch_order_is_a_permutation_of_seed_and_epoch() -> None:

@@ -1,13 +1,16 @@
 """Grad-CAM and occlusion against their definitions, and that nothing of them stays in a network."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from cnnviz import data
 from cnnviz.architectures import architecture, initial_weights
+from cnnviz.config import NORMALISATIONS
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.attribution import PATCH, STRIDE, grad_cam, occlusion
 from cnnviz.inspection.edits import ablated
@@ -47,15 +50,17 @@ def test_grad_cam_is_the_paper_s_formula(model: str, step: str) -> None:
     assert grad_cam(net, IMAGES[0], 0).shape == net.arch.conv_layers[-1].output[1:]
 
 
-def test_occlusion_is_the_mean_drop_over_the_patches_that_cover_a_pixel() -> None:
-    net, target = network(), 3
+@pytest.mark.parametrize("normalise", NORMALISATIONS)
+def test_occlusion_is_the_mean_drop_over_the_patches_that_cover_a_pixel(normalise: str) -> None:
+    scale, target = data.scale_of(normalise, "cifar10"), 3
+    net = replace(network(), scale=scale)
     before = predict(net, IMAGES[:1]).probabilities[0, target]
-    pixels = IMAGES[0].permute(2, 0, 1)[None].float() / 127.5 - 1
+    pixels, grey = data.normalise(IMAGES[:1], scale), scale.grey().view(3, 1, 1)
     drops, covers = torch.zeros(32, 32), torch.zeros(32, 32)
     for top in range(0, 32 - PATCH + 1, STRIDE):
         for left in range(0, 32 - PATCH + 1, STRIDE):
             covered = pixels.clone()
-            covered[:, :, top : top + PATCH, left : left + PATCH] = 0
+            covered[:, :, top : top + PATCH, left : left + PATCH] = grey
             drop = before - net.module(covered).softmax(1)[0, target]
             drops[top : top + PATCH, left : left + PATCH] += drop
             covers[top : top + PATCH, left : left + PATCH] += 1

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from cnnviz import data
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError
-from cnnviz.inspection import recorded
+from cnnviz.inspection import edits, recorded
+from cnnviz.inspection.cells import as_input
+from cnnviz.inspection.network import predict
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run
 
@@ -26,6 +29,19 @@ def test_a_network_comes_back_and_stays() -> None:
     assert torch.equal(network.module.get_parameter("c3.weight"), expected)
     assert recorded.load(run, 1) is network
     assert recorded.load(run, 0) is not network
+
+
+def test_a_network_is_shown_pixels_as_it_was_trained_on() -> None:
+    (run_id,) = changes.schedule([RunConfig(normalise="standard", dataset="synthetic")], "cpu")
+    weights = initial_weights(architecture("lenet5x5"), 0)
+    artifacts.save_checkpoint(run_id, 0, weights, {})
+    network = recorded.load(reading.run(run_id), 0)
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x = data.normalise(images, data.scale_of("standard", "synthetic"))
+    assert torch.equal(predict(network, images).logits, network.module(x))
+    assert torch.equal(as_input(network, images[0]), x[0])
+    off = edits.ablated(network, "c1", [0])
+    assert torch.equal(predict(off, images).logits, off.module(x))
 
 
 def test_the_least_recently_used_networks_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

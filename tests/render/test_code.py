@@ -66,6 +66,8 @@ CASES = {
         TINY, label_smoothing=0.1, schedule="step", augment="flip+shift+cutout", dropout=0.5, weight_decay=0.01
     ),
     "warm-up, decay": replace(TINY, warmup=1, epochs=2, optimizer="adamw", weight_decay=0.05, lr=0.002),
+    "standard pixels, cutout": replace(TINY, normalise="standard", augment="cutout"),
+    "raw pixels": replace(TINY, normalise="raw", lr=0.0001, activation="relu"),
     **{f"init {name}": replace(TINY, init=name, activation="relu") for name in ("he", "orthogonal", "small", "large")},
     "kernel": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01, limit_train=500, epochs=2),
 }

@@ -26,7 +26,7 @@ SMALL = "c4k5p1-s2-c6k3-s1-c4k3-f12"  # every kind of layer, odd sizes, overlapp
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Twice the digits, so that rounding hides no mistake."""
     plain = data.normalise
-    monkeypatch.setattr(data, "normalise", lambda images: plain(images).double())
+    monkeypatch.setattr(data, "normalise", lambda images, *how: plain(images, *how).double())
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

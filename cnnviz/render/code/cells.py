@@ -22,7 +22,7 @@ def start_file(run: Run) -> str:
 
 def cells(run: Run, recorded: Recorded) -> list[Cell]:
     """In the order in which they are run."""
-    data = pictures.drawn() if run.config.dataset == "synthetic" else pictures.cifar10()
+    data = (pictures.drawn if run.config.dataset == "synthetic" else pictures.cifar10)(run.config)
     changed = [pictures.augmentation(run.config)] if run.config.augment != "none" else []
     rate = [training.schedule(run.config)] if training.has_schedule(run.config) else []
     trained = [training.training(run.config), training.evaluation()]

@@ -11,6 +11,7 @@ _FUNCTIONS = {
     "gelu": "F.gelu",
     "silu": "F.silu",
 }
+RANGES = {"unit": "from -1 to 1", "standard": "standardised", "raw": "from 0 to 255"}
 _POOLINGS = {"max": "nn.MaxPool2d", "avg": "nn.AvgPool2d"}
 
 
@@ -69,7 +70,7 @@ def model(config: RunConfig) -> str:
         "        super().__init__()",
         *(f"        {line}" for line in made),
         "",
-        "    def forward(self, x):  # 3×32×32, from -1 to 1",
+        f"    def forward(self, x):  # 3×32×32, {RANGES[config.normalise]}",
         *(f"        {line}" for line in passed),
     ]
     return "\n".join(lines)

@@ -5,16 +5,29 @@ import inspect
 
 from cnnviz.config import RunConfig
 from cnnviz.data import shapes
+from cnnviz.data.pixels import STATISTICS
 from cnnviz.render.code.cell import Cell
 
-_NORMALISE = '''
+
+def _normalise(config: RunConfig) -> str:
+    shape, pixels = "uint8 (N, 32, 32, 3) → float32 (N, 3, 32, 32)", "images.permute(0, 3, 1, 2).float()"
+    if config.normalise == "standard":
+        mean, deviation = STATISTICS[config.dataset]
+        return f'''
 def normalise(images):
-    """uint8 (N, 32, 32, 3) → float32 (N, 3, 32, 32) from -1 to 1."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    """{shape}, standardised by the mean and deviation of each colour in the training pictures."""
+    mean, deviation = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in ({mean}, {deviation}))
+    return ({pixels} / 255 - mean) / deviation
+'''
+    said, rest = ("from 0 to 255", "") if config.normalise == "raw" else ("from -1 to 1", " / 127.5 - 1")
+    return f'''
+def normalise(images):
+    """{shape} {said}."""
+    return {pixels}{rest}
 '''
 
 
-def cifar10() -> Cell:
+def cifar10(config: RunConfig) -> Cell:
     code = '''
 def load(split, count):
     """The first pictures of a split, uint8 (count, 32, 32, 3), and their labels."""
@@ -27,12 +40,12 @@ def load(split, count):
         "Data",
         "CIFAR-10: 50,000 pictures to train on and 10,000 to test on, of ten classes. They stay bytes until a batch of "
         "them is used.",
-        (code + _NORMALISE).strip(),
+        (code + _normalise(config)).strip(),
         frozenset({"import torch", "from torchvision.datasets import CIFAR10"}),
     )
 
 
-def drawn() -> Cell:
+def drawn(config: RunConfig) -> Cell:
     code = '''
 def load(split, count):
     """The first pictures of a split, uint8 (count, 32, 32, 3), and their labels."""
@@ -45,7 +58,7 @@ def load(split, count):
         "Data",
         "Synthetic shapes, not CIFAR-10: ten kinds of shapes, drawn here, byte for byte the run's pictures. 15 % of "
         "the training labels are wrong on purpose. The first functions draw; load() is what the rest uses.",
-        f"{drawing}\n\n{code.rstrip()}\n\n{_NORMALISE}".strip(),
+        f"{drawing}\n\n{code.rstrip()}\n\n{_normalise(config)}".strip(),
         imports | {"import torch"},
     )
 
