@@ -244,6 +244,8 @@ def _row(run: "Run") -> dict[str, Any]:
         "target_epochs": run.config.epochs,
         "best_accuracy": accuracy,
         "best_epoch": epoch,
+        "best_val_accuracy": _finite(run.best_val_accuracy),
+        "stopped_early": run.stopped_early,
         "last_accuracy": _finite(run.accuracy[-1]) if run.accuracy else None,
         "seconds": run.seconds,
         "device": run.device,
@@ -257,12 +259,14 @@ def _finite(value: float) -> float | None:
 
 
 def _print_table(found: Sequence["Run"]) -> None:
+    from cnnviz.analysis import leaderboard
+
     print(f"{'id':8}  {'status':9}  {'epochs':>7}  {'best':>14}  {'last':>7}  {'time':>10}  name")
     for run in found:
         best = f"{run.best[1]:7.2%} @ {run.best[0]:<4}" if run.best else ""
         last = f"{run.accuracy[-1]:7.2%}" if run.accuracy else ""
         epochs = f"{max(run.epoch, 0)}/{run.config.epochs}"
-        note = f"  ({run.message})" if run.message else ""
+        note = f"  ({said})" if (said := leaderboard.note(run)) else ""
         print(
             f"{run.id[:8]}  {run.status:9}  {epochs:>7}  {best:>14}  {last:>7}  "
             f"{duration(run.seconds):>10}  {run.name}{note}"

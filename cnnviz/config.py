@@ -31,6 +31,8 @@ NORMALISATIONS = ("unit", "standard", "raw")
 AUGMENTATIONS = ("none", "flip", "shift", "flip+shift", "cutout", "flip+shift+cutout")
 SWITCH = ("off", "on")
 DATASETS = ("cifar10", "synthetic")
+TRAINING_IMAGES = 50_000  # of either data set
+FEWEST_VALIDATION = 100
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -264,7 +266,7 @@ class RunConfig:
     limit_train: int = setting(
         0,
         "Training images",
-        "train on the first N images only; 0: on all 50,000",
+        "train on the first N images only; 0: on all that are not held out",
         high=50_000,
         suggestions=(1000, 4000, 10_000, 20_000),
         zero="all",
@@ -272,6 +274,27 @@ class RunConfig:
         forkable=False,
         named="{} images",
         abbreviation="N",
+    )
+    validation: int = setting(
+        0,
+        "Validation images",
+        "the last N training images are held out: best epochs, and when to stop, are chosen by these and not by the "
+        "test images",
+        high=40_000,
+        step=1000,
+        suggestions=(1000, 5000, 10_000),
+        zero="none",
+        forkable=False,
+        named="{} held out",
+        abbreviation="N",
+    )
+    patience: int = setting(
+        0,
+        "Patience",
+        "epochs without a lower validation loss after which training stops; 0: it never does",
+        high=10_000,
+        step=1,
+        shared=False,
     )
     dataset: str = setting(
         "cifar10",
@@ -305,10 +328,27 @@ class RunConfig:
             elif isinstance(value, int | float):
                 _between(name, value, its)
         self._settle()
-        if self.limit_train and self.batch_size > self.limit_train:
+        self._hold_out()
+        if self.batch_size > self.train_size:
             raise ConfigError(
-                f"batch size {self.batch_size} is larger than the {self.limit_train} training images: "
+                f"batch size {self.batch_size} is larger than the {self.train_size} training images: "
                 "choose a smaller batch or more images"
+            )
+
+    def _hold_out(self) -> None:
+        """Whether the validation images are enough, and leave the training images theirs."""
+        if 0 < self.validation < FEWEST_VALIDATION:
+            raise ConfigError(
+                f"{self.validation} validation images say little: hold out at least {FEWEST_VALIDATION}, or 0 for none"
+            )
+        if self.limit_train + self.validation > TRAINING_IMAGES:
+            raise ConfigError(
+                f"{self.limit_train:,} training and {self.validation:,} validation images are more than the "
+                f"{TRAINING_IMAGES:,} there are: choose fewer of either"
+            )
+        if self.patience and not self.validation:
+            raise ConfigError(
+                "patience waits for a lower validation loss: hold out validation images, such as 5000, too"
             )
 
     def _settle(self) -> None:
@@ -350,6 +390,11 @@ class RunConfig:
         return beyond or self.optimizer not in STACKED_OPTIMIZERS
 
     @property
+    def has_constant_rate(self) -> bool:
+        """Whether every step has the same learning rate."""
+        return self.schedule == "constant" and not self.warmup
+
+    @property
     def has_optimizer_state(self) -> bool:
         """Whether its optimizer remembers more than the weights: without that it cannot go on."""
         return self.optimizer != "sgd" or bool(self.momentum)
@@ -357,7 +402,7 @@ class RunConfig:
     @property
     def train_size(self) -> int:
         """Images in one epoch."""
-        return self.limit_train or 50_000
+        return self.limit_train or TRAINING_IMAGES - self.validation
 
     @property
     def steps_per_epoch(self) -> int:

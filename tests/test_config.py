@@ -61,6 +61,9 @@ def test_presets_are_the_studys() -> None:
         ({"schedule": "one-cycle", "warmup": 1}, "a warm-up of its own"),
         ({"schedule": "cosine", "warmup": 5, "epochs": 5}, "leaves none of 5"),
         ({"dropout": 0.1, "model": "c4k5"}, "has none; choose dropout after maps"),
+        ({"validation": 50}, "hold out at least 100, or 0"),
+        ({"validation": 10_000, "limit_train": 45_000}, "more than the 50,000 there are"),
+        ({"patience": 3}, "hold out validation images, such as 5000"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -85,6 +88,8 @@ def test_names_tell_runs_apart() -> None:
         {"dropout": 0.1, "dropout_at": "both"},
         {"augment": "flip"},
         {"normalise": "raw"},
+        {"validation": 1000},
+        {"validation": 1000, "patience": 3},
         {"label_smoothing": 0.1},
         {"schedule": "cosine"},
         {"warmup": 2},
@@ -97,6 +102,8 @@ def test_names_tell_runs_apart() -> None:
 def test_steps_count_the_smaller_last_batch() -> None:
     assert RunConfig(limit_train=101, batch_size=10).steps_per_epoch == 11
     assert RunConfig().steps_per_epoch == 5000
+    assert RunConfig(validation=5000).train_size == 45_000
+    assert RunConfig(validation=5000, limit_train=2000).train_size == 2000
 
 
 def test_a_schedule_keeps_its_length_if_more_is_trained() -> None:

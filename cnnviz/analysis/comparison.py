@@ -206,9 +206,10 @@ def _words(config: RunConfig, names: Sequence[str]) -> str:
 
 
 def best_within(run: Run, epochs: int) -> float | None:
-    """The run's own best test accuracy up to that epoch, untrained or inherited weights excluded; None without one."""
-    own = run.accuracy[1 : max(epochs - run.first_epoch, 0) + 1]
-    return max((value for value in own if math.isfinite(value)), default=None)
+    """The test accuracy at the run's own best epoch up to that one, untrained or inherited weights excluded; None if
+    there is none."""
+    found = run.best_within(epochs)
+    return found[1] if found else None
 
 
 def whole(runs: Sequence[Run]) -> list[Run]:

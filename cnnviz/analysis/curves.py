@@ -18,7 +18,8 @@ from cnnviz.analysis.comparison import differing
 from cnnviz.config import PARAMETERS, RunConfig
 from cnnviz.store.runs import Run
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
+_PREFIXES = {"train": "train", "validation": "val", "test": "test"}  # of their metrics
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Measure:
     less_is_better: bool
     least_span: float = 0.0  # of the axis: on a shorter one, noise would look like learning
     bounded: bool = True  # else single runs that explode may be cut off
+    by_split: bool = True  # else it is no figure of pictures: one line, none of its points the best
 
 
 MEASURES = {
     "Loss": Measure("loss", "loss (mean over pictures)", 1.0, True, bounded=False),
     "Error": Measure("accuracy", "error (%)", 100.0, True, 5.0),
     "Accuracy": Measure("accuracy", "accuracy (%)", 100.0, False, 5.0),
+    "Learning rate": Measure("learning_rate", "learning rate (mean over the epoch)", 1.0, True, by_split=False),
 }
 _PARAMS = ("name", "parent", *PARAMETERS)
 AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures seen (millions)"}
@@ -42,7 +45,22 @@ AXES = {"Epochs": "epoch", "Seconds": "training time (s)", "Images": "pictures s
 
 def metrics(measure: str) -> list[str]:
     """The stored metrics that lines() needs."""
-    return [*(f"{split}_{MEASURES[measure].metric}" for split in SPLITS), "epoch_seconds"]
+    return [*_splits(measure), "epoch_seconds"]
+
+
+def _splits(measure: str) -> dict[str, str]:
+    """Its stored metrics, and the split that each is of. One without splits is drawn as the test line is."""
+    its = MEASURES[measure]
+    return {f"{_PREFIXES[split]}_{its.metric}": split for split in SPLITS} if its.by_split else {its.metric: "test"}
+
+
+def splits(runs: Iterable[Run], measure: str = "Loss") -> tuple[str, ...]:
+    """Those that these runs have lines of."""
+    if not MEASURES[measure].by_split:
+        return ("test",)
+    return (
+        SPLITS if any(run.config.validation for run in runs) else tuple(each for each in SPLITS if each != "validation")
+    )
 
 
 def params(runs: Sequence[Run]) -> pd.DataFrame:
@@ -93,10 +111,14 @@ def lines(
     pieces = [_line(run, parts, every, measure, joined).assign(run_id=run.id) for run in runs if run.id in parts]
     if not pieces:
         return pd.DataFrame(columns=["run_id", "split", "epoch", "x", "value", "low", "high", "repeats", *_PARAMS])
-    chosen = MEASURES[measure]
-    splits = {f"{split}_{chosen.metric}": split for split in SPLITS}
-    frame = pd.concat(pieces).melt(["run_id", "epoch", "begin", "seconds", "images"], list(splits), "split")
-    frame["split"] = frame.split.map(splits)
+    chosen, by_metric = MEASURES[measure], _splits(measure)
+    frame = pd.concat(pieces).melt(["run_id", "epoch", "begin", "seconds", "images"], list(by_metric), "split")
+    frame["split"] = frame.split.map(by_metric)
+    held_out = {run.id for run in runs if run.config.validation}
+    frame = frame[(frame.split != "validation") | frame.run_id.isin(held_out)]
+    if measure == "Learning rate":  # recorded of a schedule alone
+        constant = {run.id: run.config.lr for run in runs if run.config.has_constant_rate}
+        frame["value"] = frame.value.fillna(frame.run_id.map(constant))
     frame["value"] = (1 - frame.value if measure == "Error" else frame.value) * chosen.factor
     frame["x"] = {
         "Epochs": frame.epoch - frame.begin,
@@ -175,10 +197,16 @@ def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def best(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Each line's best test point after its training began."""
-    tested = frame[(frame.split == "test") & (frame.epoch > 0) & is_finite(frame.value)]
-    by_run = tested.groupby("run_id").value
-    return tested.loc[by_run.idxmin() if MEASURES[measure].less_is_better else by_run.idxmax()]
+    """Each line's test point at its best epoch after its training began: by the validation line, where there is one."""
+    its = MEASURES[measure]
+    trained = frame[(frame.epoch > 0) & is_finite(frame.value)]
+    tested, held_out = (trained[trained.split == split] for split in ("test", "validation"))
+    if not its.by_split:
+        return tested.iloc[:0]
+    judged = pd.concat([held_out, tested[~tested.run_id.isin(held_out.run_id)]])
+    by_run = judged.groupby("run_id").value
+    chosen = judged.loc[by_run.idxmin() if its.less_is_better else by_run.idxmax(), ["run_id", "epoch"]]
+    return tested.reset_index().merge(chosen, on=["run_id", "epoch"]).set_index("index")
 
 
 def deaths(frame: pd.DataFrame) -> pd.DataFrame:

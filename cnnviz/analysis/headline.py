@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from cnnviz.analysis import groups
+from cnnviz.analysis import groups, leaderboard
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import Finding, accuracy
 from cnnviz.data.dataset import TITLES
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 from cnnviz.wording import count
 
 
@@ -14,13 +14,16 @@ def headline(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     """The best run, "tanh, lr 0.01: 63.3 %", and sentences about all: "5 of 12 never left chance level"; findings: by
     run."""
     names, total = labels(runs), len(runs)
-    best = max(runs, key=lambda run: run.best_accuracy, default=None)
+    best = max(runs, key=figure_to_rank(runs), default=None)
     if best is None or best.best is None:
         return f"{count(total, 'network')}: no epoch yet", []
     epoch, value = best.best
-    of = f"Best of {total} by test accuracy" if total > 1 else "Its best test accuracy"
+    of = f"Best of {total} by {leaderboard.judge(runs)} accuracy" if total > 1 else "Its test accuracy"
     on = TITLES[best.config.dataset]
-    words = [f"{of} on {on[0].lower() + on[1:] if best.config.dataset == 'synthetic' else on}, at epoch {epoch}"]
+    on = on[0].lower() + on[1:] if best.config.dataset == "synthetic" else on
+    words = [f"{of} on {on}, at epoch {epoch}, {leaderboard.chosen_by(runs)}"]
+    if early := [run for run in runs if run.stopped_early]:
+        words.append(leaderboard.early(early[0]) if total == 1 else f"{len(early)} of {total} stopped early")
     for which in groups.HEADLINE:
         found = [each for key in names for each in findings.get(key, ()) if groups.outcome(each) == which]
         if found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cnnviz.analysis.comparison import differing, labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
 from cnnviz.config import SETTINGS
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 from cnnviz.wording import count
 
 APART_SECONDS = 5.0  # between two runs of the same click: scheduling one takes a fraction of it
@@ -58,7 +58,9 @@ def title(runs: Sequence[Run]) -> str:
 def standings(runs: Sequence[Run], lost: Collection[str] = ()) -> list[Standing]:
     """The best first, those without a point last. lost: ids of runs whose loss is not finite any more."""
     names = labels(runs)
-    begun = sorted((run for run in runs if run.accuracy), key=lambda run: -_value(_best(run)))
+    figure = figure_to_rank(runs)
+    begun = [run for run in runs if run.accuracy]
+    begun.sort(key=lambda run: -_value(figure(run) if run.best else _best(run)))
     rest = [run for run in runs if not run.accuracy]
     return [_standing(run, names[run.id], place, run.id in lost) for place, run in enumerate(begun, 1)] + [
         Standing(run, names[run.id], None, None, None, _state(run)) for run in rest
@@ -88,7 +90,7 @@ def _value(accuracy: float) -> float:
 
 def _state(run: Run) -> str:
     return {"SCHEDULED": "waiting", "RUNNING": "no point yet", "FAILED": "failed", "KILLED": "stopped"}.get(
-        run.status, ""
+        run.status, "stopped early" if run.stopped_early else ""
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnnviz.analysis.comparison import differing, text, words
 from cnnviz.config import ALWAYS_NAMED, PARAMETERS, SETTINGS
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
 DATA_SETS = {"cifar10": "CIFAR-10", "synthetic": "synthetic shapes"}
 STATUS = {
@@ -29,7 +29,7 @@ _FIGURES: dict[str, Callable[[Run], Any]] = {  # what a table may be sorted by, 
     "status": lambda run: status(run),
     "name": lambda run: own_name(run) or None,
     "run": lambda run: run.id,
-    "note": lambda run: run.message or None,
+    "note": lambda run: note(run) or None,
 }
 ORDERS = (*_FIGURES, *PARAMETERS)
 DESCENDING = ("best", "last", "epochs", "time", "started")  # the largest first, unless asked otherwise
@@ -75,7 +75,33 @@ def own_name(run: Run) -> str:
 
 
 def status(run: Run) -> str:
-    return "stopping" if run.stopping else STATUS[run.status]
+    return "stopping" if run.stopping else "stopped early" if run.stopped_early else STATUS[run.status]
+
+
+def early(run: Run) -> str:
+    """ "Stopped early after epoch 14; best epoch 9"; "" if it did not."""
+    return f"Stopped early after epoch {run.epoch}; best epoch {run.best[0]}" if run.stopped_early and run.best else ""
+
+
+def note(run: Run) -> str:
+    """What there is to say of a run beside its figures."""
+    return "; ".join(each for each in (early(run), run.message) if each)
+
+
+def judge(runs: Sequence[Run]) -> str:
+    """The pictures that these runs are ranked by, as figure_to_rank has it."""
+    trained = [run for run in runs if run.best]
+    return "validation" if trained and all(run.is_validated for run in trained) else "test"
+
+
+def chosen_by(runs: Sequence[Run]) -> str:
+    """Of what the best epochs of these runs are the best, in plain words."""
+    validated = sum(run.is_validated for run in runs if run.best)
+    if not validated:
+        return "chosen on the test set: no validation images were held out"
+    if validated < sum(run.best is not None for run in runs):
+        return "chosen by validation loss where images were held out, else on the test set"
+    return "chosen by validation loss"
 
 
 def ordered(runs: Sequence[Run], by: str = "best", reverse: bool = False) -> list[Run]:
@@ -83,9 +109,12 @@ def ordered(runs: Sequence[Run], by: str = "best", reverse: bool = False) -> lis
 
     reverse: against the order that comes naturally, which begins with the largest accuracy and the smallest rate.
     """
+    rank = figure_to_rank(runs)
     figure = _FIGURES.get(by) or (lambda run: getattr(run.config, by))
+    if by == "best":
+        figure = lambda run: rank(run) if run.best else None  # noqa: E731
     aged = sorted(runs, key=lambda run: (run.created, run.id))
-    aged.sort(key=lambda run: -run.best_accuracy)
+    aged.sort(key=lambda run: -rank(run))
     known = [run for run in aged if not _missing(figure(run))]
     known.sort(key=figure, reverse=(by in DESCENDING) != reverse)
     return known + [run for run in aged if _missing(figure(run))]

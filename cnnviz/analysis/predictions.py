@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import Finding, accuracy
 from cnnviz.config import RunConfig
-from cnnviz.store.runs import Prediction, Run
+from cnnviz.store.runs import Prediction, Run, figure_to_rank
 from cnnviz.wording import count
 
 FAILED_TO_LEARN = ("chance_level", "below_chance", "diverged")  # kinds of findings, of runs that have ended
@@ -44,10 +44,11 @@ def verdicts(runs: Sequence[Run], findings: Mapping[str, Sequence[Finding]]) -> 
     """Of runs launched together that have all ended, each with a prediction; findings: by run."""
     names = labels(runs)
     found = []
-    best = max(runs, key=lambda run: run.best_accuracy)
+    figure = figure_to_rank(runs)
+    best = max(runs, key=figure)
     expected = [run for run in runs if run.predicted and run.predicted.best]
     if len(runs) > 1 and expected and best.best:
-        place = 1 + sum(run.best_accuracy > expected[0].best_accuracy for run in runs)
+        place = 1 + sum(figure(run) > figure(expected[0]) for run in runs)
         came = f"{names[best.id]}, {accuracy(best.best[1])}"
         came += "" if place == 1 else f"; yours ranks {place} of {len(runs)}"
         found.append(Verdict("Which is best?", names[expected[0].id], came, place == 1))

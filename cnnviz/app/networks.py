@@ -13,7 +13,7 @@ from cnnviz.data import Dataset
 from cnnviz.inspection import outputs, recorded
 from cnnviz.inspection.network import Prediction
 from cnnviz.store import addresses, artifacts
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 from cnnviz.wording import percent
 
 NONE = "none"
@@ -71,7 +71,8 @@ class Chosen:
 
 def choose(found: list[Run]) -> list[Chosen]:
     """Draw the choice of one or two networks in a row; if there is nothing to look into, say so and return none."""
-    begun = sorted((run for run in found if run.epoch >= 0), key=lambda run: -run.best_accuracy)
+    begun = [run for run in found if run.epoch >= 0]
+    begun.sort(key=figure_to_rank(begun), reverse=True)
     if not begun:
         widgets.no_runs()
         return []

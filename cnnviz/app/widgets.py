@@ -22,6 +22,13 @@ _SIGNS = {"SCHEDULED": "◷", "RUNNING": "▶", "FINISHED": "✓", "FAILED": "�
 STATUS = {status: f"{sign} {leaderboard.STATUS[status]}" for status, sign in _SIGNS.items()}
 
 
+def status(run: Run) -> str:
+    """Its status with a sign."""
+    if run.stopping:
+        return "◌ stopping"
+    return f"{_SIGNS[run.status]} {leaderboard.status(run)}"
+
+
 def is_dark() -> bool:
     return st.context.theme.type == "dark"
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 TITLES = {"cifar10": "CIFAR-10", "synthetic": "Synthetic shapes (not CIFAR-10)"}
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+VALIDATION = ("validation_images", "validation_labels")
 
 Progress = Callable[[str, float], None]  # (what is being done, the fraction that is done: 0…1)
 
@@ -32,18 +33,30 @@ class Dataset:
     train_labels: Tensor  # int64 (50000,)
     test_images: Tensor  # uint8 (10000, 32, 32, 3)
     test_labels: Tensor  # int64 (10000,)
+    validation_images: Tensor | None = None  # held out of the training pictures
+    validation_labels: Tensor | None = None
 
     @property
     def synthetic(self) -> bool:
         return self.name == "synthetic"
 
-    def limited(self, n: int) -> "Dataset":
-        """The first n training pictures, or all of them for n = 0, and the whole test set."""
+    def limited(self, n: int, held_out: int = 0) -> "Dataset":
+        """The first n training pictures, or all of them for n = 0, and the whole test set.
+
+        held_out: so many of all training pictures, the last, become the validation set: the same for every n and seed,
+        so that runs can be compared by it.
+        """
+        if held_out:
+            kept = len(self.train_labels) - held_out
+            rest = replace(self, train_images=self.train_images[:kept], train_labels=self.train_labels[:kept])
+            pictures, labels = self.train_images[kept:], self.train_labels[kept:]
+            return replace(rest.limited(n), validation_images=pictures, validation_labels=labels)
         return replace(self, train_images=self.train_images[:n], train_labels=self.train_labels[:n]) if n else self
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set with its tensors on that device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+        names = (*TENSORS, *(VALIDATION if self.validation_images is not None else ()))
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def batch_order(seed: int, epoch: int, size: int) -> Tensor:

@@ -65,7 +65,7 @@ def _training_seconds(configs: Sequence[RunConfig], step_seconds: float, picture
     first, epochs = configs[0], max(config.epochs for config in configs)
     steps = min(PROBE_STEPS, first.steps_per_epoch) + epochs * first.steps_per_epoch
     train_evaluations = 1 + len({config.epochs for config in configs})  # untrained, and as each run ends
-    pictures = (epochs + 1) * TEST_PICTURES + train_evaluations * first.train_size
+    pictures = (epochs + 1) * (TEST_PICTURES + first.validation) + train_evaluations * first.train_size
     recorded = sum(config.epochs + 1 for config in configs)
     return steps * step_seconds + pictures * picture_seconds + recorded * RECORD_SECONDS
 
@@ -90,7 +90,7 @@ def seconds_left(config: RunConfig, start_epoch: int, progress: Progress) -> flo
     if picture_seconds is None:
         picture_seconds = EVALUATION_SHARE * speed.step_seconds / config.batch_size
     todo = config.epochs - start
-    pictures = (todo - evaluated) * TEST_PICTURES + config.train_size
+    pictures = (todo - evaluated) * (TEST_PICTURES + config.validation) + config.train_size
     return (todo - trained) * config.steps_per_epoch * speed.step_seconds + pictures * picture_seconds
 
 
@@ -106,7 +106,7 @@ def stages(configs: Sequence[RunConfig], device: str) -> dict[str, float]:
         first, method = members[0], fastest(members, device)
         speed = speeds.get(_with_threads(speed_key(members, method), shard.threads))
         step, picture = speed or _guess(members, method, shard.threads)
-        testing = PROBE_STEPS * step + (TEST_PICTURES + first.train_size) * picture
+        testing = PROBE_STEPS * step + (TEST_PICTURES + first.validation + first.train_size) * picture
         compiling = COMPILE_SECONDS if method in ("compiled", "kernel") else 0.0
         for stage, seconds in (("testing", testing), ("compiling", compiling)):
             found[stage] = max(found[stage], seconds)

@@ -13,7 +13,7 @@ from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
 from cnnviz.store import artifacts, reading
 from cnnviz.store.runs import SHORT_ID, Run, Segment, StackHistory
-from cnnviz.train import shards
+from cnnviz.train import shards, stopping
 from cnnviz.train.loop import Start, fresh_start
 from cnnviz.train.shards import Shard
 
@@ -76,7 +76,7 @@ def _ready(batch: Sequence[Run]) -> tuple[list[Member], list[tuple[Run, str, str
         except CnnvizError as error:
             over.append((run, "FAILED", str(error)))
             continue
-        if start.epoch >= run.config.epochs:
+        if start.epoch >= run.config.epochs or start.watched.has_run_out(start.epoch, run.config.patience):
             over.append((run, "FINISHED", message))
         else:
             short_id = run.id[:SHORT_ID]
@@ -145,7 +145,7 @@ def _stack_at(epoch: int, group: Sequence[Member], behind: Member) -> list[Membe
         # One that was still in the stack for the epoch that is repeated leaves it after that, as it did before.
         target = max(epoch + 1, min(run.config.epochs, furthest)) if has_left else epoch + 1
         start = replace(fresh_start(run.config), epoch=epoch, method=behind.start.method)
-        config = replace(run.config, epochs=target)
+        config = replace(run.config, epochs=target, patience=0)
         stack.append(Member(short_id, run, config, start, is_placeholder=True, has_left=has_left))
     if mine:
         raise CheckpointError("not all of the runs were in the stack")
@@ -180,7 +180,10 @@ def start_at(run: Run, epoch: int) -> Start:
     slots = artifacts.load_optimizer(run, epoch)
     if epoch > run.first_epoch and not slots and run.config.has_optimizer_state:
         raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept: continue from a later one")
-    return Start(epoch, artifacts.load_checkpoint(run, epoch), slots, run.segments[-1].method if run.segments else "")
+    method = run.segments[-1].method if run.segments else ""
+    losses = enumerate(run.val_loss[: epoch - run.first_epoch + 1], run.first_epoch)
+    watched = stopping.watched(losses, run.patience_from)
+    return Start(epoch, artifacts.load_checkpoint(run, epoch), slots, method, watched)
 
 
 def mended_segments(run: Run) -> tuple[Segment, ...]:

@@ -5,6 +5,7 @@ the next worker takes it up from its last recorded epoch.
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -97,7 +98,7 @@ class _Trainee:
     segments: list[Segment]
     in_segment: bool = False  # the last of the segments is of this training
     recorded: int = -1  # last epoch in the store
-    best: tuple[int, float] = (0, -1.0)  # epoch and test accuracy
+    best: tuple[int, float] = (0, -math.inf)  # epoch, and what it is judged by: the larger, the better
     is_over: bool = False  # its results are discarded: ended, back in the queue, deleted or a placeholder
     is_left_out: bool = False  # its shard need not train it any more
 
@@ -106,7 +107,10 @@ class _Trainee:
         if member.is_placeholder:
             return cls(member, shard, [], is_over=True, is_left_out=member.has_left)
         run = member.run
-        return cls(member, shard, list(resume.mended_segments(run)), recorded=run.epoch, best=run.best or (0, -1.0))
+        epoch, judged = run.best or (0, -math.inf)
+        if epoch and run.is_validated:
+            judged = -run.val_loss[epoch - run.first_epoch]
+        return cls(member, shard, list(resume.mended_segments(run)), recorded=run.epoch, best=(epoch, judged))
 
     @property
     def run(self) -> Run:
@@ -256,11 +260,13 @@ class _Training:
             trainee.give_up()  # deleted meanwhile, in MLflow's own UI: the others go on
             return
         trainee.recorded = epoch
-        accuracy = result.metrics["test_accuracy"]
-        if epoch and accuracy > trainee.best[1]:
-            trainee.best = (epoch, accuracy)
+        # As Run.best has it.
+        figures = result.metrics
+        judged = -figures["val_loss"] if "val_loss" in figures else figures["test_accuracy"]
+        if epoch and judged > trainee.best[1]:
+            trainee.best = (epoch, judged)
         artifacts.thin_checkpoints(run.id, trainee.best[0])
-        if epoch >= run.config.epochs:
+        if result.is_last:
             self._end(trainee, "FINISHED")
 
     def _repair(self, run: Run, result: EpochResult) -> None:

@@ -14,7 +14,7 @@ from cnnviz.analysis.curves import AXES, MEASURES, SPLITS, is_finite
 from cnnviz.render.colours import PALETTE
 
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values
-SPLIT_DASHES = {"train": [5, 4], "test": [1, 0]}
+SPLIT_DASHES = {"train": [5, 4], "validation": [2, 3], "test": [1, 0]}
 CLIP = (
     1.5  # a loss axis ends at this many times the third quartile, or at the untrained runs: a diverged one is cut off
 )
@@ -36,7 +36,7 @@ _MARKS: dict[str, dict[str, Any]] = {
     "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
 }
 MARKS = {  # each mark's sign and what it says, in words
-    "best": ("●", "best test epoch"),
+    "best": ("●", "best epoch: by validation, or else by test pictures"),
     "finding": ("▽", "finding"),
     "death": ("✕", "diverged: no finite value after this epoch"),
     "segment": ("│", "training was continued, or a fork left its parent"),
@@ -152,7 +152,7 @@ def _name(part: pd.DataFrame, view: View, title: str) -> str:
     said = f"{view.measure}{of} against {view.axis.lower()}: {count} {'line' if count == 1 else 'lines'}"
     found = curves.best(part, view.measure).sort_values("value", ascending=MEASURES[view.measure].less_is_better)
     for row in found.head(1).itertuples():
-        said += f". Best on test pictures: {row.name}, {row.value:.4g} at epoch {row.epoch}"
+        said += f". Best: {row.name}, {row.value:.4g} on test pictures at epoch {row.epoch}"
     return said
 
 

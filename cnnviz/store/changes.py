@@ -21,7 +21,7 @@ FORK_CHANGES = tuple(name for name, its in SETTINGS.items() if its.forkable)
 
 
 # What a fork and its parent share.
-_OF_THE_WEIGHTS = re.compile(r"(train|test)_(loss|accuracy)(_exact)?|saturation/.+")
+_OF_THE_WEIGHTS = re.compile(r"(train|test|val)_(loss|accuracy)(_exact)?|saturation/.+")
 
 
 _LONGEST_TAG = 8000  # characters, MLflow's limit
@@ -141,6 +141,8 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
                 _must_be_idle(each, status_of(found))
                 target = max(each.epoch, 0) + epochs
                 fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
+                if each.config.patience:
+                    fresh["patience_from"] = each.epoch
                 _mark(each.id, "SCHEDULED", target_epochs=target, **fresh)
     return [each.id for each in chosen]
 

@@ -20,6 +20,7 @@ from cnnviz.store.runs import ACTIVE, Run
 PAGE = 1000  # runs a search returns at once
 MOST_KNOWN = 10_000  # runs kept as they were last read
 EPOCH_METRICS = ("test_loss", "train_loss", "train_accuracy", "epoch_seconds", "images_per_second")
+VALIDATION_METRICS = ("val_loss", "val_accuracy")
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
 
 
@@ -118,7 +119,7 @@ def _rows(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     return rows
 
 
-def _read(found: entities.Run, accuracy: Sequence[Metric]) -> _Known:
+def _read(found: entities.Run, accuracy: Sequence[Metric], validation: Sequence[Sequence[Metric]] = ()) -> _Known:
     by_step: dict[int, list[Metric]] = {}
     for row in accuracy:
         by_step.setdefault(row.step, []).append(row)
@@ -128,7 +129,13 @@ def _read(found: entities.Run, accuracy: Sequence[Metric]) -> _Known:
             step: sorted(rows, key=lambda row: (-company[row.step, row.timestamp], row.timestamp))
             for step, rows in by_step.items()
         }
-    run = records.describe(found, {step: _finite_or_not(rows[0].value) for step, rows in by_step.items()})
+    at = {step: rows[0].timestamp for step, rows in by_step.items()}
+    held_out = [
+        {row.step: _finite_or_not(row.value) for row in rows if at.get(row.step) == row.timestamp}
+        for rows in validation
+    ]
+    tested = {step: _finite_or_not(rows[0].value) for step, rows in by_step.items()}
+    run = records.describe(found, tested, *held_out)
     epochs = range(run.first_epoch, run.epoch + 1) if run else range(0)
     return _Known(_look(found), run, {epoch: by_step[epoch][0].timestamp for epoch in epochs})
 
@@ -174,7 +181,12 @@ def _looked_at(found: Sequence[entities.Run]) -> dict[str, _Known]:
         known = {run_id: _known[uri, run_id] for run_id in ours if (uri, run_id) in _known}
     new = [run_id for run_id, each in ours.items() if run_id not in known or known[run_id].look != _look(each)]
     accuracy = _rows(new, "test_accuracy")
-    known |= {run_id: _read(ours[run_id], accuracy[run_id]) for run_id in new}
+    validated = [run_id for run_id in new if "validation" in ours[run_id].data.params]
+    held_out = [_rows(validated, metric) for metric in VALIDATION_METRICS] if validated else []
+    known |= {
+        run_id: _read(ours[run_id], accuracy[run_id], [rows[run_id] for rows in held_out if run_id in rows])
+        for run_id in new
+    }
     with _lock:
         for run_id, each in known.items():
             _known[uri, run_id] = each

@@ -57,8 +57,14 @@ class _Tags:
             return otherwise
 
 
-def describe(found: entities.Run, accuracy: Mapping[int, float]) -> Run | None:
-    """The run, given all test accuracies by step; None for another program's."""
+def describe(
+    found: entities.Run,
+    accuracy: Mapping[int, float],
+    val_loss: Mapping[int, float] | None = None,
+    val_accuracy: Mapping[int, float] | None = None,
+) -> Run | None:
+    """The run, given all test accuracies by step, and those of its validation set, if it has one; None for another
+    program's."""
     params, info, tags = found.data.params, found.info, _Tags(found.data.tags)
     segments = tags.read("segments", _segments, ())
     first = _first_epoch(tags, segments, accuracy)
@@ -89,10 +95,17 @@ def describe(found: entities.Run, accuracy: Mapping[int, float]) -> Run | None:
         segments=segments,
         stack_history=stack_history,
         accuracy=tuple(accuracy[epoch] for epoch in range(first, last + 1)),
+        val_loss=_line(val_loss, first, last),
+        val_accuracy=_line(val_accuracy, first, last),
+        patience_from=max(first, tags.read("patience_from", _whole, first)),
         parent=parent,
         first_epoch=first,
         predicted=predicted,
     )
+
+
+def _line(values: Mapping[int, float] | None, first: int, last: int) -> tuple[float, ...]:
+    return tuple(values.get(epoch, math.nan) for epoch in range(first, last + 1)) if values else ()
 
 
 def _message(tags: _Tags) -> str:

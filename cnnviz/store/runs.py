@@ -1,6 +1,7 @@
 """A run as the store knows it. Plain data: needs no MLflow."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,6 +70,9 @@ class Run:
     segments: tuple[Segment, ...] = ()
     stack_history: StackHistory | None = None  # None: not begun, or begun before cnnviz recorded it
     accuracy: tuple[float, ...] = field(default=(), repr=False)  # test accuracy by epoch, from first_epoch
+    val_loss: tuple[float, ...] = field(default=(), repr=False)  # of its validation set, likewise; () without one
+    val_accuracy: tuple[float, ...] = field(default=(), repr=False)
+    patience_from: int = 0  # epoch from which its patience is counted: it began there, or was continued
     parent: str = ""  # id of the run this one was forked from
     first_epoch: int = 0  # 0, or the epoch at which it left its parent
     predicted: Prediction | None = None
@@ -80,17 +84,47 @@ class Run:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """Epoch and value of the best test accuracy after this run's training began."""
-        by_epoch = enumerate(self.accuracy[1:], self.first_epoch + 1)
-        trained = [(value, -epoch) for epoch, value in by_epoch if not math.isnan(value)]
-        if not trained:
+        """Its best epoch after its training began, and the test accuracy then.
+
+        That is the epoch with the lowest validation loss or, without a validation set, the highest test accuracy.
+        """
+        return self.best_within(self.epoch)
+
+    def best_within(self, epochs: int) -> tuple[int, float] | None:
+        """The same among the epochs up to that one."""
+        many = max(epochs - self.first_epoch, 0) + 1
+        tested, judged = self.accuracy[1:many], self.accuracy[1:many]
+        if self.is_validated:
+            losses = [-loss for loss in self.val_loss[1:many]]
+            judged = tuple(losses) if any(map(math.isfinite, losses)) else self.val_accuracy[1:many]
+        found = [
+            (judge, -place)
+            for place, (judge, value) in enumerate(zip(judged, tested, strict=True))
+            if not math.isnan(judge) and not math.isnan(value)
+        ]
+        if not found:
             return None
-        value, epoch = max(trained)
-        return -epoch, value
+        place = -max(found)[1]
+        return self.first_epoch + 1 + place, tested[place]
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether it has the figures of a validation set."""
+        return bool(self.val_loss) and len(self.val_loss) == len(self.val_accuracy) == len(self.accuracy)
+
+    @property
+    def best_val_accuracy(self) -> float:
+        """The validation accuracy at its best epoch; NaN without one."""
+        return self.val_accuracy[self.best[0] - self.first_epoch] if self.is_validated and self.best else math.nan
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether its patience ran out before it had reached its epochs."""
+        return bool(self.config.patience) and self.status == "FINISHED" and 0 <= self.epoch < self.config.epochs
 
     @property
     def best_accuracy(self) -> float:
-        """The best test accuracy, to rank by: -1 if there is none."""
+        """The test accuracy at its best epoch: -1 if there is none."""
         return self.best[1] if self.best else -1.0
 
     @property
@@ -101,3 +135,12 @@ class Run:
     @property
     def architecture(self) -> Architecture:
         return self.config.architecture
+
+
+def figure_to_rank(runs: Iterable[Run]) -> Callable[[Run], float]:
+    """What these runs are ranked by, -1 for one that has none: their validation accuracy if all that are trained have a
+    validation set, else their test accuracy; each at its best epoch."""
+    trained = [run for run in runs if run.best]
+    if trained and all(run.is_validated for run in trained):
+        return lambda run: run.best_val_accuracy if run.best and run.is_validated else -1.0
+    return lambda run: run.best_accuracy

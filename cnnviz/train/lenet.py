@@ -27,7 +27,7 @@ PICTURES_AT_ONCE = 1000
 KNOWN: frozenset[str] = frozenset(
     {
         *("model", "activation", "loss", "lr", "pooling", "optimizer", "momentum", "weight_decay", "batch_size"),
-        *("init", "seed", "limit_train", "dataset", "epochs"),
+        *("init", "seed", "limit_train", "validation", "patience", "dataset", "epochs"),
     }
 )
 

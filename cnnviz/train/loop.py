@@ -24,6 +24,7 @@ from cnnviz.train import lenet, native
 from cnnviz.train.compiled import CompiledStep
 from cnnviz.train.single import Single
 from cnnviz.train.stack import Stack
+from cnnviz.train.stopping import Watched
 
 # Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
 COMPILE_FROM_STEPS = 10_000
@@ -47,6 +48,7 @@ class Start:
     weights: Mapping[str, Tensor]
     slots: Mapping[str, Tensor] = field(default_factory=dict)  # the optimizer's state
     method: str = ""  # how steps were run so far, of METHODS; "": the fastest way is chosen
+    watched: Watched = field(default_factory=Watched)  # the validation loss so far, for a run with patience
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class EpochResult:
     slots: dict[str, Tensor] = field(repr=False)
     stack: tuple[int, ...] = ()  # the members that are trained together in the next epoch, in order
     method: str = ""  # how steps were run, of METHODS
+    is_last: bool = False  # the run has reached its epochs, or its patience has run out
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,14 @@ def _train_stack(
     stopped: Callable[[], Collection[int]],
     on_progress: Callable[[Progress], None],
 ) -> Iterator[EpochResult]:
-    dataset = dataset.limited(configs[0].limit_train).to(device)
+    dataset = dataset.limited(configs[0].limit_train, configs[0].validation).to(device)
     method = method or _as_before(starts[0].method, configs, device) or fastest(configs, device)
     active = [
         member
         for member, (config, start) in enumerate(zip(configs, starts, strict=True))
-        if start.epoch < config.epochs
+        if start.epoch < config.epochs and not start.watched.has_run_out(start.epoch, config.patience)
     ]
+    watched = {member: starts[member].watched for member in active}
     if not active:
         return
     if method == "kernel":
@@ -180,8 +184,15 @@ def _train_stack(
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
         if not active:
             return
-        last = {member for member in active if configs[member].epochs == epoch}
-        metrics = trainer.epoch(epoch, bool(last), partial(_all_stopped, active, stopped), on_progress)
+        metrics = trainer.epoch(epoch, partial(_all_stopped, active, stopped), on_progress)
+        last = set()
+        for member in active if metrics else ():
+            if configs[member].patience:
+                watched[member] = watched[member].after(epoch, metrics[stack.index(member)]["val_loss"])
+            if configs[member].epochs == epoch or watched[member].has_run_out(epoch, configs[member].patience):
+                last.add(member)
+        if metrics and (last or epoch == 0):
+            trainer.add_exact(epoch, metrics, on_progress)
         left_out = set(stopped())
         active = [member for member in active if member not in left_out]
         if metrics is None:
@@ -194,7 +205,9 @@ def _train_stack(
         stack = active if shrinks else stack
         for member, state in now.items():
             weights, slots = dict(state.weights), dict(state.slots)
-            yield EpochResult(member, epoch, figures[member], weights, slots, tuple(stack), trainer.method)
+            yield EpochResult(
+                member, epoch, figures[member], weights, slots, tuple(stack), trainer.method, member in last
+            )
         if shrinks:
             trainer = Trainer(
                 [configs[each] for each in active], [now[each] for each in active], dataset, device, method
@@ -262,7 +275,6 @@ class Trainer:
     def epoch(
         self,
         epoch: int,
-        exact: bool,
         abandoned: Callable[[], bool],
         on_progress: Callable[[Progress], None],
     ) -> list[dict[str, float]] | None:
@@ -283,18 +295,28 @@ class Trainer:
         self.picture_seconds = (time.perf_counter() - evaluated) / many
         for run, figures in zip(metrics, tested, strict=True):
             run |= {"test_loss": figures.pop("loss"), "test_accuracy": figures.pop("accuracy")} | figures
-        if exact or epoch == 0:
-            exactly = self.evaluate(
-                data_set.train_images, data_set.train_labels, lambda pictures: seen(many + pictures)
-            )
-            for run, figures in zip(metrics, exactly, strict=True):
-                run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
-                if epoch == 0:  # nothing has been trained: both are the same
-                    run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
+        if data_set.validation_images is not None and data_set.validation_labels is not None:
+            held_out = self.evaluate(data_set.validation_images, data_set.validation_labels)
+            for run, figures in zip(metrics, held_out, strict=True):
+                run |= {"val_loss": figures["loss"], "val_accuracy": figures["accuracy"]}
         for run in metrics:
             run["epoch_seconds"] = time.perf_counter() - began - self.compile_seconds if epoch else 0.0
             run["images_per_second"] = self.rate
         return metrics
+
+    def add_exact(
+        self, epoch: int, metrics: Sequence[dict[str, float]], on_progress: Callable[[Progress], None]
+    ) -> None:
+        """The figures of the training pictures with the weights at the epoch's end, added to its metrics."""
+        began, data_set, seen = time.perf_counter(), self.dataset, self._seen(epoch, on_progress)
+        many = len(data_set.test_labels)
+        exactly = self.evaluate(data_set.train_images, data_set.train_labels, lambda pictures: seen(many + pictures))
+        for run, figures in zip(metrics, exactly, strict=True):
+            run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
+            if epoch == 0:  # nothing has been trained: both are the same
+                run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
+            else:
+                run["epoch_seconds"] += time.perf_counter() - began
 
     def _seen(self, epoch: int, on_progress: Callable[[Progress], None]) -> Callable[[int], None]:
         """Reports, several times a second, how much of an evaluation is done: a large network's takes minutes."""

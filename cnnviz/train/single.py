@@ -172,7 +172,7 @@ class Single:
         figures |= {f"grad_norm/{name}": value / steps for name, value in zip(names, gradients, strict=True)}
         for name, value, weight in zip(names, updates, weights.tolist(), strict=True):
             figures[f"update_ratio/{name}"] = value / steps / weight if weight else float("nan")
-        if self.config.schedule != "constant" or self.config.warmup:
+        if not self.config.has_constant_rate:
             rates = [schedules.rate(self.config, self.first_step + step) for step in range(steps)]
             figures["learning_rate"] = sum(rates) / steps
         return [figures]

@@ -18,6 +18,19 @@ def test_limited_takes_the_first() -> None:
     assert dataset.limited(0) is dataset
 
 
+def test_the_last_are_held_out_whatever_the_limit() -> None:
+    dataset = _dataset()
+    for n, kept in ((0, 9), (4, 4)):
+        parts = dataset.limited(n, held_out=3)
+        assert parts.train_labels.tolist() == list(range(kept))
+        assert parts.validation_labels is not None
+        assert parts.validation_images is not None
+        assert parts.validation_labels.tolist() == [9, 10, 11]
+        assert torch.equal(parts.validation_images, dataset.train_images[9:])
+        assert len(parts.train_images) == kept
+        assert parts.to("meta").validation_images.device.type == "meta"  # type: ignore[union-attr]
+
+
 def test_to_moves_every_tensor() -> None:
     moved = _dataset().to("meta")
     assert {moved.train_images.device.type, moved.train_labels.device.type} == {"meta"}

@@ -19,6 +19,7 @@ from cnnviz.errors import ConfigError
 from cnnviz.train import loop
 from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.single import Single
+from cnnviz.train.stopping import watched
 from tests.helpers.pairwise import pairwise
 
 _normalise = data.normalise
@@ -224,6 +225,70 @@ def test_a_schedule_is_recorded_and_nothing_else_is_for_a_constant_rate(dataset:
     assert "learning_rate" not in train(config, dataset)[-1].metrics
     rates = [each.metrics.get("learning_rate") for each in train(replace(config, schedule="step"), dataset)[1:]]
     assert rates == pytest.approx([0.05, 0.05 * (5 * 0.1 + 5 * 0.01) / 10])
+
+
+def held_out(dataset: Dataset, config: RunConfig, result: EpochResult) -> tuple[float, float]:
+    """Loss and accuracy on the last pictures of the training set, as somebody would write it."""
+    module = build(config.architecture, config.activation, config.pooling)
+    module.load_state_dict(result.weights)
+    images, labels = dataset.train_images[-config.validation :], dataset.train_labels[-config.validation :]
+    with torch.no_grad():
+        logits = module(data.normalise(images))
+    return float(functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).double().mean())
+
+
+@pytest.mark.parametrize("method", ["autograd", "eager"])
+def test_held_out_pictures_are_tested_on_and_never_trained_on(method: str, dataset: Dataset) -> None:
+    config = replace(TINY, limit_train=0, validation=200)
+    alike = replace(dataset, train_images=dataset.train_images[:300], train_labels=dataset.train_labels[:300])
+    found = list(train_stack([config], dataset, method=method))
+    plain = list(train_stack([replace(TINY, limit_train=300)], alike, method=method))
+    assert [each.epoch for each in found] == [0, 1, 2]
+    for one, other in zip(found, plain, strict=True):
+        assert all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
+        assert one.metrics.keys() - other.metrics.keys() == {"val_loss", "val_accuracy"}
+        loss, accuracy = held_out(dataset, config, one)
+        assert one.metrics["val_loss"] == pytest.approx(loss, rel=1e-4)
+        assert one.metrics["val_accuracy"] == pytest.approx(accuracy)
+
+
+def patient(dataset: Dataset, method: str, configs: list[RunConfig], **options: object) -> dict[int, list[EpochResult]]:
+    found: dict[int, list[EpochResult]] = {}
+    for result in train_stack(configs, dataset, method=method, **options):  # type: ignore[arg-type]
+        found.setdefault(result.member, []).append(result)
+    return found
+
+
+@pytest.mark.parametrize("method", ["autograd", "eager"])
+def test_training_stops_once_its_patience_has_run_out(method: str, dataset: Dataset) -> None:
+    config = replace(TINY, limit_train=100, validation=100, lr=0.2, activation="relu", epochs=12)
+    endless = patient(dataset, method, [config])[0]
+    losses = [each.metrics["val_loss"] for each in endless]
+    lowest = min(range(4), key=lambda epoch: losses[epoch])
+    (stopped,) = patient(dataset, method, [replace(config, patience=2)]).values()
+    end = next(at for at in range(13) if watched(enumerate(losses[: at + 1]), 0).has_run_out(at, 2))
+    assert lowest < end < 12  # noise cannot be learned: the loss turns
+    assert [each.epoch for each in stopped] == list(range(end + 1))
+    assert [each.is_last for each in stopped] == [False] * end + [True]
+    assert "train_loss_exact" in stopped[-1].metrics
+    for one, other in zip(stopped, endless, strict=False):
+        assert all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
+    for epoch in (0, end - 1, end):  # resumed, it stops there, too
+        seen = watched(enumerate(losses[: epoch + 1]), 0)
+        start = Start(epoch, stopped[epoch].weights, stopped[epoch].slots, method, seen)
+        again = patient(dataset, method, [replace(config, patience=2)], starts=[start]).get(0, [])
+        assert [each.epoch for each in again] == list(range(epoch + 1, end + 1))
+        for one, other in zip(again, stopped[epoch + 1 :], strict=True):
+            assert all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
+
+
+def test_a_network_leaves_its_stack_once_its_patience_has_run_out(dataset: Dataset) -> None:
+    config = replace(TINY, limit_train=100, validation=100, lr=0.2, activation="relu", epochs=6, patience=1)
+    quiet = replace(config, lr=1e-5, patience=0)
+    found = patient(dataset, "eager", [config, quiet])
+    assert len(found[0]) < len(found[1]) == 7
+    assert [each.is_last for each in found[0]].index(True) == len(found[0]) - 1
+    assert found[1][-1].stack == (1,)
 
 
 def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) -> None:

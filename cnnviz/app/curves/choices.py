@@ -85,7 +85,11 @@ def view(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
     MEASURE.offer(MEASURES)
     st.selectbox("Measure", list(MEASURES), key=MEASURE.widget, label_visibility="collapsed", width=130)
     AXIS.offer(AXES)
-    SPLIT.offer(SPLITS)
+    there = curves.splits(chosen, MEASURE.get())
+    if len(there) > 1:
+        SPLIT.offer(there, list(there))
+    else:
+        SPLIT.keep()
     facets, colour = curves.default_grouping(chosen)
     FACETS.offer(PARAMETERS, facets, most=2)
     rest = [name for name in PARAMETERS if name not in FACETS.get()]
@@ -97,8 +101,8 @@ def view(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
     place = st.popover("Layout", key="curves_layout", on_change="rerun")
     if place.open:
         with place:
-            _layout(rest, strokes)
-    splits, shown = tuple(SPLIT.get()) or SPLITS[-1:], frozenset(SHOW.get())
+            _layout(rest, strokes, there)
+    splits, shown = tuple(each for each in there if each in SPLIT.get()) or there[-1:], frozenset(SHOW.get())
     if STROKE.get() != BY_SPLIT:
         splits = splits[-1:]  # the stroke does not tell them apart any more
     return View(
@@ -115,16 +119,17 @@ def view(chosen: Sequence[Run]) -> tuple[View, frozenset[str]]:
     ), shown
 
 
-def _layout(colours: Sequence[str], strokes: Sequence[str]) -> None:
+def _layout(colours: Sequence[str], strokes: Sequence[str], splits: Sequence[str]) -> None:
     st.multiselect("Panels: one for each", PARAMETERS, max_selections=2, format_func=_name, key=FACETS.widget)
     left, right = st.columns(2)
     left.selectbox("Colour", colours, format_func=_name, key=COLOUR.widget)
     right.selectbox("Stroke", strokes, format_func=_name, key=STROKE.widget)
-    st.pills("Lines", SPLITS, selection_mode="multi", key=SPLIT.widget)
+    if len(splits) > 1:
+        st.pills("Lines", splits, selection_mode="multi", key=SPLIT.widget)
     st.segmented_control("Against", list(AXES), required=True, key=AXIS.widget)
     st.select_slider("Smoothing, in epochs (the raw line stays)", SMOOTHINGS, key=SMOOTHING.widget)
     st.pills("Show", OPTIONS, selection_mode="multi", key=SHOW.widget)
 
 
 def _name(name: str) -> str:
-    return "train / test" if name == BY_SPLIT else noun(name)
+    return "train, validation, test" if name == BY_SPLIT else noun(name)

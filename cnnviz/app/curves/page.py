@@ -18,7 +18,7 @@ from cnnviz.app.state import Address
 from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import Panel, View
 from cnnviz.render.exports import as_file, together
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
 HEIGHTS = {1: 440, 2: 380, 3: 300, 4: 300}  # pixels of a chart, by their number; two rows fit on a laptop's screen
 HEIGHT = 250  # of one of more than that
@@ -119,7 +119,7 @@ def marked(found: dict[str, list[Finding]]) -> pd.DataFrame:
 
 
 def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None:
-    ordered = sorted(chosen, key=lambda run: -run.best_accuracy)
+    ordered = sorted(chosen, key=figure_to_rank(chosen), reverse=True)
     rows = [
         {
             "colour": "●",
@@ -131,7 +131,7 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
             "epochs": max(run.epoch, 0),
             "time": wording.duration(run.seconds),
             "segments": widgets.segments(run),
-            "status": widgets.STATUS[run.status],
+            "status": widgets.status(run),
         }
         for run in ordered
     ]

@@ -12,7 +12,7 @@ from cnnviz.analysis.curves import MEASURES, SPLITS
 from cnnviz.app import launch, shell
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot, number_key, open_page, text_key
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
 RUN = text_key("at", key="curve_run", pinned=True)
 EPOCH = number_key("epoch", key="curve_epoch", pinned=True)  # the feature maps have an epoch of their own
@@ -27,7 +27,7 @@ def offer(chosen: Sequence[Run], joined: bool) -> tuple[Run, int] | None:
         return None
     if (asked := RUN.get()) and asked not in begun:  # its run is not on show any more
         EPOCH.set(-1)
-    best = max(begun.values(), key=lambda run: run.best_accuracy)
+    best = max(begun.values(), key=figure_to_rank(begun.values()))
     run = begun[RUN.offer(begun, best.id[:8])]
     default = run.best[0] if run.best else run.epoch
     return run, EPOCH.offer(range(_first(run, joined), run.epoch + 1), default)

@@ -12,7 +12,7 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.state import text_key
 from cnnviz.jobs import devices, estimate
 from cnnviz.render import curve_charts
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
 SECTIONS = ("Which setting matters", "What differs", "Gradient flow", "Time")
 # The findings stand beside the curves; an address of the version before may ask for them here.
@@ -41,7 +41,8 @@ def gradient_flow(chosen: Sequence[Run]) -> None:
     """What reaches which layer, by epoch: of the best and of the worst run, unless others are chosen."""
     by_id, titles = {run.id: run for run in chosen}, comparison.labels(chosen)
     begun = [key for key in by_id if by_id[key].epoch > 0]  # one that waits has nothing to show
-    ranked = sorted(begun or by_id, key=lambda key: -by_id[key].best_accuracy)
+    figure = figure_to_rank(chosen)
+    ranked = sorted(begun or by_id, key=lambda key: -figure(by_id[key]))
     keys = st.multiselect(
         "Of which runs",
         list(by_id),

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import streamlit as st
+
 from cnnviz import wording
 from cnnviz.analysis import leaderboard
 from cnnviz.app import widgets
@@ -16,8 +18,7 @@ TICKED = Slot[list[str]]("ticked_runs", [])  # ids, in the order of the ticks; a
 NOTHING = "–"
 
 _HELP = {
-    "best": "best test accuracy; ★ the best of those shown",
-    "@ epoch": "epoch of the best test accuracy",
+    "@ epoch": "the best epoch",
     "last": "test accuracy after the last epoch",
     "epochs": "trained of those asked for",
     "time": "of training and testing",
@@ -26,13 +27,13 @@ _HELP = {
 
 def board(shown: Sequence[Run]) -> list[Run]:
     """Draw it; the ticked ones of these runs."""
-    names = leaderboard.columns(shown)
+    names, by = leaderboard.columns(shown), leaderboard.chosen_by(shown)
     first = ["name"] if any(leaderboard.own_name(run) for run in shown) else []
-    last = ["note"] if any(run.message for run in shown) else []
+    last = ["note"] if any(leaderboard.note(run) for run in shown) else []
     top = max((value for run in shown for value in run.accuracy if not math.isnan(value)), default=1.0)
     columns = [Column("status")]
     columns += [Column("name", kind="long")] if first else []
-    columns += [Column("best", _HELP["best"], "number")]
+    columns += [Column("best", f"test accuracy at the best epoch; {by}; ★ the best of those shown", "number")]
     columns += [Column(leaderboard.heading(name), kind=_kind(shown, name)) for name in names]
     columns += [Column(name, _HELP[name], "number") for name in ("@ epoch", "last")]
     columns += [Column("test accuracy", f"by epoch, 0 to {_percent(top)}", "line", sorts=False)]
@@ -45,7 +46,7 @@ def board(shown: Sequence[Run]) -> list[Run]:
             run.id,
             leaderboard.label(run, names),
             [
-                "◌ stopping" if run.stopping else widgets.STATUS[run.status],
+                widgets.status(run),
                 *([leaderboard.own_name(run) or NOTHING] if first else []),
                 ("★ " if run.id in stars else "") + _percent(run.best[1] if run.best else math.nan),
                 *(leaderboard.value(run, name) for name in names),
@@ -56,15 +57,15 @@ def board(shown: Sequence[Run]) -> list[Run]:
                 wording.duration(run.seconds) if run.segments else NOTHING,
                 f"{run.created:%-d %b, %H:%M}",
                 run.id[:8],
-                *([run.message or NOTHING] if last else []),
+                *([leaderboard.note(run) or NOTHING] if last else []),
             ],
         )
         for run in shown
     ]
-    by = filters.ORDER.get().removeprefix("-")
-    descends = (by in leaderboard.DESCENDING) != filters.ORDER.get().startswith("-")
+    order = filters.ORDER.get().removeprefix("-")
+    descends = (order in leaderboard.DESCENDING) != filters.ORDER.get().startswith("-")
     titles = {leaderboard.heading(name): name for name in names}
-    sorted_by = leaderboard.heading(by) if by in names else by
+    sorted_by = leaderboard.heading(order) if order in names else order
     table(
         "Runs",
         columns,
@@ -75,6 +76,8 @@ def board(shown: Sequence[Run]) -> list[Run]:
         lambda title: filters.sort(titles.get(title, title)),
         key="runs_table",
     )
+    if any(run.best for run in shown):
+        st.caption(f"Best epochs were {by}.")
     ticked = set(TICKED.get())
     return [run for run in shown if run.id in ticked]
 

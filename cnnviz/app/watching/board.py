@@ -31,7 +31,7 @@ def board(shown: Sequence[Standing], hues: Mapping[str, str]) -> str:
         rows += f"<tr><td></td><td><small>and {more} more</small></td><td></td><td></td></tr>"
     return (
         '<table class="watching-board"><thead><tr><th class="rank" scope="col">#</th><th scope="col">network</th>'
-        '<th class="figure" scope="col" title="best test accuracy so far">best</th>'
+        '<th class="figure" scope="col" title="test accuracy at the best epoch so far">best</th>'
         '<th class="change" scope="col" title="of the test accuracy, in the last epoch">change</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )

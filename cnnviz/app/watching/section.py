@@ -12,7 +12,7 @@ from cnnviz.app.watching import batch, board, chart, style
 from cnnviz.app.watching.film import PICTURE, RUN, film
 from cnnviz.jobs import control, stages
 from cnnviz.jobs.status import WorkerStatus, workers
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 from cnnviz.wording import count, duration, elapsed, listed
 
 SECONDS = 1.5  # between two looks
@@ -119,7 +119,7 @@ def _ended(runs: Sequence[Run], large: bool) -> None:
             words += f", {number} {word}"
     st.markdown(plain(". ".join([words, *findings]) + "."))
     if not large:
-        best = max(runs, key=lambda run: run.best_accuracy)
+        best = max(runs, key=figure_to_rank(runs))
         with st.container(horizontal=True):
             icon, which = ":material/show_chart:", {"runs": [run.id[:8] for run in runs]}
             st.page_link("pages/curves.py", label="Why? Look at the curves", icon=icon, query_params=which)

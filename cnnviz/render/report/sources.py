@@ -14,9 +14,18 @@ from cnnviz.errors import DataError
 from cnnviz.inspection import outputs, recorded
 from cnnviz.inspection.network import Network, Prediction
 from cnnviz.store import artifacts, reading
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
-_MORE = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "epoch_seconds", "images_per_second")
+_MORE = (
+    "train_loss",
+    "val_loss",
+    "test_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "epoch_seconds",
+    "images_per_second",
+)
 
 
 class Sources:
@@ -77,13 +86,14 @@ class Sources:
 
 def best(runs: Sequence[Run]) -> Run | None:
     trained = [run for run in runs if run.best]
-    return max(trained, key=lambda run: run.best_accuracy, default=None)
+    return max(trained, key=figure_to_rank(trained), default=None)
 
 
 def worst(runs: Sequence[Run], than: Run) -> Run | None:
     """Of the same architecture, to be looked at beside it."""
     others = [run for run in runs if run.best and run.id != than.id and run.config.model == than.config.model]
-    return min(others, key=lambda run: (run.best_accuracy, last(run)), default=None)
+    figure = figure_to_rank(others)
+    return min(others, key=lambda run: (figure(run), last(run)), default=None)
 
 
 def last(run: Run) -> float:

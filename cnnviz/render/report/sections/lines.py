@@ -12,7 +12,7 @@ from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import FLOWS, MARKS, View
 from cnnviz.render.report.pieces import Chart, Charts, Heading, Piece, Text
 from cnnviz.render.report.sources import Sources
-from cnnviz.store.runs import Run
+from cnnviz.store.runs import Run, figure_to_rank
 
 HEIGHT = 240
 FEW_FLOWS = 6  # heat maps that are shown; of more runs the best and the worst
@@ -52,7 +52,8 @@ def _charts(sources: Sources, runs: Sequence[Run], measure: str) -> Piece:
     shown = {text(value): hues[text(value)] for value in curves.in_order(vars(run.config)[colour] for run in runs)}
     columns = 2 if len(charts) > 1 else 1
     of = colour.replace("_", " ")
-    return Charts(charts, shown, of, curve_charts.SPLIT_DASHES, " · ".join(notes), columns)
+    dashes = {split: dash for split, dash in curve_charts.SPLIT_DASHES.items() if split in set(lines.split)}
+    return Charts(charts, shown, of, dashes, " · ".join(notes), columns)
 
 
 def _hues(sources: Sources, runs: Sequence[Run], parameter: str) -> dict[str, str]:
@@ -103,6 +104,6 @@ def flow(sources: Sources) -> Iterator[Piece]:
 
 def several(runs: Sequence[Run]) -> list[Run]:
     """All of a few; of many the best and the worst."""
-    ordered = sorted((run for run in runs if run.best), key=lambda run: -run.best_accuracy)
+    ordered = sorted((run for run in runs if run.best), key=figure_to_rank(runs), reverse=True)
     half = FEW_FLOWS // 2
     return ordered if len(ordered) <= FEW_FLOWS else [*ordered[:half], *ordered[-half:]]
