@@ -118,6 +118,15 @@ class RunLines:
             self._finite[metric] = line[line.index > self.start]
         return self._finite[metric]
 
+    @property
+    def judge(self) -> str:
+        """The pictures by which it is judged whether it overfits: those held out, if there are any."""
+        return "validation" if "val_loss" in self._recorded else "test"
+
+    def judged(self, what: str) -> pd.Series:
+        """Their line: of "loss" or "accuracy"."""
+        return self.line(f"{'val' if self.judge == 'validation' else 'test'}_{what}")
+
     def levels(self, kind: str) -> dict[str, float]:
         """Layer → the current level of its figure, in order; layers without one left out."""
         lines = {layer: self.line(f"{kind}/{layer}") for layer in self.layers}

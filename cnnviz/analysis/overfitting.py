@@ -1,4 +1,7 @@
-"""Findings on overfitting: the test loss rises while the train loss falls, surely or perhaps."""
+"""Findings on overfitting: the test loss rises while the train loss falls, surely or perhaps.
+
+Of a run with a validation set it is the validation loss, so that nothing is chosen by the test set.
+"""
 
 import math
 from typing import NamedTuple
@@ -42,7 +45,7 @@ class _Rise(NamedTuple):
 
 def _rise(run: RunLines) -> _Rise | None:
     """A test loss that rises while the train loss falls, by what counts and perhaps no more than noise."""
-    tested, trained = run.line("test_loss"), run.line("train_loss")
+    tested, trained = run.judged("loss"), run.line("train_loss")
     if min(len(tested), len(trained)) < OVERFITTING_FROM or run.at_chance:
         return None
     smooth = trends.smooth(tested)
@@ -58,7 +61,7 @@ def _rise(run: RunLines) -> _Rise | None:
         trends.level(trained),
         trends.turn(tested),
     )
-    return None if found.rise < RISE or found.fall < FALL or run.test_falls else found
+    return None if found.rise < RISE or found.fall < FALL or trends.falls(tested) else found
 
 
 def overfitting(run: RunLines) -> Finding | None:
@@ -71,21 +74,21 @@ def overfitting(run: RunLines) -> Finding | None:
 
 def _proven(run: RunLines, found: _Rise) -> Finding:
     words = [
-        f"Since epoch {found.onset} the test loss rises, {figure(found.lowest)} → {figure(found.now)} "
+        f"Since epoch {found.onset} the {run.judge} loss rises, {figure(found.lowest)} → {figure(found.now)} "
         f"(+{100 * found.rise:.1f} %; a rise counts from {percent(RISE)}, if noise alone makes it in fewer than "
         f"{100 - PROVEN} of 100 runs), while the train loss falls, {figure(found.then)} → {figure(found.since)} "
         f"(−{100 * found.fall:.0f} %)."
     ]
     evidence = _evidence(found)
-    correct, exact = run.line("test_accuracy"), run.line("train_accuracy_exact")
+    correct, exact = run.judged("accuracy"), run.line("train_accuracy_exact")
     if found.onset in correct.index:
         before, after = float(trends.smooth(correct)[found.onset]), trends.level(correct)
         evidence |= {"test_accuracy_then": before, "test_accuracy": after}
-        words.append(_confidence(before, after, found.rise, run.config.loss))
+        words.append(_confidence(before, after, found.rise, run))
     if len(exact) and len(correct) and exact.index[-1] == correct.index[-1]:
         words.append(
             f"With the weights of epoch {exact.index[-1]}, {accuracy(exact.iloc[-1])} of the training pictures are "
-            f"right and {accuracy(correct.iloc[-1])} of the test pictures."
+            f"right and {accuracy(correct.iloc[-1])} of the {run.judge} pictures."
         )
     trial = regularised(run)
     return Finding(
@@ -93,7 +96,7 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
         "alarm",
         f"Overfitting since epoch {found.onset}",
         " ".join(words),
-        f"A run with {trial.what} in which the test loss rises as early and as far.",
+        f"A run with {trial.what} in which the {run.judge} loss rises as early and as far.",
         found.onset,
         evidence,
         trial,
@@ -102,19 +105,19 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
 
 def _undecided(run: RunLines, found: _Rise) -> Finding:
     """Suggested, but not proven; and what would be."""
-    tested = run.line("test_loss")
+    tested = run.judged("loss")
     provable = percent(float(f"{trends.provable(tested) / found.lowest:.1g}"))
     more = run.try_more()
     return Finding(
         "maybe_overfitting",
         "note",
         f"Overfitting since epoch {found.onset}? Undecided",
-        f"Since epoch {found.onset} the test loss went from {figure(found.lowest)} to {figure(found.now)} "
+        f"Since epoch {found.onset} the {run.judge} loss went from {figure(found.lowest)} to {figure(found.now)} "
         f"(+{100 * found.rise:.1f} %), while the train loss fell. Noise alone makes that in fewer than "
         f"{100 - LIKELY} of 100 runs, but perhaps in more than {100 - PROVEN}, which is too many to be sure. With this "
         f"noise, a rise of about {provable} an epoch would show in nine of ten runs of {len(tested)} epochs, a slower "
         f"one in fewer.",
-        f"{more_epochs(more)} in which the test loss falls below {figure(found.lowest)} again.",
+        f"{more_epochs(more)} in which the {run.judge} loss falls below {figure(found.lowest)} again.",
         found.onset,
         _evidence(found),
         more,
@@ -132,12 +135,13 @@ def _evidence(found: _Rise) -> dict[str, float]:
     }
 
 
-def _confidence(before: float, after: float, rise: float, loss: str) -> str:
+def _confidence(before: float, after: float, rise: float, run: RunLines) -> str:
     """How the accuracy changed meanwhile, and why it changed less than the loss."""
-    moved = f"Test accuracy went from {accuracy(before)} to {accuracy(after)}"
+    moved = f"{run.judge.capitalize()} accuracy went from {accuracy(before)} to {accuracy(after)}"
     if (before - after) / max(1 - before, 1e-9) >= rise:
         return f"{moved}: it gets more pictures wrong, too."
-    noise = SIGMAS * math.sqrt(2 * before * (1 - before) / TEST_PICTURES)  # of a difference of two accuracies
+    pictures = run.config.validation if run.judge == "validation" else TEST_PICTURES
+    noise = SIGMAS * math.sqrt(2 * before * (1 - before) / pictures)  # of a difference of two accuracies
     if after > before + noise:
         mistakes = "so it rose: mistakes are fewer, but more confident"
     elif after >= before:
@@ -148,7 +152,7 @@ def _confidence(before: float, after: float, rise: float, loss: str) -> str:
         mistakes = "so it fell less than the loss rose: mistakes are more frequent, and more confident"
     price = (
         "cross-entropy penalises a wrong prediction without limit, the more the surer it is"
-        if loss == "cross_entropy"
+        if run.config.loss == "cross_entropy"
         else "squared error penalises the distance from the target, not being wrong"
     )
     return f"{moved}, {mistakes} ({price})."

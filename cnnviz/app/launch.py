@@ -213,7 +213,8 @@ def more_epochs(found: Sequence[Run], key: str) -> None:
     else:
         reached = sorted({max(run.epoch, 0) for run in found})
         where = f"epoch {reached[0]} to {reached[0] + epochs}" if len(reached) == 1 else "where each of them ended"
-        st.caption(plain(f"Trains on from {where}, with the same settings, as one line."))
+        anew = " Its patience is counted anew." if any(run.config.patience for run in found) else ""
+        st.caption(plain(f"Trains on from {where}, with the same settings, as one line.{anew}"))
     if st.button(f"Continue {many}", type="primary", disabled=bool(busy), key=f"continue {key}"):
         with readable_errors(), st.spinner("Queueing …"):
             control.continue_runs([run.id for run in found], epochs)

@@ -97,7 +97,7 @@ def choose(found: list[Run]) -> list[Chosen]:
     )
     chosen = [by_id[key] for key in (run, other) if key != NONE]
     kept = [artifacts.epochs_to_open(each) for each in chosen]
-    epoch = _epoch(sorted(set().union(*kept)))
+    epoch = _epoch(sorted(set().union(*kept)), chosen[0])
     OTHER_EPOCH.offer([FOLLOW, *map(str, kept[-1])] if len(chosen) > 1 else [FOLLOW])
     result = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
@@ -114,16 +114,18 @@ def _about(run: Run) -> str:
     return plain(said)
 
 
-def _epoch(epochs: list[int]) -> int:
+def _epoch(epochs: list[int], run: Run) -> int:
     """The slider over every epoch that one of the networks kept, and its play button."""
-    epoch = EPOCH.offer(epochs, epochs[-1])
+    first = recorded.nearest_epoch(epochs, run.best[0]) if run.stopped_early and run.best else epochs[-1]
+    epoch = EPOCH.offer(epochs, first)
     if len(epochs) > 1:
         st.select_slider(
             "Epoch",
             epochs,
             key=EPOCH.widget,
             width=170,
-            help="Opens at the last epoch that was kept, as training left the network; 0 is the untrained one. "
+            help="Opens at the last epoch that was kept, as training left the network, or at the best one if it "
+            "stopped early; 0 is the untrained one. "
             "A network that has not kept this epoch shows its last one before it.",
         )
         epoch = EPOCH.get()

@@ -88,7 +88,7 @@ class Run:
 
         That is the epoch with the lowest validation loss or, without a validation set, the highest test accuracy.
         """
-        return self.best_within(self.epoch)
+        return self.best_within(self.first_epoch + len(self.accuracy))
 
     def best_within(self, epochs: int) -> tuple[int, float] | None:
         """The same among the epochs up to that one."""

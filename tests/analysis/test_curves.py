@@ -101,6 +101,41 @@ def test_the_best_is_the_lowest_loss_and_the_highest_accuracy_after_training_beg
     assert curves.best(lines(values, measure="Accuracy"), "Accuracy").epoch.tolist() == [4]
 
 
+def held_out(values: dict[str, list[float]], **lines: list[float]) -> pd.DataFrame:
+    """As history() has it, with the given lines of the run "a" too."""
+    rows = [("a", metric, epoch, value) for metric, line in lines.items() for epoch, value in enumerate(line)]
+    return pd.concat([history(values), pd.DataFrame(rows, columns=["run_id", "metric", "epoch", "value"])])
+
+
+def test_pictures_held_out_are_a_line_and_say_which_epoch_is_best() -> None:
+    runs = [run("a", validation=1000), run("b")]
+    recorded = held_out({"a": [9.0, 3.0, 2.0, 1.0], "b": [9.0, 3.0, 2.0, 4.0]}, val_loss=[8.0, 2.0, 1.5, 7.0])
+    found = curves.lines(recorded, runs, {each.id: each for each in runs})
+    splits = {run_id: set(part.split) for run_id, part in found.groupby("run_id")}
+    assert splits == {"a": {"train", "validation", "test"}, "b": {"train", "test"}}
+    assert found[found.split == "validation"].value.tolist() == [8.0, 2.0, 1.5, 7.0]
+    best = curves.best(found, "Loss")
+    assert best[["run_id", "split", "epoch", "value"]].values.tolist() == [
+        ["a", "test", 2, 2.0],
+        ["b", "test", 2, 2.0],
+    ]
+    assert curves.splits(runs) == curves.SPLITS
+    assert curves.splits(runs[1:]) == ("train", "test")
+
+
+def test_the_learning_rate_is_one_line_and_of_a_constant_one_the_setting() -> None:
+    runs = [run("a", schedule="step", lr=0.5), run("b", lr=0.2)]
+    recorded = held_out({"a": [9.0, 3.0, 2.0], "b": [9.0, 3.0, 2.0]}, learning_rate=[0.5, 0.5, 0.05])
+    found = curves.lines(recorded, runs, {each.id: each for each in runs}, "Learning rate")
+    assert {run_id: part.value.tolist() for run_id, part in found.groupby("run_id")} == {
+        "a": [0.5, 0.5, 0.05],
+        "b": [0.2, 0.2, 0.2],
+    }
+    assert curves.splits(runs, "Learning rate") == ("test",)
+    assert curves.best(found, "Learning rate").empty
+    assert curves.metrics("Learning rate") == ["learning_rate", "epoch_seconds"]
+
+
 def test_deaths() -> None:
     frame = lines(
         {"good": [2.0, 1.0], "dead": [2.0, 9e30, math.nan], "gone": [2.0, math.inf, math.inf], "no": [math.nan]}

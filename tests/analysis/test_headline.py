@@ -6,6 +6,8 @@ from cnnviz.analysis.evidence import Finding
 from cnnviz.analysis.headline import headline
 from tests.helpers.runs import run
 
+PEEKED = "chosen on the test set: no validation images were held out"
+
 
 def finding(kind: str, title: str = "", epoch: int | None = None, severity: str = "alarm") -> Finding:
     return Finding(kind, severity, title, "", "", epoch)  # type: ignore[arg-type]
@@ -24,7 +26,7 @@ def test_the_best_run_comes_first_and_what_went_wrong_is_counted() -> None:
     assert headline(runs, found) == (
         "lr 0.1: 63.3 %",
         [
-            "Best of 3 by test accuracy on CIFAR-10, at epoch 2",
+            f"Best of 3 by test accuracy on CIFAR-10, at epoch 2, {PEEKED}",
             "1 of 3 never left chance level",
             "2 of 3 overfit, the first since epoch 8",
         ],
@@ -43,7 +45,32 @@ def test_one_run_is_not_compared_and_one_without_an_epoch_says_so() -> None:
     title, words = headline([alone], {"r": [finding("diverged", epoch=2)]})
     assert title == f"{alone.config.name}: 50.0 %"
     assert words == [
-        "Its best test accuracy on synthetic shapes (not CIFAR-10), at epoch 1",
+        f"Its test accuracy on synthetic shapes (not CIFAR-10), at epoch 1, {PEEKED}",
         "It diverged at epoch 2",
     ]
     assert headline([run("r")], {}) == ("1 network: no epoch yet", [])
+
+
+def test_with_images_held_out_the_best_is_chosen_by_validation() -> None:
+    alike = {"validation": 1000, "patience": 2, "epochs": 9}
+    first = replace(
+        run("r", **alike), accuracy=(0.1, 0.5, 0.6, 0.7), val_loss=(2, 1, 1.1, 1.2), val_accuracy=(0.1, 0.6, 0.5, 0.5)
+    )
+    title, words = headline([first], {})
+    assert title == f"{first.config.name}: 50.0 %"
+    assert words == [
+        "Its test accuracy on CIFAR-10, at epoch 1, chosen by validation loss",
+        "Stopped early after epoch 3; best epoch 1",
+    ]
+    second = replace(
+        run("s", lr=0.1, **alike), accuracy=(0.1, 0.9, 0.4), val_loss=(2, 3, 1), val_accuracy=(0.1, 0.9, 0.7), epoch=2
+    )
+    title, words = headline([first, second], {})
+    assert title == "lr 0.1: 40.0 %"
+    assert words == [
+        "Best of 2 by validation accuracy on CIFAR-10, at epoch 2, chosen by validation loss",
+        "2 of 2 stopped early",
+    ]
+    other = replace(run("t"), accuracy=(0.1, 0.5))
+    _, words = headline([first, other], {})
+    assert "chosen by validation loss where images were held out, else on the test set" in words[0]

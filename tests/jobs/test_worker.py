@@ -38,6 +38,32 @@ def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_run_stops_once_its_patience_has_run_out_wherever_it_was_killed() -> None:
+    patient = replace(TINY, limit_train=500, validation=1000, lr=0.2, epochs=100, patience=2)
+    (through,) = changes.schedule([patient], "cpu")
+    assert worker.work("cpu")
+    whole = reading.run(through)
+    assert (whole.status, whole.stopped_early) == ("FINISHED", True)
+    lowest = min(range(1, whole.epoch + 1), key=lambda epoch: whole.val_loss[epoch])
+    assert whole.best == (lowest, whole.accuracy[lowest])
+    assert whole.epoch == lowest + 2
+    (broken,) = changes.schedule([patient], "cpu")
+    started = start_worker()
+    wait_for(lambda: reading.run(broken).epoch >= 1)
+    kill_all(started)
+    assert worker.work("cpu")
+    again = reading.run(broken)
+    assert (again.status, again.epoch, again.val_loss) == ("FINISHED", whole.epoch, whole.val_loss)
+    ours, theirs = (artifacts.load_checkpoint(each, each.epoch) for each in (again, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    connection.tag(broken, {"status": "RUNNING"})  # killed after its last epoch was recorded, before its end was
+    assert worker.work("cpu")
+    assert (reading.run(broken).status, steps_of(broken)) == ("FINISHED", list(range(whole.epoch + 1)))
+    changes.continue_runs([broken], 1)  # its patience is counted anew
+    assert worker.work("cpu")
+    assert (reading.run(broken).epoch, reading.run(broken).stopped_early) == (whole.epoch + 1, False)
+
+
 def test_sigterm_leaves_the_runs_waiting() -> None:
     (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
     started = start_worker()

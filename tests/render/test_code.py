@@ -67,6 +67,8 @@ CASES = {
     ),
     "warm-up, decay": replace(TINY, warmup=1, epochs=2, optimizer="adamw", weight_decay=0.05, lr=0.002),
     "standard pixels, cutout": replace(TINY, normalise="standard", augment="cutout"),
+    "held out": replace(TINY, validation=150, loss="mse"),
+    "patience": replace(TINY, validation=100, limit_train=100, patience=1, epochs=9, lr=0.3, activation="relu"),
     "raw pixels": replace(TINY, normalise="raw", lr=0.0001, activation="relu"),
     **{f"init {name}": replace(TINY, init=name, activation="relu") for name in ("he", "orthogonal", "small", "large")},
     "kernel": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01, limit_train=500, epochs=2),
@@ -126,7 +128,8 @@ def run(parts):
     there, printed = {"__name__": "__main__", "taken": taken}, io.StringIO()
     with contextlib.redirect_stdout(printed):
         for part in parts:
-            part = part.replace('"test", 10_000', '"test", 500')  # which is as many as cnnviz had
+            for asked in ('"test", 10_000', '"train", 50_000'):  # cnnviz had as many as there are here
+                part = part.replace(asked, f"{asked.split(',')[0]}, 500")
             # The first draws its pictures itself; the others have the same drawing in them, and take the first's.
             exec(part.replace("draw(split, count)", "taken(split, count)") if drawn else part, there)
     if not drawn:
@@ -190,19 +193,19 @@ def _trained(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
     for names in stacks.values():
         configs = [CASES[name] for name in names]
         method = "kernel" if "kernel" in names and lenet.fits(configs) else None
-        results = list(train_stack(configs, dataset.limited(configs[0].limit_train), method=method))
+        results = list(train_stack(configs, dataset, method=method))
         for member, name in enumerate(names):
             own = [result for result in results if result.member == member]
             recorded = {result.epoch: result.metrics for result in own}
-            table = {epoch: [figures[metric] for metric in cells.FIGURES] for epoch, figures in recorded.items()}
+            wanted = cells.figures_of(configs[member])
+            table = {epoch: [figures[metric] for metric in wanted] for epoch, figures in recorded.items()}
             number += 1
             run = replace(made_up(f"{number:032x}"[::-1], **vars(CASES[name])), name=name, epoch=own[-1].epoch)
-            yield (
-                name,
-                Reproduced(
-                    run, recorded, own[0].weights, own[-1].weights, code.script(run, table), code.notebook(run, table)
-                ),
-            )
+            kept = own[-1]
+            if configs[member].patience:  # the weights with the lowest validation loss
+                kept = min(own, key=lambda result: result.metrics["val_loss"])
+            texts = code.script(run, table), code.notebook(run, table)
+            yield name, Reproduced(run, recorded, own[0].weights, kept.weights, *texts)
 
 
 def _stored(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
@@ -278,7 +281,8 @@ def test_programs_train_what_was_trained(reproduced: dict[str, Reproduced], name
     assert [first, *others] == list(range(each.run.first_epoch, each.run.epoch + 1))
     assert others
     for epoch, figures in each.here.items():
-        assert set(figures) == set(cells.FIGURES[2:] if epoch == first else cells.FIGURES)
+        wanted = cells.figures_of(each.run.config)
+        assert set(figures) == set(wanted[2:] if epoch == first else wanted)
         for metric, value in figures.items():
             if metric in each.recorded[epoch]:  # a fork with another loss has none of its parent's
                 assert value == pytest.approx(each.recorded[epoch][metric], rel=0.001, abs=0.001), (epoch, metric)

@@ -9,8 +9,8 @@ from mlflow.entities import Metric
 from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
 from cnnviz.store import addresses, changes, connection, reading
-from cnnviz.store.runs import Segment
-from tests.helpers.runs import record
+from cnnviz.store.runs import Segment, figure_to_rank
+from tests.helpers.runs import record, run
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
 
@@ -61,6 +61,36 @@ def test_the_best_passes_over_nan_and_the_untrained_network() -> None:
     for epoch, accuracy in enumerate((0.9, 0.2, math.nan, 0.2)):
         record(run_id, epoch, accuracy)
     assert reading.run(run_id).best == (1, 0.2)
+
+
+def test_with_pictures_held_out_the_best_epoch_has_the_lowest_validation_loss() -> None:
+    (run_id,) = changes.schedule([replace(CONFIG, validation=1000)], "cpu")
+    figures = {  # validation loss, validation accuracy, test accuracy
+        0: (0.1, 0.9, 0.9),
+        1: (2.0, 0.3, 0.8),
+        2: (1.0, 0.4, 0.3),
+        3: (1.5, 0.5, 0.4),
+        4: (math.nan, 0.1, 0.1),
+    }
+    for epoch, (loss, held_out, tested) in figures.items():
+        metrics = {"test_accuracy": tested, "val_loss": loss, "val_accuracy": held_out}
+        changes.record(run_id, epoch, metrics, [Segment(0, 0.0, 1.0, "cpu", 1)])
+    found = reading.run(run_id)
+    assert (found.best, found.best_accuracy, found.best_val_accuracy) == ((2, 0.3), 0.3, 0.4)
+    assert found.best_within(1) == (1, 0.8)
+    assert found.val_accuracy == (0.9, 0.3, 0.4, 0.5, 0.1)
+    MlflowClient(addresses.tracking_uri()).log_metric(run_id, "val_loss", 0.01, step=3)  # another program's
+    assert reading.run(run_id).best == (2, 0.3)
+
+
+def test_runs_are_ranked_by_validation_if_all_of_them_have_it() -> None:
+    made = replace(run("a"), accuracy=(0.1, 0.5), val_loss=(2.0, 1.0), val_accuracy=(0.1, 0.3))
+    other = replace(run("b"), accuracy=(0.1, 0.4), val_loss=(2.0, 1.0), val_accuracy=(0.1, 0.6))
+    plain = replace(run("c"), accuracy=(0.1, 0.45))
+    waiting = run("d")
+    assert max([made, other, waiting], key=figure_to_rank([made, other, waiting])) is other
+    every = [made, other, plain, waiting]
+    assert sorted(every, key=figure_to_rank(every)) == [waiting, other, plain, made]
 
 
 def test_a_step_written_twice_counts_once() -> None:

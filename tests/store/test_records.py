@@ -31,7 +31,10 @@ NONSENSE = (
     "9" * 5000,
     "[" * 5000,
 )
-TAGS = ("target_epochs", "device", "queued_at", "status", "segments", "stack", "parent", "fork_epoch", "message")
+TAGS = (
+    *("target_epochs", "device", "queued_at", "status", "segments", "stack", "parent", "fork_epoch", "message"),
+    "patience_from",
+)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from textwrap import fill, indent
 from cnnviz.errors import CheckpointError
 from cnnviz.render.code import cells
 from cnnviz.render.code.cell import Cell, guarded, import_lines
-from cnnviz.render.code.cells import FIGURES, Recorded, start_file
+from cnnviz.render.code.cells import Recorded, figures_of, start_file
 from cnnviz.store import artifacts, checkpoints, reading
 from cnnviz.store.runs import Run
 
@@ -92,8 +92,9 @@ def file_name(run: Run, kind: str, epoch: int | None = None) -> str:
 
 
 def _figures(run: Run) -> Recorded:
-    history = reading.history([run.id], FIGURES)
+    wanted = figures_of(run.config)
+    history = reading.history([run.id], wanted)
     table: dict[int, list[float | None]] = {}
     for metric, epoch, value in zip(history.metric, history.epoch, history.value, strict=True):
-        table.setdefault(int(epoch), [None] * len(FIGURES))[FIGURES.index(metric)] = float(value)
+        table.setdefault(int(epoch), [None] * len(wanted))[wanted.index(metric)] = float(value)
     return table

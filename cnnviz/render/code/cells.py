@@ -3,16 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from cnnviz.architectures import LARGE, SMALL
-from cnnviz.config import RunConfig
+from cnnviz.config import TRAINING_IMAGES, RunConfig
 from cnnviz.render.code import pictures, training
 from cnnviz.render.code.cell import Cell, literal
 from cnnviz.render.code.model import DROPOUT, model
 from cnnviz.store.runs import Run
 
 FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+_VALIDATION = ("val_loss", "val_accuracy")
 MOST_EPOCHS = 100  # of which the recorded figures are written down
 
-Recorded = Mapping[int, Sequence[float | None]]  # epoch → FIGURES; None: not recorded
+Recorded = Mapping[int, Sequence[float | None]]  # epoch → figures_of its configuration; None: not recorded
+
+
+def figures_of(config: RunConfig) -> tuple[str, ...]:
+    """The metrics that its program prints."""
+    return (*FIGURES, *_VALIDATION) if config.validation else FIGURES
 
 
 def start_file(run: Run) -> str:
@@ -26,17 +32,23 @@ def cells(run: Run, recorded: Recorded) -> list[Cell]:
     changed = [pictures.augmentation(run.config)] if run.config.augment != "none" else []
     rate = [training.schedule(run.config)] if training.has_schedule(run.config) else []
     trained = [training.training(run.config), training.evaluation()]
-    return [_settings(run), data, *changed, _model(run), *rate, *trained, _figures(recorded), _main(run)]
+    return [_settings(run), data, *changed, _model(run), *rate, *trained, _figures(run.config, recorded), _main(run)]
 
 
 def _settings(run: Run) -> Cell:
     config = run.config
-    last = run.epoch if run.epoch > run.first_epoch else config.epochs
+    trained = run.epoch > run.first_epoch and not config.patience
+    last = run.epoch if trained else config.epochs
     lines = [f"RUN = {literal(run.name)}"]
     lines += ['DATA = "data"  # folder of CIFAR-10, which is downloaded if it is not there'] * (
         config.dataset == "cifar10"
     )
     lines.append(f"TRAIN_IMAGES = {config.train_size:_}  # the first so many")
+    if config.validation:
+        lines.append(f"VALIDATION_IMAGES = {config.validation:_}  # the last so many")
+    if config.patience:
+        lines.append(f"PATIENCE = {config.patience}  # epochs without a lower validation loss, then it stops")
+        lines.append(f"PATIENCE_FROM = {run.patience_from}  # the epoch that they are counted from at the earliest")
     lines += [f"BATCH_SIZE = {config.batch_size}", f"LEARNING_RATE = {config.lr!r}"]
     if _has_momentum(config):
         lines.append(f"MOMENTUM = {config.momentum!r}")
@@ -88,20 +100,21 @@ def _model(run: Run) -> Cell:
     )
 
 
-def _figures(recorded: Recorded) -> Cell:
+def _figures(config: RunConfig, recorded: Recorded) -> Cell:
     chosen = sorted(recorded)
     if len(chosen) > MOST_EPOCHS:
         every = -(-len(chosen) // MOST_EPOCHS)
         chosen = sorted({*chosen[::every], chosen[-1]})
     rows = [f"    {epoch}: ({', '.join(map(_number, recorded[epoch]))})," for epoch in chosen]
     uses = {name for name in ("inf", "nan") if any(name in row for row in rows)}
-    table = "\n".join(["RECORDED = {  # epoch: train loss, train accuracy, test loss, test accuracy", *rows, "}"])
+    names = [name.replace("_", " ") for name in figures_of(config)]
+    table = "\n".join([f"RECORDED = {{  # epoch: {', '.join(names)}", *rows, "}"])
     code = f"""
 {"".join(f'{name} = float("{name}")' + chr(10) for name in sorted(uses))}{table if rows else "RECORDED = {}"}
 
 
 def show(epoch, here):
-    names = ("train loss", "train accuracy", "test loss", "test accuracy")
+    names = {tuple(names)}
     for who, figures in (("here", here), ("recorded", RECORDED.get(epoch, ()))):
         words = [f"{{name}} {{value:.4g}}" for name, value in zip(names, figures) if value is not None]
         print(f"epoch {{epoch:3d}}  {{who:8}}  {{', '.join(words) or 'nothing'}}", flush=True)
@@ -118,6 +131,25 @@ def _number(value: float | None) -> str:
     return "None" if value is None else f"{value:.6g}"
 
 
+_PATIENCE = (
+    """
+lowest, best_epoch = min(float("inf"), here[4]), {start}  # validation loss
+best = {{name: each.clone() for name, each in model.state_dict().items()}}
+""".lstrip(),
+    """
+    if here[4] < lowest:
+        lowest, best_epoch = here[4], epoch
+        best = {name: each.clone() for name, each in model.state_dict().items()}
+    if epoch - max(best_epoch, PATIENCE_FROM) >= PATIENCE:
+        break
+""".lstrip("\n"),
+    """
+model.load_state_dict(best)
+print(f"epoch {best_epoch} has the lowest validation loss: the weights are now those after it")
+""".lstrip(),
+)
+
+
 def _main(run: Run) -> Cell:
     config = run.config
     name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}.get(config.optimizer, "SGD")
@@ -131,10 +163,19 @@ def _main(run: Run) -> Cell:
         start, first, loaded = "START_EPOCH", "START_EPOCH + 1", "model.load_state_dict(load_file(START_WEIGHTS))\n"
         imports.add("from safetensors.torch import load_file")
     begun = "initialise(model)\n" if config.init != "default" and not run.parent else ""
+    read, tests = 'train_images, train_labels = load("train", TRAIN_IMAGES)', "*test(model, test_images, test_labels)"
+    if config.validation:
+        tests += ", *test(model, validation_images, validation_labels)"
+        read = f"""
+train_images, train_labels = load("train", {TRAINING_IMAGES:_})
+validation_images, validation_labels = train_images[-VALIDATION_IMAGES:], train_labels[-VALIDATION_IMAGES:]
+train_images, train_labels = train_images[:TRAIN_IMAGES], train_labels[:TRAIN_IMAGES]
+""".strip()
+    watch, stop, keep = _PATIENCE if config.patience else ("", "", "")
     code = f"""
 print(RUN)
 torch.backends.cudnn.allow_tf32 = False  # float32 as it is written, as in the run
-train_images, train_labels = load("train", TRAIN_IMAGES)
+{read}
 test_images, test_labels = load("test", 10_000)
 
 torch.manual_seed(SEED)
@@ -142,14 +183,15 @@ model = Net()
 {begun}{loaded}model = model.to(DEVICE)
 optimizer = torch.optim.{name}(model.parameters(), lr=LEARNING_RATE{more})
 
-show({start}, (None, None, *test(model, test_images, test_labels)))
-for epoch in range({first}, EPOCHS + 1):
+here = (None, None, {tests})
+show({start}, here)
+{watch.format(start=start)}for epoch in range({first}, EPOCHS + 1):
     trained = train(model, optimizer, train_images, train_labels, epoch)
-    here = (*trained, *test(model, test_images, test_labels))
+    here = (*trained, {tests})
     show(epoch, here)
-if EPOCHS in RECORDED:
-    print(f"test accuracy at the end: {{here[3]:.2%}} here, {{RECORDED[EPOCHS][3]:.2%}} recorded")
-"""
+{stop}if epoch in RECORDED:
+    print(f"test accuracy at the end: {{here[3]:.2%}} here, {{RECORDED[epoch][3]:.2%}} recorded")
+{keep}"""
     text = "From the parent's weights, with a fresh optimizer." if run.parent else "From the initial weights."
     return Cell("Run", text, code.strip(), frozenset(imports), runs=True)
 

@@ -14,9 +14,12 @@ def _normalise(config: RunConfig) -> str:
     if config.normalise == "standard":
         mean, deviation = STATISTICS[config.dataset]
         return f'''
+MEAN, DEVIATION = {mean}, {deviation}  # of the colours, over all training pictures
+
+
 def normalise(images):
-    """{shape}, standardised by the mean and deviation of each colour in the training pictures."""
-    mean, deviation = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in ({mean}, {deviation}))
+    """{shape}, standardised colour by colour."""
+    mean, deviation = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in (MEAN, DEVIATION))
     return ({pixels} / 255 - mean) / deviation
 '''
     said, rest = ("from 0 to 255", "") if config.normalise == "raw" else ("from -1 to 1", " / 127.5 - 1")
