@@ -197,15 +197,17 @@ def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def best(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Each line's test point at its best epoch after its training began: by the validation line, where there is one."""
+    """Each line's test point at its best epoch after its training began, by the validation line where there is one, and
+    that line's value there as "judged"."""
     its = MEASURES[measure]
     trained = frame[(frame.epoch > 0) & is_finite(frame.value)]
     tested, held_out = (trained[trained.split == split] for split in ("test", "validation"))
     if not its.by_split:
-        return tested.iloc[:0]
+        return tested.iloc[:0].assign(judged=math.nan)
     judged = pd.concat([held_out, tested[~tested.run_id.isin(held_out.run_id)]])
     by_run = judged.groupby("run_id").value
-    chosen = judged.loc[by_run.idxmin() if its.less_is_better else by_run.idxmax(), ["run_id", "epoch"]]
+    chosen = judged.loc[by_run.idxmin() if its.less_is_better else by_run.idxmax(), ["run_id", "epoch", "value"]]
+    chosen = chosen.rename(columns={"value": "judged"})
     return tested.reset_index().merge(chosen, on=["run_id", "epoch"]).set_index("index")
 
 

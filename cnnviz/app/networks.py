@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from cnnviz.analysis import leaderboard
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import ABOVE_CHANCE
 from cnnviz.app import widgets
@@ -110,7 +111,9 @@ def choose(found: list[Run]) -> list[Chosen]:
 def _about(run: Run) -> str:
     said = f"{run.name} · {run.id[:8]}. The best network comes first."
     if run.best:
-        said += f" Its best epoch was {run.best[0]}, with {percent(run.best[1])} of the test pictures right."
+        epoch, share = run.best
+        said += f" Its best epoch was {epoch}, with {percent(share)} of the test pictures right; it was "
+        said += f"{leaderboard.chosen_by([run])}."
     return plain(said)
 
 

@@ -36,7 +36,7 @@ _MARKS: dict[str, dict[str, Any]] = {
     "finding": {"shape": "triangle-down", "size": 110, "filled": False, "strokeWidth": 2, "yOffset": -11},
 }
 MARKS = {  # each mark's sign and what it says, in words
-    "best": ("●", "best epoch: by validation, or else by test pictures"),
+    "best": ("●", "best epoch"),
     "finding": ("▽", "finding"),
     "death": ("✕", "diverged: no finite value after this epoch"),
     "segment": ("│", "training was continued, or a fork left its parent"),
@@ -150,9 +150,13 @@ def _name(part: pd.DataFrame, view: View, title: str) -> str:
     count = part.run_id.nunique()
     of = f" of {title}" if title else ""
     said = f"{view.measure}{of} against {view.axis.lower()}: {count} {'line' if count == 1 else 'lines'}"
-    found = curves.best(part, view.measure).sort_values("value", ascending=MEASURES[view.measure].less_is_better)
+    found = curves.best(part, view.measure)
+    is_validated = set(part.run_id) == set(part.run_id[part.split == "validation"])
+    by = "judged" if is_validated else "value"
+    found = found.sort_values(by, ascending=MEASURES[view.measure].less_is_better)
     for row in found.head(1).itertuples():
-        said += f". Best: {row.name}, {row.value:.4g} on test pictures at epoch {row.epoch}"
+        how = "by validation" if is_validated else "on test pictures"
+        said += f". Best {how}: {row.name}, {row.value:.4g} at epoch {row.epoch}"
     return said
 
 

@@ -185,18 +185,19 @@ def _train_stack(
         if not active:
             return
         metrics = trainer.epoch(epoch, partial(_all_stopped, active, stopped), on_progress)
+        if metrics is None:
+            return
         last = set()
-        for member in active if metrics else ():
-            if configs[member].patience:
+        for member in active:
+            config = configs[member]
+            if config.patience:
                 watched[member] = watched[member].after(epoch, metrics[stack.index(member)]["val_loss"])
-            if configs[member].epochs == epoch or watched[member].has_run_out(epoch, configs[member].patience):
+            if config.epochs == epoch or watched[member].has_run_out(epoch, config.patience):
                 last.add(member)
-        if metrics and (last or epoch == 0):
+        if last or epoch == 0:
             trainer.add_exact(epoch, metrics, on_progress)
         left_out = set(stopped())
         active = [member for member in active if member not in left_out]
-        if metrics is None:
-            return
         now = {member: trainer.snapshot(stack.index(member), epoch) for member in active}
         figures = {member: metrics[stack.index(member)] for member in active}
         active = [member for member in active if member not in last]

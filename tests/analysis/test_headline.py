@@ -1,6 +1,7 @@
 """What came of some runs, in a sentence or two."""
 
 from dataclasses import replace
+from typing import Any
 
 from cnnviz.analysis.evidence import Finding
 from cnnviz.analysis.headline import headline
@@ -52,7 +53,7 @@ def test_one_run_is_not_compared_and_one_without_an_epoch_says_so() -> None:
 
 
 def test_with_images_held_out_the_best_is_chosen_by_validation() -> None:
-    alike = {"validation": 1000, "patience": 2, "epochs": 9}
+    alike: dict[str, Any] = {"validation": 1000, "patience": 2, "epochs": 9}
     first = replace(
         run("r", **alike), accuracy=(0.1, 0.5, 0.6, 0.7), val_loss=(2, 1, 1.1, 1.2), val_accuracy=(0.1, 0.6, 0.5, 0.5)
     )

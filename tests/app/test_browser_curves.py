@@ -113,7 +113,7 @@ def test_every_mark_says_what_it_is_and_the_winner_is_in_view(browser: Any, addr
     page.get_by_role("combobox", name="Experiment").wait_for(state="detached")
 
     page.get_by_text(" ".join(MARKS["finding"])).wait_for()  # the curves are drawn before they are judged
-    winner = page.locator("path[aria-label*='best test epoch'][aria-label*='tanh']")
+    winner = page.locator("path[aria-label*='best epoch'][aria-label*='tanh']")
     winner.wait_for()
     plot, mark = box_of(page.locator(CHART, has=winner).locator(PLOT).first), box_of(winner)
     assert plot["y"] < mark["y"] < plot["y"] + plot["height"] - mark["height"]

@@ -99,7 +99,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
         "training was continued, or a fork left its parent": (2, 1.0, "test"),
-        "best test epoch": (2, 1.0, "test"),
+        "best epoch": (2, 1.0, "test"),
         "overfitting since epoch 2": (2, 1.0, "test"),
     }
     assert panel.marks == ("segment", "best", "finding")

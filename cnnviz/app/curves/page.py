@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cnnviz import wording
-from cnnviz.analysis import curves
+from cnnviz.analysis import curves, leaderboard
 from cnnviz.analysis.comparison import labels, text
 from cnnviz.analysis.findings import Finding
 from cnnviz.app import cache, shell, widgets
@@ -138,6 +138,8 @@ def summary(chosen: Sequence[Run], colours: dict[str, str], colour: str) -> None
     hues = [f"color: {colours[text(vars(run.config)[colour])]}" for run in ordered]
     frame = pd.DataFrame(rows)
     percent = st.column_config.NumberColumn(format="%.1f %%")
+    if any(run.best for run in chosen):
+        st.caption(f"Test accuracy at the best epoch; best epochs were {leaderboard.chosen_by(chosen)}.")
     st.dataframe(
         frame.style.apply(lambda _: hues, subset=["colour"]),
         hide_index=True,

@@ -38,9 +38,12 @@ def setup(sources: Sources) -> Iterator[Piece]:
     for name in dict.fromkeys(run.config.dataset for run in runs):
         pictures = sorted({run.config.train_size for run in runs if run.config.dataset == name})
         shown = " or ".join(f"{each:,}" for each in pictures)
-        words = (
-            f"Data: {TITLES[name]}, {shown} training and {TEST_PICTURES:,} test pictures of 32×32 pixels in 10 classes."
-        )
+        held_out = {run.config.validation for run in runs if run.config.dataset == name and run.config.validation}
+        if held_out:
+            shown += f" training, {' or '.join(f'{each:,}' for each in sorted(held_out))} validation"
+        else:
+            shown += " training"
+        words = f"Data: {TITLES[name]}, {shown} and {TEST_PICTURES:,} test pictures of 32×32 pixels in 10 classes."
         if name == "synthetic":
             words += " These pictures are drawn by a program; their figures do not compare with those of photographs."
         yield Text(words, "note" if name == "synthetic" else "plain")
@@ -117,7 +120,8 @@ def table(sources: Sources) -> Iterator[Piece]:
     heads = (*(leaderboard.heading(name) for name in names), "best", "at epoch", "last", "epochs", "time", "run")
     words = frozenset({*(place for place, name in enumerate(names) if name != "lr"), len(heads) - 1})
     strong = frozenset(place for place, run in enumerate(ordered) if run.id in top)
-    yield Table(heads, rows, f"Test accuracy in %. All runs: {leaderboard.shared(runs)}", words, strong)
+    said = f"Test accuracy in %; best epochs were {leaderboard.chosen_by(runs)}. All runs: {leaderboard.shared(runs)}"
+    yield Table(heads, rows, said, words, strong)
     if any(run.config.name != run.name for run in runs):
         named = [f"{run.id[:8]}: {run.name}" for run in ordered if run.config.name != run.name]
         yield Text(f"Names that are not made of the settings: {listed(named, '; ')}", "note")

@@ -1,5 +1,6 @@
 """The study's later parts, against the first; and what is still to be trained for any of them."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from cnnviz.analysis.comparison import Repeats, labels, verdict
@@ -58,7 +59,7 @@ def longer(sources: Sources) -> Iterator[Piece]:
         return
     yield from against(sources, runs)
     for run in runs:
-        before = max((value for value in run.accuracy[1 : EPOCHS + 1]), default=float("nan"))
+        before = (run.best_within(EPOCHS) or (0, math.nan))[1]
         yield Text(
             f"{run.name}: at best {accuracy(before)} within {EPOCHS} epochs, {accuracy(run.best_accuracy)} within "
             f"{run.epoch}; the last epoch has {accuracy(run.accuracy[-1])}."
