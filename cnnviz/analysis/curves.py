@@ -3,6 +3,7 @@
 A frame of lines is tidy: one row for each line, split and epoch, with columns
 
     run_id split epoch x value   value in the measure's unit, x on the chosen axis
+    best                         epoch, of a run with a validation set; NaN of others, and of means
     low high repeats             of the mean of several seeds; of a single run low = high = value and repeats = 1
     name parent and parameters   of the run; parent: the id of the run it was forked from, or ""
 """
@@ -110,7 +111,9 @@ def lines(
     parts = {str(run_id): part for run_id, part in wide.groupby("run_id")}
     pieces = [_line(run, parts, every, measure, joined).assign(run_id=run.id) for run in runs if run.id in parts]
     if not pieces:
-        return pd.DataFrame(columns=["run_id", "split", "epoch", "x", "value", "low", "high", "repeats", *_PARAMS])
+        return pd.DataFrame(
+            columns=["run_id", "split", "epoch", "x", "value", "best", "low", "high", "repeats", *_PARAMS]
+        )
     chosen, by_metric = MEASURES[measure], _splits(measure)
     frame = pd.concat(pieces).melt(["run_id", "epoch", "begin", "seconds", "images"], list(by_metric), "split")
     frame["split"] = frame.split.map(by_metric)
@@ -125,6 +128,8 @@ def lines(
         "Seconds": frame.seconds,
         "Images": frame.images / 1e6,
     }[axis].astype(float)
+    best_epochs = {run.id: run.best[0] for run in runs if run.is_validated and run.best}
+    frame["best"] = frame.run_id.map(best_epochs).astype(float)
     frame = frame.drop(columns=["begin", "seconds", "images"]).assign(low=frame.value, high=frame.value, repeats=1)
     return frame.merge(params(runs), on="run_id").sort_values(["run_id", "split", "epoch"]).reset_index(drop=True)
 
@@ -197,14 +202,18 @@ def smoothed(frame: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def best(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Each line's test point at its best epoch after its training began, by the validation line where there is one, and
-    that line's value there as "judged"."""
+    """Each line's test point at its best epoch after its training began, and as "judged" the value it was chosen by.
+
+    A run with a validation set knows its best epoch; a mean of such runs is judged by its validation line, others by
+    their test line.
+    """
     its = MEASURES[measure]
     trained = frame[(frame.epoch > 0) & is_finite(frame.value)]
     tested, held_out = (trained[trained.split == split] for split in ("test", "validation"))
     if not its.by_split:
         return tested.iloc[:0].assign(judged=math.nan)
     judged = pd.concat([held_out, tested[~tested.run_id.isin(held_out.run_id)]])
+    judged = judged[(judged.epoch == judged.best) | judged.best.isna()]
     by_run = judged.groupby("run_id").value
     chosen = judged.loc[by_run.idxmin() if its.less_is_better else by_run.idxmax(), ["run_id", "epoch", "value"]]
     chosen = chosen.rename(columns={"value": "judged"})

@@ -181,8 +181,8 @@ def start_at(run: Run, epoch: int) -> Start:
     if epoch > run.first_epoch and not slots and run.config.has_optimizer_state:
         raise CheckpointError(f"the optimizer's state after epoch {epoch} is not kept: continue from a later one")
     method = run.segments[-1].method if run.segments else ""
-    losses = enumerate(run.val_loss[: epoch - run.first_epoch + 1], run.first_epoch)
-    watched = stopping.watched(losses, run.patience_from)
+    trained = run.val_loss[1 : epoch - run.first_epoch + 1]  # by this run itself
+    watched = stopping.watched(enumerate(trained, run.first_epoch + 1), run.patience_from)
     return Start(epoch, artifacts.load_checkpoint(run, epoch), slots, method, watched)
 
 

@@ -21,7 +21,7 @@ CLIP = (
 MOST_TIPS = 8  # lines of a panel that a tooltip lists; of more it tells the nearest alone
 MOST_TICKS = 4  # of a colour bar
 FAINT = 0.25  # opacity of what is smoothed
-_DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "low", "high", "repeats", "series", "pattern")
+_DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "best", "low", "high", "repeats", "series", "pattern")
 _LEGEND: dict[str, Any] = {
     "orient": "top",
     "direction": "horizontal",

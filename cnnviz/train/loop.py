@@ -190,7 +190,7 @@ def _train_stack(
         last = set()
         for member in active:
             config = configs[member]
-            if config.patience:
+            if config.patience and epoch:  # an untrained network is not a best one
                 watched[member] = watched[member].after(epoch, metrics[stack.index(member)]["val_loss"])
             if config.epochs == epoch or watched[member].has_run_out(epoch, config.patience):
                 last.add(member)

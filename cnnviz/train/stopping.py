@@ -23,7 +23,7 @@ class Watched:
 
 
 def watched(losses: Iterable[tuple[int, float]], since: int) -> Watched:
-    """Of the losses after these epochs, in their order."""
+    """Of the losses after these epochs, which the run has trained, in their order."""
     found = Watched(since, since=since)
     for epoch, loss in losses:
         found = found.after(epoch, loss)

@@ -120,6 +120,9 @@ def test_pictures_held_out_are_a_line_and_say_which_epoch_is_best() -> None:
         ["b", "test", 2, 2.0],
     ]
     assert curves.splits(runs) == curves.SPLITS
+    knows = replace(runs[0], accuracy=(0.1,) * 4, val_loss=(8.0, 1.0, 1.5, 7.0), val_accuracy=(0.1,) * 4)
+    found = curves.lines(recorded, [knows], {"a": knows}, "Accuracy")
+    assert curves.best(found.assign(value=1.0), "Accuracy").epoch.tolist() == [1]  # by its loss, whatever is drawn
     assert curves.splits(runs[1:]) == ("train", "test")
 
 

@@ -203,7 +203,7 @@ def _trained(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
             run = replace(made_up(f"{number:032x}"[::-1], **vars(CASES[name])), name=name, epoch=own[-1].epoch)
             kept = own[-1]
             if configs[member].patience:  # the weights with the lowest validation loss
-                kept = min(own, key=lambda result: result.metrics["val_loss"])
+                kept = min(own[1:], key=lambda result: result.metrics["val_loss"])
             texts = code.script(run, table), code.notebook(run, table)
             yield name, Reproduced(run, recorded, own[0].weights, kept.weights, *texts)
 

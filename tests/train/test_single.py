@@ -19,7 +19,7 @@ from cnnviz.errors import ConfigError
 from cnnviz.train import loop
 from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.single import Single
-from cnnviz.train.stopping import watched
+from cnnviz.train.stopping import Watched, watched
 from tests.helpers.pairwise import pairwise
 
 _normalise = data.normalise
@@ -259,14 +259,19 @@ def patient(dataset: Dataset, method: str, configs: list[RunConfig], **options: 
     return found
 
 
+def seen(losses: list[float], epoch: int) -> Watched:
+    """After that epoch of these validation losses, the first of the untrained network."""
+    return watched(enumerate(losses[1 : epoch + 1], 1), 0)
+
+
 @pytest.mark.parametrize("method", ["autograd", "eager"])
 def test_training_stops_once_its_patience_has_run_out(method: str, dataset: Dataset) -> None:
     config = replace(TINY, limit_train=100, validation=100, lr=0.2, activation="relu", epochs=12)
     endless = patient(dataset, method, [config])[0]
     losses = [each.metrics["val_loss"] for each in endless]
-    lowest = min(range(4), key=lambda epoch: losses[epoch])
+    lowest = min(range(1, 13), key=lambda epoch: losses[epoch])
     (stopped,) = patient(dataset, method, [replace(config, patience=2)]).values()
-    end = next(at for at in range(13) if watched(enumerate(losses[: at + 1]), 0).has_run_out(at, 2))
+    end = next(at for at in range(13) if seen(losses, at).has_run_out(at, 2))
     assert lowest < end < 12  # noise cannot be learned: the loss turns
     assert [each.epoch for each in stopped] == list(range(end + 1))
     assert [each.is_last for each in stopped] == [False] * end + [True]
@@ -274,8 +279,7 @@ def test_training_stops_once_its_patience_has_run_out(method: str, dataset: Data
     for one, other in zip(stopped, endless, strict=False):
         assert all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
     for epoch in (0, end - 1, end):  # resumed, it stops there, too
-        seen = watched(enumerate(losses[: epoch + 1]), 0)
-        start = Start(epoch, stopped[epoch].weights, stopped[epoch].slots, method, seen)
+        start = Start(epoch, stopped[epoch].weights, stopped[epoch].slots, method, seen(losses, epoch))
         again = patient(dataset, method, [replace(config, patience=2)], starts=[start]).get(0, [])
         assert [each.epoch for each in again] == list(range(epoch + 1, end + 1))
         for one, other in zip(again, stopped[epoch + 1 :], strict=True):

@@ -133,7 +133,7 @@ def _number(value: float | None) -> str:
 
 _PATIENCE = (
     """
-lowest, best_epoch = min(float("inf"), here[4]), {start}  # validation loss
+lowest, best_epoch = float("inf"), {start}  # validation loss
 best = {{name: each.clone() for name, each in model.state_dict().items()}}
 """.lstrip(),
     """
