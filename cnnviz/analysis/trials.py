@@ -47,7 +47,11 @@ def _made(config: RunConfig, run: Run, known: Sequence[Run]) -> Run | None:
         for other in known
         if replace(other.config, epochs=config.epochs) == config
         and (other.id == run.id or not other.parent)
-        and (other.epoch >= config.epochs or (other.active and other.config.epochs >= config.epochs))
+        and (
+            other.epoch >= config.epochs
+            or other.stopped_early
+            or (other.active and other.config.epochs >= config.epochs)
+        )
     ]
     return max(alike, key=lambda other: (other.id == run.id, other.epoch), default=None)
 

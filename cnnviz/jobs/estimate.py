@@ -56,6 +56,7 @@ def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     together = f" in {len(groups)} groups" if len(groups) > 1 else " trained together" if len(configs) > 1 else ""
     about = wording.duration_range(low, high)
     sentence = f"{wording.count(len(configs), 'run')}{together}, {about} here"
+    sentence += ", or less if training stops early" if any(config.patience for config in configs) else ""
     sentence += "" if measured else " (not measured yet)"
     return Estimate(len(configs), len(groups), seconds, measured, low, high, about, sentence)
 
