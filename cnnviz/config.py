@@ -549,8 +549,8 @@ PRESETS = {
     ),
     "cure": Preset(
         "Cure the overfitting",
-        "One network with and without dropout, augmentation and weight decay: which remedy closes the gap between "
-        "train and test.",
+        "One network with and without dropout, augmentation, weight decay and early stopping: which remedy closes the "
+        "gap between train and test. Best epochs are chosen by pictures held out.",
         {
             "model": ["lenet5x5"],
             "activation": ["relu"],
@@ -561,6 +561,8 @@ PRESETS = {
             "augment": ["none", "flip+shift"],
             "weight_decay": [0.0, 0.001],
             "limit_train": [5000],
+            "validation": [5000],
+            "patience": [0, 5],
             "epochs": [40],
         },
     ),

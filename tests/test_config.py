@@ -138,7 +138,8 @@ def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None
 
 def test_remedies_are_one_network_with_and_without_each() -> None:
     cures = PRESETS["cure"].configs()
-    assert len(set(cures)) == 8
-    changed = {(c.dropout > 0, c.augment != "none", c.weight_decay > 0) for c in cures}
-    assert len(changed) == 8
+    assert len(set(cures)) == 16
+    changed = {(c.dropout > 0, c.augment != "none", c.weight_decay > 0, c.patience > 0) for c in cures}
+    assert len(changed) == 16
+    assert all(c.validation for c in cures)
     assert {(c.model, c.lr, c.seed, c.limit_train) for c in cures} == {("lenet5x5", 0.01, 0, 5000)}
