@@ -119,9 +119,10 @@ def lines(
     frame["split"] = frame.split.map(by_metric)
     held_out = {run.id for run in runs if run.config.validation}
     frame = frame[(frame.split != "validation") | frame.run_id.isin(held_out)]
-    if measure == "Learning rate":  # recorded of a schedule alone
+    if measure == "Learning rate":  # of a schedule it is recorded; an untrained network has none
+        frame = frame[frame.epoch > 0]
         constant = {run.id: run.config.lr for run in runs if run.config.has_constant_rate}
-        frame["value"] = frame.value.fillna(frame.run_id.map(constant))
+        frame = frame.assign(value=frame.value.fillna(frame.run_id.map(constant)))
     frame["value"] = (1 - frame.value if measure == "Error" else frame.value) * chosen.factor
     frame["x"] = {
         "Epochs": frame.epoch - frame.begin,

@@ -284,7 +284,7 @@ def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
     pick = alt.selection_point(name="pick", on="click", toggle=False, **nearest)
     tips = [
         alt.Tooltip("name:N", title="nearest"),
-        alt.Tooltip("split:N", title="pictures"),
+        *([alt.Tooltip("split:N", title="pictures")] if MEASURES[view.measure].by_split else []),
         alt.Tooltip("epoch:Q"),
         alt.Tooltip("value:Q", title=MEASURES[view.measure].title, format=".4g"),
     ]
@@ -299,6 +299,7 @@ def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
         points = points.transform_lookup("x", alt.LookupData(wide, "x", list(wide.columns[1:])))
         for each in listed.drop_duplicates("line").sort_values("line").itertuples():
             title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
+            title = title if MEASURES[view.measure].by_split else f"{each.series}"
             tips.append(alt.Tooltip(f"line{each.line}:Q", title=title, format=".4g"))
     shown = alt.condition(pointer, alt.value(1), alt.value(0))
     points = points.mark_point(size=60, clip=True)

@@ -68,7 +68,8 @@ def line(chosen: Sequence[Run], every: Mapping[str, Run], frame: pd.DataFrame, m
     run, epoch, names = begun[RUN.get()], EPOCH.get(), labels(chosen)
     figures = {split: curves.point(frame, run.id, epoch, [split]).value for split in reversed(SPLITS)}
     written = "{:.1f} %" if MEASURES[measure].factor == 100 else "{:.4g}"
-    said = ", ".join(f"{split} {written.format(value)}" for split, values in figures.items() for value in values)
+    of = {split: f"{split} " if MEASURES[measure].by_split else "" for split in SPLITS}
+    said = ", ".join(f"{of[split]}{written.format(value)}" for split, values in figures.items() for value in values)
     row = st.container(horizontal=True, vertical_alignment="bottom", key="curves_point")
     row.selectbox("Run", list(begun), format_func=lambda key: names[begun[key].id], key=RUN.widget, width=230)
     row.number_input("Epoch", _first(run, joined), max(run.epoch, 1), key=EPOCH.widget, width=110)
