@@ -65,7 +65,7 @@ def _page() -> None:
 
     from cnnviz.app.state import Address, flag_key, list_key, number_key, text_key
 
-    get_script_run_ctx().is_history_navigation = st.session_state.get("went", False)
+    get_script_run_ctx().is_history_navigation = st.session_state.get("went", False)  # type: ignore[union-attr]
     epochs = st.session_state.get("epochs", [0, 1, 2])
     epoch, scale, show = number_key("epoch", pinned=True), text_key("scale", "locked"), list_key("show", ["a", "b"])
     before, place, colour = flag_key("before"), number_key("place"), text_key("colour")
