@@ -300,8 +300,9 @@ def _features(options: argparse.Namespace) -> None:
 
 
 def _default_layer(arch: "Architecture") -> str:
-    shown = arch.conv_layers or arch.layers[:-1]
-    return f"{shown[-1].name}_activation" if shown else arch.layers[-1].name
+    from cnnviz.inspection.network import last_maps, output_step
+
+    return last_maps(arch) or output_step(arch.layers[:-1][-1] if arch.layers[:-1] else arch.layers[-1])
 
 
 def _pictures(wanted: Sequence[str], run: "Run") -> tuple["Tensor", list[int | None], Sequence[str]]:

@@ -3,11 +3,12 @@
 Layers are named by kind and numbered in one sequence, as LeCun et al. ("Gradient-Based Learning Applied to Document
 Recognition", 1998) number LeNet-5's: C1 S2 C3 S4 C5 F6 and an output layer. Here they are c1 s2 c3 s4 fc5 fc6 fc7: C5,
 a convolution whose kernels are as large as its input, is the fully connected fc5, and the output layer is numbered too.
+The sum at the end of a residual block is a layer of its own, without weights, as pooling is: c2 c3 a4 is a block.
 """
 
-import math
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,22 @@ MAX_PARAMETERS = 100_000_000  # 400 MB of float32 weights, and as much again for
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with stride 1, and the 2×2 pooling after it."""
+    """A convolution, or a residual block of two, and the 2×2 pooling after it.
+
+    A block's second convolution is like the first but for its stride, which is 1. Its maps and the block's input are
+    added, and the activation follows the sum (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016).
+    """
 
     channels: int  # feature maps it computes
     kernel: int  # side of the square kernel, pixels
     padding: int = 0  # zeros on each side, pixels
     pool: int = 2  # stride of the 2×2 pooling that follows; 0: none
+    stride: int = 1  # cells from one window to the next
+    residual: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        return self.stride == 1 and not self.residual
 
 
 Interval = tuple[int, int]  # columns or rows of the picture: the first, and the one after the last; empty: (0, 0)
@@ -42,7 +53,7 @@ class Layer:
     """One row of the layer table."""
 
     name: str  # "c3"
-    kind: str  # "convolution", "pooling" or "fully connected"
+    kind: str  # "convolution", "pooling", "addition", "global average pooling" or "fully connected"
     output: tuple[int, ...]  # shape for one picture: (channels, height, width) or (units,)
     parameters: int  # weights and biases
     fields: tuple[Interval, ...]  # pixels on which each column of cells depends, and each row; of units: on all
@@ -50,6 +61,9 @@ class Layer:
     kernel: int = 0  # side of its window, cells; 0: fully connected
     stride: int = 0  # of that window, cells
     padding: int = 0  # zeros around its input
+    inputs: int = 0  # channels or units that it reads
+    is_activated: bool = False  # whether an activation follows
+    shortcut: str = ""  # of an addition: the layer whose output, behind its activation, is the block's input
 
     @property
     def receptive_field(self) -> int:
@@ -59,7 +73,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A stack of convolutions and fully connected layers over a 32×32 RGB picture.
+    """Convolutions, residual blocks and fully connected layers over a 32×32 RGB picture.
 
     Raises ConfigError for a layer that does not fit its input, a number out of range or too many parameters.
     """
@@ -68,7 +82,8 @@ class Architecture:
     convs: tuple[Conv, ...]
     hidden: tuple[int, ...]  # units of the hidden fully connected layers
     pooling: str = "max"  # "max" or "avg", the default of its runs; a run may choose the other
-    batch_norm: bool = False  # after every convolution and hidden fully connected layer, before the activation
+    batch_norm: bool = False  # after every convolution and hidden fully connected layer, before activation or sum
+    global_pooling: bool = False  # the fully connected layers read the mean of each map, not its cells
 
     def __post_init__(self) -> None:
         for conv in self.convs:
@@ -77,6 +92,10 @@ class Architecture:
                     f"{self.name}: a convolution needs 1 to 1024 channels, a kernel of at least 1×1 "
                     f"and pooling stride 1 or 2, not {conv}"
                 )
+            if conv.stride not in (1, 2):
+                raise ConfigError(f"{self.name}: a convolution has stride 1 or 2, not {conv.stride}: choose t2 or none")
+        if self.global_pooling and not self.convs:
+            raise ConfigError(f"{self.name}: g has no maps to average: put a convolution before it, as in c16k3p1-g")
         if any(not 1 <= units <= 10_000 for units in self.hidden):
             raise ConfigError(f"{self.name}: a fully connected layer needs 1 to 10,000 units")
         if self.parameters > MAX_PARAMETERS:
@@ -95,6 +114,11 @@ class Architecture:
         return sum(layer.parameters for layer in self.layers)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it has nothing but convolutions of stride 1, pooling and fully connected layers."""
+        return all(conv.is_plain for conv in self.convs) and not self.global_pooling
+
+    @property
     def multiply_adds(self) -> int:
         """Per picture, forward; a training step takes about three times as many."""
         return sum(layer.multiply_adds for layer in self.layers)
@@ -107,6 +131,16 @@ class Architecture:
     def weight_layers(self) -> tuple[Layer, ...]:
         """The layers that have weights, in order."""
         return tuple(layer for layer in self.layers if layer.parameters)
+
+    @property
+    def activated_layers(self) -> tuple[Layer, ...]:
+        """The layers that an activation follows, in order."""
+        return tuple(layer for layer in self.layers if layer.is_activated)
+
+    @property
+    def measured_layers(self) -> tuple[Layer, ...]:
+        """The layers of which training records figures: those with weights, and the sums of residual blocks."""
+        return tuple(layer for layer in self.layers if layer.parameters or layer.is_activated)
 
     @property
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -132,8 +166,9 @@ class Architecture:
         """Inverse of to_dict, also by way of JSON. Raises ConfigError for anything else."""
         try:
             convs = tuple(Conv(**conv) for conv in values["convs"])
-            norm = bool(values.get("batch_norm", False))  # none in a store of an earlier version
-            return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"], norm)
+            # none of these in a store of an earlier version
+            norm, average = (bool(values.get(name, False)) for name in ("batch_norm", "global_pooling"))
+            return cls(values["name"], convs, tuple(values["hidden"]), values["pooling"], norm, average)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a description of an architecture: {error}") from error
 
@@ -147,33 +182,62 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
     def name(prefix: str) -> str:
         return f"{prefix}{len(layers) + 1}"
 
-    for conv in arch.convs:
+    def convolve(conv: Conv, stride: int, is_activated: bool) -> None:
+        nonlocal channels, size, fields
         padded = size + 2 * conv.padding
         if conv.kernel > padded:
             raise ConfigError(
                 f"{arch.name}: the {conv.kernel}×{conv.kernel} kernel of {name('c')} is larger than its "
                 f"{padded}×{padded} input: use a smaller kernel, more padding or less pooling"
             )
-        size = padded - conv.kernel + 1
-        fields = _seen(fields, size, conv.kernel, 1, conv.padding)
+        size = (padded - conv.kernel) // stride + 1
+        fields = _seen(fields, size, conv.kernel, stride, conv.padding)
         weights = conv.channels * channels * conv.kernel**2
         output, parameters = (conv.channels, size, size), weights + conv.channels * (3 if arch.batch_norm else 1)
-        layers.append(
-            Layer(name("c"), "convolution", output, parameters, fields, weights * size**2, conv.kernel, 1, conv.padding)
-        )
+        shape = conv.kernel, stride, conv.padding, channels, is_activated
+        layers.append(Layer(name("c"), "convolution", output, parameters, fields, weights * size**2, *shape))
         channels = conv.channels
+
+    for conv in arch.convs:
+        if conv.residual:
+            if not layers:
+                raise ConfigError(
+                    f"{arch.name}: a block adds to maps, and there are none: begin with a convolution such as "
+                    f"c{conv.channels}k3p1"
+                )
+            if conv.channels < channels:
+                raise ConfigError(
+                    f"{arch.name}: a block of {conv.channels} maps cannot take over {channels} from before it: give it "
+                    f"{channels} or more"
+                )
+            source, before, entering = layers[-1].name, channels, fields
+            convolve(conv, conv.stride, is_activated=True)
+            convolve(conv, 1, is_activated=False)
+            brought = _seen(entering, size, 1, conv.stride)
+            fields = tuple(_union(pair) for pair in zip(fields, brought, strict=True))
+            output = (channels, size, size)
+            layers.append(
+                Layer(name("a"), "addition", output, 0, fields, 0, 1, conv.stride, 0, before, True, shortcut=source)
+            )
+        else:
+            convolve(conv, conv.stride, is_activated=True)
         if conv.pool:
             if size < 2:
                 raise ConfigError(f"{arch.name}: {name('s')} has only a 1×1 map to pool: use less pooling")
             size = (size - 2) // conv.pool + 1
             fields = _seen(fields, size, 2, conv.pool)
-            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0, 2, conv.pool))
-    fields, inputs, last = (_union(fields),), channels * size**2, len(layers) + len(arch.hidden)
+            layers.append(Layer(name("s"), "pooling", (channels, size, size), 0, fields, 0, 2, conv.pool, 0, channels))
+    fields, inputs = (_union(fields),), channels * size**2
+    if arch.global_pooling:
+        layers.append(Layer(name("g"), "global average pooling", (channels,), 0, fields, 0, size, 1, 0, channels))
+        inputs = channels
+    last = len(layers) + len(arch.hidden)
     for units in (*arch.hidden, CLASSES):
         weights = inputs * units
-        normed = arch.batch_norm and len(layers) < last
-        parameters = weights + units * (3 if normed else 1)
-        layers.append(Layer(name("fc"), "fully connected", (units,), parameters, fields, weights))
+        is_hidden = len(layers) < last
+        parameters = weights + units * (3 if arch.batch_norm and is_hidden else 1)
+        shape = 0, 0, 0, inputs, is_hidden
+        layers.append(Layer(name("fc"), "fully connected", (units,), parameters, fields, weights, *shape))
         inputs = units
     return tuple(layers)
 
@@ -195,26 +259,29 @@ def _union(fields: tuple[Interval, ...]) -> Interval:
 @cache
 def _weight_shapes(arch: Architecture) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    channels = IMAGE_CHANNELS
-    for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
-        shapes[f"{layer.name}.weight"] = (conv.channels, channels, conv.kernel, conv.kernel)
-        shapes[f"{layer.name}.bias"] = (conv.channels,)
-        shapes |= _norm_shapes(arch, layer)
-        channels = conv.channels
-    features = [layer for layer in arch.layers if layer.kind != "fully connected"]
-    inputs = math.prod(features[-1].output) if features else IMAGE_CHANNELS * IMAGE_SIZE**2
-    for layer in arch.layers[len(features) :]:
-        shapes[f"{layer.name}.weight"] = (layer.output[0], inputs)
-        shapes[f"{layer.name}.bias"] = layer.output
+    for layer in arch.weight_layers:
+        window = (layer.kernel, layer.kernel) if layer.kind == "convolution" else ()
+        shapes[f"{layer.name}.weight"] = (layer.output[0], layer.inputs, *window)
+        shapes[f"{layer.name}.bias"] = layer.output[:1]
         if layer is not arch.layers[-1]:
             shapes |= _norm_shapes(arch, layer)
-        inputs = layer.output[0]
     return shapes
 
 
 def _norm_shapes(arch: Architecture, layer: Layer) -> dict[str, tuple[int, ...]]:
     names = ("weight", "bias", "running_mean", "running_var") if arch.batch_norm else ()
     return {f"{layer.name}{NORM}.{name}": layer.output[:1] for name in names}
+
+
+def _stages(widths: Sequence[int], blocks: int, residual: bool) -> tuple[Conv, ...]:
+    """A convolution, then stages of so many blocks of two; each stage but the first halves the maps' sides."""
+    convs = [Conv(widths[0], 3, 1, pool=0)]
+    for stage, channels in enumerate(widths):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            convs.append(Conv(channels, 3, 1, 0, stride, residual))
+            convs += [] if residual else [Conv(channels, 3, 1, pool=0)]
+    return tuple(convs)
 
 
 ARCHITECTURES = {
@@ -228,10 +295,25 @@ ARCHITECTURES = {
             (120, 84),
             pooling="avg",
         ),
+        # After VGG (Simonyan, Zisserman 2015): pairs of 3×3 convolutions, twice the maps behind each pooling.
+        Architecture(
+            "vgg-small",
+            tuple(Conv(channels, 3, 1, pool) for channels in (32, 64, 128) for pool in (0, 2)),
+            (128,),
+        ),
+        # The layout for CIFAR-10 of He et al. 2016, with n = 2 blocks a stage: 14 layers of weights.
+        Architecture("resnet-small", _stages((16, 32, 64), 2, residual=True), (), global_pooling=True),
+        # The same at half the maps, with and without shortcuts, in two depths.
+        *(
+            Architecture(f"{kind}-{6 * blocks + 2}", _stages((8, 16, 32), blocks, residual), (), global_pooling=True)
+            for kind, residual in (("plain", False), ("residual", True))
+            for blocks in (1, 2)
+        ),
     )
 }
 
-_CONV = re.compile(r"c(\d{1,4})k(\d{1,2})(?:p(\d{1,2}))?")
+_CONV = re.compile(r"c(\d{1,4})k(\d{1,2})(?:p(\d{1,2}))?(?:t([12]))?")
+_BLOCK = re.compile(r"r(\d{1,4})(?:t([12]))?")
 _POOL = re.compile(r"s([12])")
 _HIDDEN = re.compile(r"f(\d{1,5})")
 
@@ -240,8 +322,10 @@ _HIDDEN = re.compile(r"f(\d{1,5})")
 def architecture(name: str) -> Architecture:
     """The architecture of that name, or the one whose layers the name spells out.
 
-    Layers are joined by "-": cNkK[pP] is a convolution (N maps, K×K kernel, P pixels of zero padding), which s2 or s1
-    (2×2 pooling with that stride) may follow; then fN, N hidden units. "c6k5-s2-c16k5-s2-f120-f84" is lenet5x5.
+    Layers are joined by "-": cNkK[pP][tT] is a convolution (N maps, K×K kernel, P pixels of zero padding, a stride of
+    T), rN[tT] a residual block (two 3×3 convolutions of N maps with padding 1, the first with a stride of T, and a
+    shortcut around both), either of which s2 or s1 (2×2 pooling with that stride) may follow; then g, global average
+    pooling; then fN, N hidden units. "c6k5-s2-c16k5-s2-f120-f84" is lenet5x5, "c16k3p1-r16-r32t2-r64t2-g" a ResNet.
 
     Raises ConfigError for an unknown name, a misspelled layer or one that does not fit its input.
     """
@@ -249,20 +333,26 @@ def architecture(name: str) -> Architecture:
         return ARCHITECTURES[name]
     convs: list[Conv] = []
     hidden: list[int] = []
+    average = False
     parts = name.split("-")
     for previous, part in zip(["", *parts], parts, strict=False):
-        if (match := _CONV.fullmatch(part)) and not hidden:
-            convs.append(Conv(int(match[1]), int(match[2]), int(match[3] or 0), pool=0))
-        elif (match := _POOL.fullmatch(part)) and _CONV.fullmatch(previous):
-            convs[-1] = Conv(convs[-1].channels, convs[-1].kernel, convs[-1].padding, pool=int(match[1]))
+        in_maps = not hidden and not average
+        if (match := _CONV.fullmatch(part)) and in_maps:
+            convs.append(Conv(int(match[1]), int(match[2]), int(match[3] or 0), 0, int(match[4] or 1)))
+        elif (match := _BLOCK.fullmatch(part)) and in_maps:
+            convs.append(Conv(int(match[1]), 3, 1, 0, int(match[2] or 1), residual=True))
+        elif (match := _POOL.fullmatch(part)) and (_CONV.fullmatch(previous) or _BLOCK.fullmatch(previous)):
+            convs[-1] = replace(convs[-1], pool=int(match[1]))
+        elif part == "g" and in_maps:
+            average = True
         elif match := _HIDDEN.fullmatch(part):
             hidden.append(int(match[1]))
         else:
             raise ConfigError(
                 f"model {name!r} is not known: choose one of {', '.join(ARCHITECTURES)}, "
-                'or spell out its layers as in "c6k5-s2-c16k5-s2-f120-f84"'
+                'or spell out its layers as in "c6k5-s2-c16k5-s2-f120-f84" or "c16k3p1-r16-r32t2-g"'
             )
-    return Architecture(name, tuple(convs), tuple(hidden))
+    return Architecture(name, tuple(convs), tuple(hidden), global_pooling=average)
 
 
 @cache
@@ -284,8 +374,11 @@ def wider(name: str) -> str:
     """
     arch, parts = architecture(name), []
     for conv in arch.convs:
-        parts.append(f"c{2 * conv.channels}k{conv.kernel}" + (f"p{conv.padding}" if conv.padding else ""))
-        parts += [f"s{conv.pool}"] if conv.pool else []
+        stride = f"t{conv.stride}" if conv.stride > 1 else ""
+        padding = f"p{conv.padding}" if conv.padding else ""
+        kind = f"r{2 * conv.channels}" if conv.residual else f"c{2 * conv.channels}k{conv.kernel}{padding}"
+        parts += [kind + stride, *([f"s{conv.pool}"] if conv.pool else [])]
+    parts += ["g"] if arch.global_pooling else []
     return architecture("-".join([*parts, *(f"f{2 * units}" for units in arch.hidden)])).name
 
 
@@ -331,39 +424,58 @@ def build(
     """The plain PyTorch module: normalised pictures, (N, 3, 32, 32) → logits, (N, 10).
 
     Its children have the layers' names; the activation after layer "c1" is the child "c1_activation", its batch norm,
-    before that, "c1_norm". Dropout ("fc5_dropout") follows the activation of hidden fully connected layers, or the
-    pooling of convolutions, or both, as DROPOUT_AT has it. The initial weights are PyTorch's default, drawn from its
-    global generator.
+    before that, "c1_norm". Dropout ("fc5_dropout") follows the activation of hidden fully connected layers, or that of
+    convolutions and blocks and their pooling, or both, as DROPOUT_AT has it. The initial weights are PyTorch's default,
+    drawn from its global generator.
     """
     from torch import nn
 
-    shapes, modules = arch.weight_shapes, OrderedDict[str, nn.Module]()
-    pools = iter(layer.name for layer in arch.layers if layer.kind == "pooling")
+    from cnnviz.modules import Addition, GlobalAverage, Shortcuts
+
+    modules = OrderedDict[str, nn.Module]()
+    made = ""  # the layer whose maps are dropped behind their pooling
+    ends: dict[str, str] = {}  # the last child of each layer
+    is_flat = False
+
+    def finish(layer: Layer, norm: type[nn.Module]) -> None:
+        if arch.batch_norm and layer.parameters and layer is not arch.layers[-1]:
+            modules[layer.name + NORM] = norm(layer.output[0])
+        if layer.is_activated:
+            modules[f"{layer.name}_activation"] = activation_module(activation)
 
     def drop(name: str, at: str) -> None:
         if dropout and dropout_at in (at, "both"):
             modules[f"{name}_dropout"] = nn.Dropout(dropout)
 
-    for layer, conv in zip(arch.conv_layers, arch.convs, strict=True):
-        channels = shapes[f"{layer.name}.weight"][1]
-        modules[layer.name] = nn.Conv2d(channels, conv.channels, conv.kernel, padding=conv.padding)
-        if arch.batch_norm:
-            modules[layer.name + NORM] = nn.BatchNorm2d(conv.channels)
-        modules[f"{layer.name}_activation"] = activation_module(activation)
-        if conv.pool:
-            modules[next(pools)] = pooling_module(pooling, conv.pool)
-        drop(layer.name, "maps")
-    modules["flatten"] = nn.Flatten()
-    dense = [layer for layer in arch.layers if layer.kind == "fully connected"]
-    for layer in dense:
-        units, inputs = shapes[f"{layer.name}.weight"]
-        modules[layer.name] = nn.Linear(inputs, units)
-        if layer is not dense[-1]:
-            if arch.batch_norm:
-                modules[layer.name + NORM] = nn.BatchNorm1d(units)
-            modules[f"{layer.name}_activation"] = activation_module(activation)
-            drop(layer.name, "hidden")
-    return nn.Sequential(modules)
+    for layer, following in zip(arch.layers, [*arch.layers[1:], None], strict=True):
+        match layer.kind:
+            case "convolution":
+                modules[layer.name] = nn.Conv2d(
+                    layer.inputs, layer.output[0], layer.kernel, stride=layer.stride, padding=layer.padding
+                )
+                finish(layer, nn.BatchNorm2d)
+            case "addition":
+                modules[layer.name] = Addition(ends[layer.shortcut], layer.stride, layer.output[0] - layer.inputs)
+                finish(layer, nn.BatchNorm2d)
+            case "pooling":
+                modules[layer.name] = pooling_module(pooling, layer.stride)
+            case "global average pooling":
+                modules[layer.name], is_flat = GlobalAverage(), True
+            case _:
+                if not is_flat:
+                    modules["flatten"], is_flat = nn.Flatten(), True
+                modules[layer.name] = nn.Linear(layer.inputs, layer.output[0])
+                finish(layer, nn.BatchNorm1d)
+                if layer.is_activated:
+                    drop(layer.name, "hidden")
+        if len(layer.output) == 3:
+            made = layer.name if layer.is_activated else made
+            is_pooled = following is not None and following.kind == "pooling"
+            if (layer.is_activated or layer.kind == "pooling") and not is_pooled:
+                drop(made, "maps")
+        ends[layer.name] = next(reversed(modules))
+    has_shortcuts = any(layer.shortcut for layer in arch.layers)
+    return Shortcuts(modules) if has_shortcuts else nn.Sequential(modules)
 
 
 DROPOUT_AT = ("hidden", "maps", "both")

@@ -76,7 +76,8 @@ class RunConfig:
     model: str = setting(
         "lenet5x5",
         "Model",
-        f"{', '.join(ARCHITECTURES)}, or layers: c6k5-s2-c16k5-s2-f120-f84",
+        f"{', '.join(ARCHITECTURES)}, or layers: c6k5-s2-c16k5-s2-f120-f84; t2 is a stride, r16 a residual block, "
+        "g global average pooling: c16k3p1-r16-r32t2-g",
         suggestions=tuple(ARCHITECTURES),
         offered="own",
         forkable=False,
@@ -387,7 +388,7 @@ class RunConfig:
     def trains_alone(self) -> bool:
         """Whether it has what a stack cannot train: it is then a plain PyTorch module, trained by autograd."""
         beyond = any(getattr(self, name) != DEFAULTS[name] for name, its in SETTINGS.items() if its.alone)
-        return beyond or self.optimizer not in STACKED_OPTIMIZERS
+        return beyond or self.optimizer not in STACKED_OPTIMIZERS or not architecture(self.model).is_plain
 
     @property
     def has_constant_rate(self) -> bool:
@@ -576,6 +577,20 @@ PRESETS = {
             "batch_norm": ["off", "on"],
             "limit_train": [10_000],
             "epochs": [10],
+        },
+    ),
+    "deeper": Preset(
+        "Deeper trains worse, until residuals",
+        "Eight and fourteen layers, with and without shortcuts around every two: the plain ones learn less the deeper "
+        "they are, the residual ones do not (He et al. 2016).",
+        {
+            "model": ["plain-8", "plain-14", "residual-8", "residual-14"],
+            "activation": ["relu"],
+            "lr": [0.05],
+            "momentum": [0.9],
+            "batch_size": [50],
+            "limit_train": [5000],
+            "epochs": [15],
         },
     ),
 }

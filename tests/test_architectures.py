@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cnnviz.architectures import (
     ACTIVATIONS,
@@ -21,7 +22,8 @@ from cnnviz.architectures import (
     wider,
 )
 from cnnviz.errors import ConfigError
-from tests.helpers.architectures import spelled
+from cnnviz.modules import walk
+from tests.helpers.architectures import BLOCKS, STUDY, spelled, with_blocks
 
 PARAMETERS = {
     "lenet5x5": {"c1": 456, "c3": 2_416, "fc5": 48_120, "fc6": 10_164, "fc7": 850},
@@ -44,7 +46,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", STUDY)
 def test_layer_tables_are_the_studys(name: str) -> None:
     arch = architecture(name)
     assert {layer.name: layer.parameters for layer in arch.weight_layers} == PARAMETERS[name]
@@ -62,12 +64,15 @@ def check_layer_table(name: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {}
     adds: dict[str, int] = {}
     x = torch.zeros(1, 3, 32, 32)
-    for child_name, child in module.named_children():
-        y = child(x)
-        shapes[child_name] = tuple(y.shape[1:])
+
+    def note(name: str, child: nn.Module, y: Tensor) -> None:
+        shapes[name] = tuple(y.shape[1:])
         if isinstance(child, nn.Conv2d | nn.Linear):
-            adds[child_name] = child.weight.numel() * y[0].numel() // child.weight.shape[0]
-        x = y
+            adds[name] = child.weight.numel() * y[0].numel() // child.weight.shape[0]
+
+    for name_, child in module.named_children():
+        child.register_forward_hook(lambda child, _, y, name=name_: note(name, child, y))
+    module(x)
     for layer in arch.layers:
         assert layer.output == shapes[layer.name]
         assert layer.multiply_adds == adds.get(layer.name, 0)
@@ -80,7 +85,7 @@ def test_layer_table_agrees_with_the_module(name: str) -> None:
     check_layer_table(name)
 
 
-@given(spelled)
+@given(spelled | with_blocks)
 @settings(max_examples=60)
 def test_any_layer_table_agrees_with_the_module(name: str) -> None:
     check_layer_table(name)
@@ -102,9 +107,7 @@ def check_receptive_fields(name: str) -> None:
     for weight in module.parameters():  # positive, and small enough for no slope to vanish
         nn.init.constant_(weight, 1 / weight[0].numel())
     picture = torch.rand(1, 3, 32, 32, dtype=torch.double, requires_grad=True)
-    x = picture
-    for step, child in module.named_children():
-        x = child(x)
+    for step, _, x in walk(module, picture):
         layer = next((each for each in arch.layers if each.name == step), None)
         if layer is None:
             continue
@@ -121,12 +124,14 @@ def check_receptive_fields(name: str) -> None:
             assert found == expected, (layer.name, row, column)
 
 
-@pytest.mark.parametrize("name", ["lenet5x5", "lenet3x3", "conv5", "c8k3p1-s2-c8k3p1-s1-c4k5p2-s2-f30", "c3k1p1-s2"])
+@pytest.mark.parametrize(
+    "name", ["lenet5x5", "lenet3x3", "conv5", "c8k3p1-s2-c8k3p1-s1-c4k5p2-s2-f30", "c3k1p1-s2", BLOCKS]
+)
 def test_receptive_fields_are_where_the_gradient_reaches(name: str) -> None:
     check_receptive_fields(name)
 
 
-@given(spelled)
+@given(spelled | with_blocks)
 @settings(max_examples=60)
 def test_receptive_fields_of_any_network_are_where_the_gradient_reaches(name: str) -> None:
     check_receptive_fields(name)
@@ -138,8 +143,13 @@ def test_pooling_may_leave_the_border_of_the_picture_out() -> None:
 
 
 def test_an_architecture_survives_json() -> None:
-    arch = architecture("conv5")
-    assert Architecture.from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
+    for arch in (architecture("conv5"), normalised(architecture(BLOCKS))):
+        assert Architecture.from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
+    older = architecture("conv5").to_dict()
+    del older["global_pooling"]
+    for conv in older["convs"]:
+        del conv["stride"], conv["residual"]
+    assert Architecture.from_dict(older) == architecture("conv5")
     with pytest.raises(ConfigError):
         Architecture.from_dict({"name": "x"})
 
@@ -162,6 +172,15 @@ def test_spelled_out_lenet_is_lenet() -> None:
         ("c6k0", "kernel of at least 1×1"),
         ("f0", "1 to 10,000 units"),
         ("c1024k3p1-f10000", "more than the"),
+        ("r16", "begin with a convolution such as c16k3p1"),
+        ("c16k3p1-r8", "a block of 8 maps cannot take over 16 from before it: give it 16 or more"),
+        ("c16k3p1-r2000", "1 to 1024 channels"),
+        ("c16k3p1t3", "not known"),
+        ("g", "put a convolution before it, as in c16k3p1-g"),
+        ("g-c16k3p1", "not known"),
+        ("c16k3p1-f5-g", "not known"),
+        ("c16k3p1-g-r16", "not known"),
+        ("c16k3p1-g-s2", "not known"),
     ],
 )
 def test_impossible_architectures_say_why(name: str, message: str) -> None:
@@ -180,6 +199,35 @@ def test_initial_weights_are_pytorchs_and_leave_the_generator_alone() -> None:
     assert all(torch.equal(expected[name], weights[name]) for name in expected)
 
 
+def test_a_block_is_he_and_others() -> None:
+    """Written out: batch norm after each convolution, a shortcut without weights, the activation after the sum."""
+    arch = normalised(architecture("c4k3p1-r6t2-g"))
+    assert [layer.name for layer in arch.layers] == ["c1", "c2", "c3", "a4", "g5", "fc6"]
+    module = build(arch, "relu", "max").double().train()
+    found = dict(module.named_children())
+    images = torch.rand(4, 3, 32, 32, dtype=torch.double)
+    x = functional.relu(found["c1_norm"](found["c1"](images)))
+    y = found["c3_norm"](found["c3"](functional.relu(found["c2_norm"](found["c2"](x)))))
+    brought = torch.zeros_like(y)
+    brought[:, :4] = x[:, :, ::2, ::2]
+    expected = found["fc6"](functional.relu(y + brought).mean((2, 3)))
+    torch.testing.assert_close(module(images), expected)
+
+
+def test_named_networks_are_what_they_are_named_after() -> None:
+    assert (
+        architecture("resnet-small").weight_shapes
+        == architecture("c16k3p1-r16-r16-r32t2-r32-r64t2-r64-g").weight_shapes
+    )
+    vgg = architecture("c32k3p1-c32k3p1-s2-c64k3p1-c64k3p1-s2-c128k3p1-c128k3p1-s2-f128")
+    assert architecture("vgg-small").layers == vgg.layers
+    assert vgg.parameters == 550_570
+    for depth in (8, 14):
+        plain, residual = architecture(f"plain-{depth}"), architecture(f"residual-{depth}")
+        assert len(plain.weight_layers) == len(residual.weight_layers) == depth
+        assert (plain.parameters, plain.multiply_adds) == (residual.parameters, residual.multiply_adds)
+
+
 def test_layer_by_name() -> None:
     assert architecture("lenet5x5").layer("c3").output == (16, 10, 10)
     with pytest.raises(ConfigError, match="c1, s2, c3"):
@@ -189,7 +237,8 @@ def test_layer_by_name() -> None:
 
 def test_a_wider_network_has_twice_the_maps_and_units_of_all_but_the_logits() -> None:
     assert wider("lenet5x5") == "c12k5-s2-c32k5-s2-f240-f168"
-    for name in (*ARCHITECTURES, "c3k3p1-c4k5-s2-f9", "f20", "c2k3"):
+    assert wider(BLOCKS) == "c8k3p1t2-r8-r12t2-s2-g-f14"
+    for name in (*ARCHITECTURES, "c3k3p1-c4k5-s2-f9", "f20", "c2k3", BLOCKS):
         narrow, wide = architecture(name), architecture(wider(name))
         assert [layer.output[0] for layer in wide.layers[:-1]] == [2 * layer.output[0] for layer in narrow.layers[:-1]]
         assert [layer.output[1:] for layer in wide.layers] == [layer.output[1:] for layer in narrow.layers]
@@ -203,7 +252,7 @@ def test_flat_units_are_saturated_only_between_two_ends() -> None:
     assert {flat_word(name) for name in ACTIVATIONS} == {"saturated", "inactive"}
 
 
-@pytest.mark.parametrize("name", ["lenet5x5", "conv5", "c4k3p1-f20", "f10"])
+@pytest.mark.parametrize("name", ["lenet5x5", "conv5", "c4k3p1-f20", "f10", BLOCKS])
 def test_batch_norm_counts_and_is_in_the_checkpoint(name: str) -> None:
     arch = normalised(architecture(name))
     module = build(arch, "relu", arch.pooling, dropout=0.2, dropout_at="both")
@@ -230,6 +279,15 @@ def test_dropout_stands_behind_what_it_is_asked_for() -> None:
         assert {name for name in names if name.endswith("_dropout")} == expected
         if "c1_dropout" in expected:
             assert names[names.index("s2") + 1] == "c1_dropout"
+    names = list(dict(build(architecture(BLOCKS), "tanh", "max", 0.5, "maps").named_children()))
+    assert [name for name in names if name.endswith("_dropout")] == [
+        "c1_dropout",
+        "c2_dropout",
+        "a4_dropout",
+        "c5_dropout",
+        "a7_dropout",
+    ]
+    assert names[names.index("s8") + 1] == "a7_dropout"
 
 
 @pytest.mark.parametrize("init", INITS)

@@ -130,6 +130,10 @@ def test_one_spelling_of_what_is_the_same() -> None:
         ({"augment": "cutout"}, True),
         ({"batch_norm": "on"}, True),
         ({"normalise": "raw"}, True),
+        ({"model": "vgg-small"}, False),
+        ({"model": "c4k3t2"}, True),
+        ({"model": "c4k3-g"}, True),
+        ({"model": "c4k3-r4-f5"}, True),
     ],
 )
 def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None:

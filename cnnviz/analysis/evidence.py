@@ -88,6 +88,7 @@ class RunLines:
     def __init__(self, config: RunConfig, history: pd.DataFrame) -> None:
         self.config = config
         self.layers = [layer.name for layer in config.architecture.weight_layers]
+        self.measured = [layer.name for layer in config.architecture.measured_layers]
         self.guessing_loss = CHANCE_LOSS[config.loss]
         latest = history.drop_duplicates(["metric", "epoch"], keep="last").sort_values("epoch")
         epochs, values = latest.epoch.to_numpy(dtype=int), latest.value.to_numpy(dtype=float)
@@ -129,7 +130,7 @@ class RunLines:
 
     def levels(self, kind: str) -> dict[str, float]:
         """Layer → the current level of its figure, in order; layers without one left out."""
-        lines = {layer: self.line(f"{kind}/{layer}") for layer in self.layers}
+        lines = {layer: self.line(f"{kind}/{layer}") for layer in self.measured}
         return {layer: trends.level(line) for layer, line in lines.items() if len(line)}
 
     @cached_property

@@ -62,7 +62,7 @@ ANSWER_KINDS = ("one_class", "confuses", "overconfident")  # found only where an
 
 def metric_names(config: RunConfig) -> list[str]:
     """The metrics that diagnose() reads; without one of them, only the findings based on it are missing."""
-    names = [layer.name for layer in config.architecture.weight_layers]
+    names = [layer.name for layer in config.architecture.measured_layers]
     splits = ("train", "val", "test") if config.validation else ("train", "test")
     plain = [f"{split}_{what}" for what in ("loss", "accuracy") for split in splits]
     return [*plain, "train_accuracy_exact", *(f"{kind}/{name}" for kind in PER_LAYER for name in names)]

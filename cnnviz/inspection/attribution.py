@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cnnviz import data
 from cnnviz.architectures import CLASSES, IMAGE_SIZE
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.network import Network, layer_name, step_names
+from cnnviz.inspection.network import Network, last_maps, layer_name, step_names
 
 PATCH = 6  # pixels a side of what occlusion greys out
 STRIDE = 2  # pixels between two such patches
@@ -20,14 +20,14 @@ def grad_cam(network: Network, image: Tensor, target: int, step: str = "") -> Te
     """How much each cell of a convolution's maps supports the class: (height, width) of the maps, at least 0.
 
     Selvaraju et al., "Grad-CAM", ICCV 2017, on the logit. image: uint8 (32, 32, 3); step: by default the last
-    convolution, after its activation.
+    convolution's, or residual block's, after its activation.
 
     Raises ConfigError for a network or a step without maps, a class or a picture that does not fit.
     """
     steps = [name for name in step_names(network.arch) if len(network.arch.layer(layer_name(name)).output) == 3]
     if not steps:
         raise ConfigError(f"{network.arch.name} has no convolution, so Grad-CAM has no maps: choose another network")
-    step = step or f"{network.arch.conv_layers[-1].name}_activation"
+    step = step or last_maps(network.arch)
     if step not in steps:
         raise ConfigError(f"{step} has no maps: choose one of {', '.join(steps)}")
     _check_target(target)

@@ -10,12 +10,13 @@ from torch import Tensor
 from cnnviz import data
 from cnnviz.architectures import Layer, activation_module
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.network import BATCH, Network, activations, each_step, layer_maps, layer_name
+from cnnviz.inspection.network import BATCH, Network, activations, each_step, layer_maps, layer_name, output_step
 
 TOP = 9  # pictures that activate a channel most
 BINS = 128  # of a histogram; a power of two, so that its range can double
 SCAN_CELLS = 100_000_000  # values of one layer in a scan, which then takes seconds; for a LeNet the whole test set
 
+GLOBAL = "global average pooling"
 _COLOURS = ("red", "green", "blue")
 
 
@@ -47,10 +48,12 @@ class Cell:
     channel: int
     row: int
     column: int
-    operation: str  # "convolution", "fully connected", "max pooling" or "average pooling"
+    operation: str  # "convolution", "fully connected", "addition", "max", "average" or "global average pooling"
     sources: tuple[str, ...]  # a name for each channel of the inputs: ("red", "green", "blue")
-    inputs: Tensor  # (in_channels, k, k) under the kernel; (1, 2, 2) that were pooled; all inputs of a unit
-    weights: Tensor | None  # as the inputs; None for pooling
+    # (in_channels, k, k) under the kernel; (1, 2, 2) that were pooled, or a whole map; (2, 1, 1) of a residual block's
+    # maps and its input; all inputs of a unit
+    inputs: Tensor
+    weights: Tensor | None  # as the inputs, 1 for an addition; None for pooling
     bias: float
     summed: float  # before the activation, as the network computed it
     activation: str  # "" if the step is before it, or has none
@@ -58,26 +61,35 @@ class Cell:
 
     @property
     def terms(self) -> tuple[tuple[str, float], ...]:
-        """What each input channel adds to the sum, and the bias: they add up to `summed`. Empty for pooling."""
+        """What each input channel adds to the sum, and the bias: they add up to `summed`. Empty for pooling.
+
+        An addition has no bias.
+        """
         if self.weights is None:
             return ()
         sums = (self.inputs.double() * self.weights.double()).sum((1, 2)).tolist()
-        return (*zip(self.sources, sums, strict=True), ("bias", self.bias))
+        bias = () if self.operation == "addition" else (("bias", self.bias),)
+        return (*zip(self.sources, sums, strict=True), *bias)
 
     def written_out(self, most: int = 12) -> str:
         """The arithmetic in one or two lines of plain text; the smallest terms beyond `most` are summed up."""
         cell = f"{layer_name(self.step)}[{self.channel}]"
-        if self.operation != "fully connected":
+        if self.operation not in ("fully connected", GLOBAL):
             cell += f" at row {self.row}, column {self.column}"
+        if self.operation == GLOBAL:
+            size = "×".join(map(str, self.inputs.shape[1:]))
+            return f"{cell} = mean of all {size} cells of {self.sources[0]} = {_number(self.value)}"
         if self.weights is None:
             values = ", ".join(_number(x) for x in self.inputs.flatten().tolist())
             return f"{cell} = {'max' if self.operation == 'max pooling' else 'mean'}({values}) = {_number(self.value)}"
-        inputs, bias = self.terms[:-1], self.terms[-1][1]
+        bias = [term for term in self.terms if term[0] == "bias"]
+        inputs = self.terms[: len(self.sources)]
         shown = sorted(sorted(inputs, key=lambda term: -abs(term[1]))[:most], key=inputs.index)
         parts = [f"{_number(term)} [{name}]" for name, term in shown]
         if rest := [term for term in inputs if term not in shown]:
             parts.append(f"{_number(sum(term for _, term in rest))} [{len(rest)} smaller]")
-        text = f"{cell}: {' + '.join([*parts, f'{_number(bias)} [bias]'])} = {_number(self.summed)}"
+        parts += [f"{_number(term)} [{name}]" for name, term in bias]
+        text = f"{cell}: {' + '.join(parts)} = {_number(self.summed)}"
         if not self.activation:
             return text
         after = f"{self.activation}({_number(self.summed)}) = {_number(self.value)}"
@@ -133,24 +145,34 @@ def explain(network: Network, image: Tensor, step: str, channel: int, row: int =
     at = (channel, row, column) if made.ndim == 3 else (channel,)
     weights: Tensor | None = None
     bias, operation = 0.0, layer.kind
-    if layer.kind == "pooling":
-        stride = 1 if entering.shape[1] - made.shape[1] == 1 else 2
-        inputs = entering[channel : channel + 1, row * stride : row * stride + 2, column * stride : column * stride + 2]
+    if layer.kind == GLOBAL:
+        inputs = entering[channel : channel + 1]
         sources: tuple[str, ...] = (f"map {channel}",)
+    elif layer.kind == "addition":
+        brought = every[output_step(network.arch.layer(layer.shortcut))].values[0]
+        added = brought[channel, row * layer.stride, column * layer.stride] if channel < len(brought) else None
+        inputs = torch.stack([entering[channel, row, column], made.new_zeros(()) if added is None else added])
+        inputs = inputs.view(2, 1, 1)
+        weights = torch.ones_like(inputs)
+        passed = f"map {channel} of {layer.shortcut}" if added is not None else f"{layer.shortcut} has no map {channel}"
+        sources = (f"map {channel} of {names[before]}", passed)
+    elif layer.kind == "pooling":
+        stride = layer.stride
+        inputs = entering[channel : channel + 1, row * stride : row * stride + 2, column * stride : column * stride + 2]
+        sources = (f"map {channel}",)
         operation = "max pooling" if network.pooling == "max" else "average pooling"
     elif layer.kind == "convolution":
         weights = kernel(network, name, channel)
-        side = weights.shape[-1]
-        padding = (made.shape[1] - 1 + side - entering.shape[1]) // 2
-        padded = torch.nn.functional.pad(entering, (padding,) * 4)
-        inputs = padded[:, row : row + side, column : column + side]
+        side, top, left = layer.kernel, row * layer.stride, column * layer.stride
+        padded = torch.nn.functional.pad(entering, (layer.padding,) * 4)
+        inputs = padded[:, top : top + side, left : left + side]
         sources = _COLOURS if before < 0 else tuple(f"map {index}" for index in range(len(inputs)))
     else:
         inputs = entering.view(-1, 1, 1) if entering.ndim == 1 else entering
         weights = kernel(network, name, channel).view(inputs.shape)
         kind = "unit" if entering.ndim == 1 else "map"
         sources = _COLOURS if before < 0 else tuple(f"{kind} {index}" for index in range(len(inputs)))
-    if weights is not None:
+    if layer.parameters:
         bias = float(network.module.get_parameter(f"{name}.bias")[channel])
     return Cell(
         step,
@@ -254,7 +276,9 @@ def _values_and_ranks(network: Network, batch: Tensor, step: str) -> tuple[Tenso
     sums: Tensor | None = None
     for maps in each_step(network, batch):
         is_pooling = maps.layer.kind == "pooling"
-        if maps.name == maps.layer.name and not is_pooling:
+        if maps.layer.kind == GLOBAL:
+            sums = None
+        elif maps.name == maps.layer.name and not is_pooling:
             sums = maps.values
         elif is_pooling and sums is not None:
             sums = network.module.get_submodule(maps.name)(sums) if network.pooling == "max" else maps.values

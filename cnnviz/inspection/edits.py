@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from cnnviz.architectures import Layer
+from cnnviz.architectures import Architecture, Layer
 from cnnviz.errors import ConfigError
-from cnnviz.inspection.network import SUFFIX, Network
+from cnnviz.inspection.network import Network, output_step
 
 OFF, MEAN, OTHER = "off", "mean", "other"
 SILENT = (OFF, MEAN)
@@ -81,6 +81,11 @@ def changed(
     return network
 
 
+def changeable(arch: Architecture) -> tuple[Layer, ...]:
+    """The layers whose channels are offered: those with weights but the logits, and the sums of residual blocks."""
+    return tuple(layer for layer in arch.layers[:-1] if layer.parameters or layer.is_activated)
+
+
 def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
     """The network with these channels of the layer set to zero; see held_at."""
     return held_at(network, layer, dict.fromkeys(channels, 0.0))
@@ -88,7 +93,7 @@ def ablated(network: Network, layer: str, channels: Iterable[int]) -> Network:
 
 def held_at(network: Network, layer: str, values: Mapping[int, float]) -> Network:
     """The network with channels of the layer (channel → value) held at one value in every cell, after its activation or
-    after the pooling.
+    pooling; of a residual block's second convolution, before the sum.
 
     Zero is the neutral value of tanh and ReLU. A sigmoid's channel is never near it: its mean takes away what the
     channel says of one picture, and no more. The network shares its weights with the original. Raises ConfigError for a
@@ -96,12 +101,12 @@ def held_at(network: Network, layer: str, values: Mapping[int, float]) -> Networ
     """
     found = network.arch.layer(layer)
     steps = OrderedDict(network.module.named_children())
-    name = layer if found.kind == "pooling" else layer + SUFFIX
-    if name not in steps:
+    name = output_step(found)
+    if found == network.arch.layers[-1]:
         raise ConfigError(f"{layer} holds the logits, which cannot be switched off: choose a layer before it")
     _check_channels(found, values)
     steps[name] = nn.Sequential(steps[name], _Held(values))
-    return replace(network, module=nn.Sequential(steps).eval())
+    return replace(network, module=type(network.module)(steps).eval())
 
 
 @torch.no_grad()
@@ -124,7 +129,7 @@ def transplanted(network: Network, donor: Network, layer: str, channels: Iterabl
     steps[layer] = copy.deepcopy(steps[layer])
     for name in ("weight", "bias"):
         steps[layer].get_parameter(name)[moved] = donor.module.get_parameter(f"{found.name}.{name}")[moved]
-    return replace(network, module=nn.Sequential(steps).eval())
+    return replace(network, module=type(network.module)(steps).eval())
 
 
 def _check_channels(layer: Layer, channels: Iterable[int]) -> None:

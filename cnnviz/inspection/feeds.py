@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.inspection.cells import as_input
-from cnnviz.inspection.network import LayerMaps, Network, layer_name, step_names
+from cnnviz.inspection.network import LayerMaps, Network, layer_name, output_step, step_names
 
 STRONGEST = 8  # inputs of a unit that are named
 
@@ -17,7 +17,8 @@ STRONGEST = 8  # inputs of a unit that are named
 class Feed:
     """How a step reads the one before it.
 
-    same: each channel reads the one of its number (an activation, a pooling); kernels: every channel reads all of them;
+    same: each channel reads the one of its number (an activation, a pooling, the sum of a residual block, which reads
+    that of `shortcut` as well, if that has so many); kernels: every channel reads all of them;
     shares: every unit reads all of them, too many to show each weight.
     """
 
@@ -27,6 +28,7 @@ class Feed:
     # (units, up to STRONGEST): what each adds to the unit's sum, as a share of all that is added to it or taken from
     # it: −1…1
     shares: Tensor | None = None
+    shortcut: str = ""  # the step that a residual block adds
 
 
 @torch.no_grad()
@@ -36,7 +38,9 @@ def feeds(network: Network, image: Tensor, maps: Mapping[str, LayerMaps]) -> dic
     before = as_input(network, image)
     for step in step_names(network.arch):
         layer = network.arch.layer(layer_name(step))
-        if step != layer.name or layer.kind == "pooling":
+        if step == layer.name and layer.shortcut:
+            found[step] = Feed("same", shortcut=output_step(network.arch.layer(layer.shortcut)))
+        elif step != layer.name or not layer.parameters:
             found[step] = Feed("same")
         elif layer.kind == "convolution":
             found[step] = Feed("kernels", kernels=network.module.get_parameter(f"{step}.weight"))

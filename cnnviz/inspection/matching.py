@@ -77,11 +77,18 @@ def match(correlations: Tensor, least: float = ALIKE) -> tuple[Match, ...]:
 def paired_steps(first: Architecture, second: Architecture) -> list[tuple[str | None, str | None]]:
     """The steps of two networks in pairs, None for a step without a counterpart.
 
-    Convolutions and what follows them are paired from the first on, fully connected layers from the last back.
+    Convolutions and what follows them are paired from the first on, fully connected layers from the last back. The sum
+    of a residual block, before its activation, has no counterpart in a network without blocks.
     """
-    maps, units = zip(*(_maps_and_units(arch) for arch in (first, second)), strict=True)
-    backwards = itertools.zip_longest(*(names[::-1] for names in units))
-    return [*itertools.zip_longest(*maps), *reversed(list(backwards))]
+    (maps, units), (other_maps, other_units) = (_maps_and_units(arch) for arch in (first, second))
+    pairs: list[tuple[str | None, str | None]] = []
+    while maps or other_maps:
+        sums = [bool(names) and names[0] == layer_name(names[0]) and names[0][0] == "a" for names in (maps, other_maps)]
+        mine = maps.pop(0) if maps and (sums[0] or not sums[1]) else None
+        theirs = other_maps.pop(0) if other_maps and (sums[1] or not sums[0]) else None
+        pairs.append((mine, theirs))
+    backwards = itertools.zip_longest(units[::-1], other_units[::-1])
+    return [*pairs, *reversed(list(backwards))]
 
 
 def _maps_and_units(arch: Architecture) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ from cnnviz.architectures import (
     folded,
 )
 from cnnviz.errors import CheckpointError, ConfigError
+from cnnviz.modules import walk
 from cnnviz.train.ops import FLAT
 from cnnviz.wording import percent
 
@@ -51,7 +52,7 @@ class Network:
 class LayerMaps:
     """The output of one step of a network for N pictures."""
 
-    name: str  # "c1" before its activation, "c1_activation" after it; "s2"; "fc7"
+    name: str  # "c1" before its activation, "c1_activation" after it; "s2"; "a4", a block's sum; "fc7"
     layer: Layer
     values: Tensor  # (N, channels, height, width), or (N, units)
 
@@ -213,13 +214,22 @@ def layer_maps(network: Network, images: Tensor, name: str) -> LayerMaps:
 
 def step_names(arch: Architecture) -> tuple[str, ...]:
     """Names of all steps in order, each activation after its layer: ("c1", "c1_activation", "s2", …)."""
-    last = arch.layers[-1].name
     return tuple(
         name
         for layer in arch.layers
         for name in (layer.name, layer.name + SUFFIX)
-        if name == layer.name or (layer.kind != "pooling" and layer.name != last)
+        if name == layer.name or layer.is_activated
     )
+
+
+def output_step(layer: Layer) -> str:
+    """The step that holds what the layer hands on: "c3_activation" of c3, "s4" of s4."""
+    return layer.name + SUFFIX * layer.is_activated
+
+
+def last_maps(arch: Architecture) -> str:
+    """The step of the last maps that an activation follows, after it; "" for a network without maps."""
+    return next((output_step(each) for each in reversed(arch.activated_layers) if len(each.output) == 3), "")
 
 
 def layer_name(step: str) -> str:
@@ -230,9 +240,7 @@ def layer_name(step: str) -> str:
 @torch.no_grad()
 def each_step(network: Network, images: Tensor) -> Iterator[LayerMaps]:
     """The maps that activations() returns, one by one, with only one step's in memory at a time."""
-    x = _normalised(network, images)
-    for name, step in network.module.named_children():
-        x = step(x)
+    for name, _, x in walk(network.module, _normalised(network, images)):
         if name != "flatten":
             yield LayerMaps(name, network.arch.layer(layer_name(name)), x)
 
@@ -258,7 +266,7 @@ def channel_facts(maps: LayerMaps, activation: str) -> tuple[ChannelFacts, ...]:
 
     Raises ConfigError for maps that no activation follows.
     """
-    if maps.name != maps.layer.name or maps.layer.kind == "pooling":
+    if maps.name != maps.layer.name or not maps.layer.is_activated:
         raise ConfigError(f"{maps.name} has no activation after it: choose the maps of a layer before its activation")
     function = activation_module(activation)
     outputs = _by_channel(function(maps.values))  # (channels, cells of all pictures)

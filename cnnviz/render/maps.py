@@ -175,6 +175,10 @@ def title_of(network: Network, maps: LayerMaps) -> str:
         what = f"after its {network.activation}"
     elif layer.kind == "pooling":
         what = f"after {network.pooling} pooling"
+    elif layer.kind == "global average pooling":
+        what = f"after {layer.kind}"
+    elif layer.kind == "convolution" and not layer.is_activated:
+        what = "before the block's sum"
     else:
         what = "the logits" if layer == network.arch.layers[-1] else f"before its {network.activation}"
     many = f"{output[0]} units" if len(output) == 1 else f"{output[0]} maps of {output[1]} by {output[2]}"

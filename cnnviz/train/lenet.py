@@ -62,6 +62,7 @@ def _is_family(arch: Architecture) -> bool:
             for conv, most in zip(arch.convs, MOST_MAPS, strict=True)
         )
         and max(arch.hidden, default=0) <= MOST_UNITS
+        and arch.is_plain
     )
 
 

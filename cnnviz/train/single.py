@@ -16,6 +16,7 @@ from cnnviz import data
 from cnnviz.architectures import CLASSES, build
 from cnnviz.config import RunConfig
 from cnnviz.data import augment
+from cnnviz.modules import walk
 from cnnviz.train import ops, schedules
 from cnnviz.train.stack import EVALUATION_BATCH_GPU, SATURATION_PICTURES
 
@@ -184,7 +185,7 @@ class Single:
         """As Stack.evaluate has them, in evaluation mode: without dropout, batch norm by its running statistics."""
         self.module.eval()
         sums = torch.zeros(2, device=self.device)
-        layers = [layer.name for layer in self.arch.weight_layers[:-1]]
+        layers = [layer.name for layer in self.arch.activated_layers]
         flat, measured = torch.zeros(len(layers), device=self.device), 0
         size = EVALUATION_BATCH if self.device == "cpu" else EVALUATION_BATCH_GPU
         for start in range(0, len(images), size):
@@ -204,12 +205,11 @@ class Single:
 
     def _with_flat_shares(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The logits, and of each layer's units the share whose activation is flat."""
-        shares = []
-        for name, child in self.module.named_children():
-            value, x = x, child(x)
+        shares, output = [], x
+        for name, value, output in walk(self.module, x):
             if name.endswith("_activation"):
-                shares.append(ops.is_flat(self.config.activation, value, x).mean())
-        return x, torch.stack(shares) if shares else torch.zeros(0, device=self.device)
+                shares.append(ops.is_flat(self.config.activation, value, output).mean())
+        return output, torch.stack(shares) if shares else torch.zeros(0, device=self.device)
 
 
 def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

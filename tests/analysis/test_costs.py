@@ -12,10 +12,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnviz.analysis import costs
-from cnnviz.architectures import ARCHITECTURES, build
+from cnnviz.architectures import ARCHITECTURES, architecture, build
 from cnnviz.config import RunConfig
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import loop
+from tests.helpers.architectures import BLOCKS
 
 PEAK = costs.Peak(100e9)
 
@@ -38,9 +39,9 @@ def run(
     )
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, BLOCKS])
 def test_a_steps_operations_are_those_that_pytorch_counts(name: str) -> None:
-    arch = ARCHITECTURES[name]
+    arch = architecture(name)
     module = build(arch, "relu", "max")
     with FlopCounterMode(display=False) as counter:
         module(torch.zeros(2, 3, 32, 32)).sum().backward()

@@ -14,7 +14,9 @@ from cnnviz.config import NORMALISATIONS
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.attribution import PATCH, STRIDE, grad_cam, occlusion
 from cnnviz.inspection.edits import ablated
-from cnnviz.inspection.network import Network, load_network, predict
+from cnnviz.inspection.network import Network, last_maps, load_network, predict
+from cnnviz.modules import Addition
+from tests.helpers.architectures import BLOCKS
 
 IMAGES = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -32,22 +34,28 @@ def hooks(net: Network) -> int:
 
 def cam_by_hand(net: Network, image: torch.Tensor, target: int, step: str) -> torch.Tensor:
     x, maps = image.permute(2, 0, 1)[None].float() / 127.5 - 1, None
+    brought: dict[str, torch.Tensor] = {}
     for name, module in net.module.named_children():
-        x = module(x)
+        x = module(x, brought[module.source]) if isinstance(module, Addition) else module(x)
         if name == step:
             maps = x = x.detach().requires_grad_()
+        brought[name] = x
     assert maps is not None
     (gradient,) = torch.autograd.grad(x[0, target], maps)
     return F.relu((gradient.mean((2, 3), keepdim=True) * maps).sum(1))[0].detach()
 
 
-@pytest.mark.parametrize(("model", "step"), [("lenet5x5", "c3_activation"), ("lenet5x5", "c1"), ("conv5", "s10")])
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [("lenet5x5", "c3_activation"), ("lenet5x5", "c1"), ("conv5", "s10"), (BLOCKS, "a7_activation"), (BLOCKS, "c1")],
+)
 def test_grad_cam_is_the_paper_s_formula(model: str, step: str) -> None:
     net = network(model)
     for target in (0, 7):
         expected = cam_by_hand(net, IMAGES[0], target, step)
         torch.testing.assert_close(grad_cam(net, IMAGES[0], target, step), expected, rtol=1e-4, atol=1e-6)
     assert grad_cam(net, IMAGES[0], 0).shape == net.arch.conv_layers[-1].output[1:]
+    torch.testing.assert_close(grad_cam(net, IMAGES[0], 0), cam_by_hand(net, IMAGES[0], 0, last_maps(net.arch)))
 
 
 @pytest.mark.parametrize("normalise", NORMALISATIONS)

@@ -12,6 +12,8 @@ from cnnviz.inspection import cells
 from cnnviz.inspection.cells import Box, explain, kernel, receptive_field, scan
 from cnnviz.inspection.edits import ablated, held_at
 from cnnviz.inspection.network import Network, activations, load_network, step_names
+from cnnviz.modules import walk
+from tests.helpers.architectures import BLOCKS, STUDY
 
 IMAGES = torch.randint(0, 256, (40, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -24,7 +26,13 @@ def network(model: str = "lenet5x5", activation: str = "tanh", pooling: str = "m
 
 @pytest.mark.parametrize(
     ("model", "activation", "pooling"),
-    [("lenet5x5", "tanh", "max"), ("lenet3x3", "relu", "avg"), ("conv5", "sigmoid", "avg"), ("f30", "gelu", "max")],
+    [
+        ("lenet5x5", "tanh", "max"),
+        ("lenet3x3", "relu", "avg"),
+        ("conv5", "sigmoid", "avg"),
+        ("f30", "gelu", "max"),
+        (BLOCKS, "relu", "max"),
+    ],
 )
 def test_what_a_cell_was_made_of_adds_up_to_the_cell(model: str, activation: str, pooling: str) -> None:
     net = network(model, activation, pooling)
@@ -38,7 +46,7 @@ def test_what_a_cell_was_made_of_adds_up_to_the_cell(model: str, activation: str
             assert cell.value == shown
             if cell.operation == "max pooling":
                 assert cell.inputs.max().item() == shown
-            elif cell.operation == "average pooling":
+            elif cell.operation in ("average pooling", "global average pooling"):
                 assert cell.inputs.mean().item() == pytest.approx(shown, abs=1e-6)
             else:
                 assert sum(term for _, term in cell.terms) == pytest.approx(cell.summed, abs=1e-5)
@@ -71,6 +79,19 @@ def test_a_pooled_cell_is_written_out() -> None:
     assert text.startswith("s2[0] at row 1, column 1 = max(")
 
 
+def test_a_cell_of_a_block_s_sum_names_what_is_added() -> None:
+    net = network(BLOCKS)
+    before, brought = (activations(net, IMAGES[:1])[step].values[0] for step in ("c6", "a4_activation"))
+    text = explain(net, IMAGES[0], "a7", 3, 1, 2).written_out().replace("−", "-")
+    own, passed = float(before[3, 1, 2]), float(brought[3, 2, 4])
+    assert text.startswith(f"a7[3] at row 1, column 2: {own:.4g} [map 3 of c6] + {passed:.4g} [map 3 of a4] = ")
+    assert float(text.split(" = ")[1]) == pytest.approx(own + passed, rel=1e-3, abs=1e-3)
+    text = explain(net, IMAGES[0], "a7", 5, 1, 2).written_out()
+    assert "+ 0 [a4 has no map 5]" in text
+    text = explain(net, IMAGES[0], "g9", 5).written_out()
+    assert text.startswith("g9[5] = mean of all 4×4 cells of map 5 = ")
+
+
 def test_a_channel_switched_off_or_held_says_so() -> None:
     cell = explain(ablated(network(), "c1", [2]), IMAGES[0], "c1_activation", 2, 5, 7)
     assert not cell.intact
@@ -81,7 +102,7 @@ def test_a_channel_switched_off_or_held_says_so() -> None:
     assert explain(network(), IMAGES[0], "c1_activation", 2, 5, 7).intact
 
 
-@pytest.mark.parametrize("model", ["lenet5x5", "lenet3x3", "conv5"])
+@pytest.mark.parametrize("model", [*STUDY, BLOCKS])
 def test_a_receptive_field_is_what_moves_the_cell_and_nothing_else(model: str) -> None:
     net = network(model, pooling="avg", gain=1)
     for layer in net.arch.conv_layers:
@@ -90,9 +111,7 @@ def test_a_receptive_field_is_what_moves_the_cell_and_nothing_else(model: str) -
         pixels = torch.zeros(32, 32, dtype=torch.bool)
         pixels[box.top : box.bottom, box.left : box.right] = True
         image = IMAGES[0].float().div(127.5).sub(1).permute(2, 0, 1)[None].requires_grad_()
-        x = image
-        for name, step in net.module.named_children():
-            x = step(x)
+        for name, _, x in walk(net.module, image):  # noqa: B007
             if name == layer.name:
                 break
         (gradient,) = torch.autograd.grad(x[0, :, row, column].sum(), image)
@@ -125,10 +144,18 @@ def test_a_cell_that_is_not_there_is_one_line(step: str, at: tuple[int, int, int
         explain(network(), IMAGES[0], step, *at)
 
 
-@pytest.mark.parametrize("step", ["c1_activation", "s4", "fc6_activation", "fc7"])
-def test_a_scan_finds_the_top_pictures_and_counts_every_cell(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [
+        *(("lenet5x5", step) for step in ("c1_activation", "s4", "fc6_activation", "fc7")),
+        *((BLOCKS, step) for step in ("c3", "a4_activation", "s8", "g9")),
+    ],
+)
+def test_a_scan_finds_the_top_pictures_and_counts_every_cell(
+    model: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cells, "BATCH", 16)  # three batches, the last one smaller
-    net = network(activation="tanh")
+    net = network(model, activation="tanh")
     values = activations(net, IMAGES)[step].values
     flat = values.flatten(2) if values.ndim == 4 else values[:, :, None]
     reported: list[float] = []

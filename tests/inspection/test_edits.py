@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from cnnviz import data
 from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.errors import ConfigError
 from cnnviz.inspection.cells import scan
-from cnnviz.inspection.edits import Change, ablated, changed, parse, transplanted
-from cnnviz.inspection.network import Network, activations, load_network, predict
+from cnnviz.inspection.edits import Change, ablated, changeable, changed, parse, transplanted
+from cnnviz.inspection.network import Network, activations, load_network, output_step, predict
+from cnnviz.modules import Addition
+from tests.helpers.architectures import BLOCKS, STUDY
 
 IMAGES = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -101,10 +104,10 @@ def test_what_cannot_be_transplanted(layer: str, channel: int, donor: str, messa
 
 def larger(model: str) -> dict[str, Tensor]:
     # Three times PyTorch's weights: its own hardly bend an activation.
-    return {name: 3 * weight for name, weight in initial_weights(ARCHITECTURES[model], seed=0).items()}
+    return {name: 3 * weight for name, weight in initial_weights(architecture(model), seed=0).items()}
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES)
+@pytest.mark.parametrize("model", STUDY)
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
 def test_a_silenced_channel_is_one_whose_outgoing_weights_are_zero(model: str, activation: str) -> None:
     arch, silent = ARCHITECTURES[model], [0, 2]
@@ -121,6 +124,35 @@ def test_a_silenced_channel_is_one_whose_outgoing_weights_are_zero(model: str, a
         torch.testing.assert_close(predict(quiet, IMAGES).logits, expected, rtol=1e-5, atol=1e-5)
         assert (activations(quiet, IMAGES)[f"{layer.name}_activation"].values[:, silent] == 0).all()
         assert not torch.allclose(expected, predict(net, IMAGES).logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["c1", "c2", "c3", "a4", "c6", "a7", "g9", "fc10"])
+def test_a_silenced_channel_of_a_network_with_blocks_is_zero_wherever_it_is_read(layer: str) -> None:
+    arch = architecture(BLOCKS)
+    net = load_network(arch, "sigmoid", "max", larger(BLOCKS))
+    quiet = ablated(net, layer, [1, 2])
+    steps: dict[str, Tensor] = {}
+    x = data.normalise(IMAGES)
+    for name, child in net.module.named_children():
+        x = child(x, steps[child.source]) if isinstance(child, Addition) else child(x)
+        if name == output_step(arch.layer(layer)):
+            x[:, [1, 2]] = 0
+        steps[name] = x
+    torch.testing.assert_close(predict(quiet, IMAGES).logits, x)
+    assert not torch.allclose(x, predict(net, IMAGES).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_a_transplant_into_a_block_is_the_weights_copied_by_hand() -> None:
+    mine, theirs = larger(BLOCKS), weights(1, BLOCKS)
+    host, donor = (load_network(architecture(BLOCKS), "tanh", "max", each) for each in (mine, theirs))
+    for name in ("c6.weight", "c6.bias"):
+        mine[name][[0, 3]] = theirs[name][[0, 3]]
+    expected = predict(load_network(architecture(BLOCKS), "tanh", "max", mine), IMAGES).logits
+    torch.testing.assert_close(predict(transplanted(host, donor, "c6", [3, 0]), IMAGES).logits, expected)
+    with pytest.raises(ConfigError, match="a4 has no weights to replace"):
+        transplanted(host, donor, "a4", [0])
+    names = [layer.name for layer in changeable(architecture(BLOCKS))]
+    assert names == ["c1", "c2", "c3", "a4", "c5", "c6", "a7", "fc10"]
 
 
 def test_ablations_add_up_and_pooled_maps_can_be_silenced_too() -> None:

@@ -160,5 +160,17 @@ def test_steps_are_paired_from_both_ends() -> None:
         ("fc6_activation", "fc12_activation"),
         ("fc7", "fc13"),
     ]
+    plain, residual = architecture("c4k3p1-c4k3p1-c4k3p1-c5k3-g"), architecture("c4k3p1-r4-c5k3-g")
+    both = ["c1", "c1_activation", "c2", "c2_activation", "c3"]
+    assert paired_steps(plain, residual) == [
+        *zip(both, both, strict=True),
+        (None, "a4"),
+        ("c3_activation", "a4_activation"),
+        ("c4", "c5"),
+        ("c4_activation", "c5_activation"),
+        ("g5", "g6"),
+        ("fc6", "fc7"),
+    ]
+    assert all(one == other for one, other in paired_steps(residual, residual))
     assert paired_steps(architecture("f30"), ARCHITECTURES["lenet5x5"])[-1] == ("fc2", "fc7")
     assert paired_steps(architecture("f30"), ARCHITECTURES["lenet5x5"])[0] == (None, "c1")

@@ -31,6 +31,7 @@ from cnnviz.inspection.network import (
     predict,
     step_names,
 )
+from tests.helpers.architectures import BLOCKS, STUDY
 from tests.helpers.drawn import maps_of
 
 FUNCTIONS = {
@@ -51,18 +52,37 @@ IMAGES = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8, generator=torc
 
 def weights_of(model: str) -> dict[str, Tensor]:
     # Three times PyTorch's weights: its own hardly bend an activation.
-    return {name: 3 * weight for name, weight in initial_weights(ARCHITECTURES[model], seed=0).items()}
+    return {name: 3 * weight for name, weight in initial_weights(architecture(model), seed=0).items()}
 
 
 def network(model: str = "lenet5x5", activation: str = "tanh", pooling: str = "max") -> Network:
-    return load_network(ARCHITECTURES[model], activation, pooling, weights_of(model))
+    return load_network(architecture(model), activation, pooling, weights_of(model))
 
 
 def by_hand(model: str, activation: str, pooling: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     act, pool = FUNCTIONS[activation], F.max_pool2d if pooling == "max" else F.avg_pool2d
     w = {name: weight.double() for name, weight in weights.items()}
     x = IMAGES.permute(0, 3, 1, 2).double() / 127.5 - 1
-    maps = {}
+    maps: dict[str, Tensor] = {}
+    brought = x
+    if model == BLOCKS:
+        for c, stride, block in (("c1", 2, 0), ("c2", 1, 1), ("c3", 1, 2), ("c5", 2, 1), ("c6", 1, 2)):
+            brought = brought if block == 2 else x
+            maps[c] = x = F.conv2d(x, w[f"{c}.weight"], w[f"{c}.bias"], stride, 1)
+            if block == 2:
+                every = brought.shape[2] // x.shape[2]
+                cut = brought[:, :, ::every, ::every]
+                c = f"a{int(c[1:]) + 1}"
+                x = x.clone()
+                x[:, : cut.shape[1]] += cut
+                maps[c] = x
+            maps[f"{c}_activation"] = x = act(x)
+        maps["s8"] = pool(x, 2, 2)
+        maps["g9"] = maps["s8"].mean((2, 3))
+        maps["fc10"] = maps["g9"] @ w["fc10.weight"].T + w["fc10.bias"]
+        maps["fc10_activation"] = act(maps["fc10"])
+        maps["fc11"] = maps["fc10_activation"] @ w["fc11.weight"].T + w["fc11.bias"]
+        return maps
     stride, padding = (1, 1) if model == "conv5" else (2, 0)
     convs, pools, fcs = {
         "conv5": (["c1", "c3", "c5", "c7", "c9"], ["s2", "s4", "s6", "s8", "s10"], ["fc11", "fc12", "fc13"]),
@@ -80,7 +100,7 @@ def by_hand(model: str, activation: str, pooling: str, weights: dict[str, Tensor
 
 
 @pytest.mark.parametrize(
-    ("model", "activation", "pooling"), list(itertools.product(ARCHITECTURES, ACTIVATIONS, POOLINGS))
+    ("model", "activation", "pooling"), list(itertools.product((*STUDY, BLOCKS), ACTIVATIONS, POOLINGS))
 )
 def test_every_map_is_what_the_arithmetic_says(model: str, activation: str, pooling: str) -> None:
     expected = by_hand(model, activation, pooling, weights_of(model))

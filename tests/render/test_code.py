@@ -34,6 +34,7 @@ from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Run, Segment
 from cnnviz.train import lenet
 from cnnviz.train.loop import stack_key, train_stack
+from tests.helpers.architectures import BLOCKS
 from tests.helpers.runs import run as made_up
 from tests.helpers.runs import seed, trained
 
@@ -71,6 +72,10 @@ CASES = {
     "patience": replace(TINY, validation=100, limit_train=100, patience=1, epochs=9, lr=0.3, activation="relu"),
     "raw pixels": replace(TINY, normalise="raw", lr=0.0001, activation="relu"),
     **{f"init {name}": replace(TINY, init=name, activation="relu") for name in ("he", "orthogonal", "small", "large")},
+    "blocks": replace(TINY, model=BLOCKS, activation="relu", init="he"),
+    "blocks, batch norm, dropout after all": replace(
+        TINY, model=BLOCKS, activation="relu", batch_norm="on", dropout=0.2, dropout_at="both", lr=0.01
+    ),
     "kernel": replace(TINY, model="lenet5x5", batch_size=1, lr=0.01, limit_train=500, epochs=2),
 }
 # By way of the store; the forks are of "momentum".

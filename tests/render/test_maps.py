@@ -16,6 +16,7 @@ from cnnviz.inspection.network import Prediction, activations, load_network, pre
 from cnnviz.render.colours import DARK, LIGHT, NOT_FINITE, Scale, Theme, by_channel, colour
 from cnnviz.render.exports import png
 from cnnviz.render.maps import atlas, boxed, caption, heat, legend, mosaic, sheet, tile
+from tests.helpers.architectures import BLOCKS, STUDY
 from tests.helpers.drawn import IMAGES, has, maps_of, network
 
 
@@ -94,7 +95,7 @@ def test_the_sheet_shows_each_picture_its_caption_and_its_maps_on_one_scale(them
     assert np.array_equal(np.asarray(again), np.asarray(page))
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES)
+@pytest.mark.parametrize("model", [*STUDY, BLOCKS])
 def test_every_layer_has_a_sheet_in_letters_the_font_has(model: str, texts: list[str]) -> None:
     font = ImageFont.load_default(14)
     missing = bytes(font.getmask("\uffff"))

@@ -20,6 +20,7 @@ from cnnviz.train import loop
 from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.single import Single
 from cnnviz.train.stopping import Watched, watched
+from tests.helpers.architectures import BLOCKS
 from tests.helpers.pairwise import pairwise
 
 _normalise = data.normalise
@@ -34,6 +35,7 @@ DESIGN = pairwise(
         "batch_norm": ("off", "on"),
         "dropout": (0.0, 0.3),
         "normalise": NORMALISATIONS,
+        "model": (TINY.model, BLOCKS),
     }
 )
 
@@ -197,11 +199,11 @@ def test_what_a_stack_knows_too_is_the_same_both_ways(settings: dict[str, object
             assert all(torch.allclose(mine[name], each, atol=1e-5) for name, each in theirs.items() if name in mine)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_resumed_is_as_if_never_stopped(optimizer: str, dataset: Dataset) -> None:
+@pytest.mark.parametrize(("optimizer", "model"), [*((each, TINY.model) for each in OPTIMIZERS), ("sgd", BLOCKS)])
+def test_resumed_is_as_if_never_stopped(optimizer: str, model: str, dataset: Dataset) -> None:
     everything = {"batch_norm": "on", "dropout": 0.3, "dropout_at": "both", "augment": "flip+shift+cutout"}
     config = replace(TINY, optimizer=optimizer, momentum=0.9, lr=0.01, schedule="cosine", epochs=3, limit_train=100)
-    config = replace(config, **everything)  # type: ignore[arg-type]
+    config = replace(config, model=model, **everything)  # type: ignore[arg-type]
     whole = train(config, dataset)
     for epoch in (0, 1, 2):
         start = Start(epoch, whole[epoch].weights, whole[epoch].slots, "autograd")
@@ -293,6 +295,12 @@ def test_a_network_leaves_its_stack_once_its_patience_has_run_out(dataset: Datas
     assert len(found[0]) < len(found[1]) == 7
     assert [each.is_last for each in found[0]].index(True) == len(found[0]) - 1
     assert found[1][-1].stack == (1,)
+
+
+def test_figures_of_a_block_are_its_convolutions_and_its_sum_s(dataset: Dataset) -> None:
+    last = train(replace(TINY, model=BLOCKS, limit_train=100, epochs=1), dataset)[-1].metrics
+    for kind, names in (("grad_norm", "c1 c2 c3 c5 c6 fc10 fc11"), ("saturation", "c1 c2 a4 c5 a7 fc10")):
+        assert {name for name in last if name.startswith(kind)} == {f"{kind}/{name}" for name in names.split()}
 
 
 def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) -> None:

@@ -413,7 +413,10 @@ function sourcesOf(own, row, before, channel, feed, network) {
     const colours = [...network.querySelector(".colours").children];
     return feed.kind === "kernels" ? colours.map((each) => [each, 0.5]) : [[network.querySelector(".seen"), 0.5]];
   }
-  if (feed.kind === "same") return [[source(channel), 1]];
+  if (feed.kind === "same") {
+    const brought = broughtBy(own, row, channel, feed);
+    return [[source(channel), 1], ...(brought ? [[own.cells.get(key([row, brought[0], channel])), 1]] : [])];
+  }
   if (feed.kind === "kernels") return Array.from({ length: feed.inputs }, (_, index) => [source(index), 0.35]);
   const largest = Math.max(1, ...feed.percents[channel].map(Math.abs));
   return feed.sources[channel].map((index, place) => {
@@ -422,12 +425,23 @@ function sourcesOf(own, row, before, channel, feed, network) {
   });
 }
 
+// The column of the maps that a residual block's shortcut brings to its sum, and their name; null: none, or no such map.
+function broughtBy(own, row, channel, feed) {
+  const { columns } = own.data.rows[row];
+  const place = feed.shortcut ? columns.findIndex((each) => each?.step === feed.shortcut) : -1;
+  return place >= 0 && channel < columns[place].items.length ? [place, columns[place].name.split(" ")[0]] : null;
+}
+
 const signed = (percent) => `${percent < 0 ? "−" : "+"}${Math.abs(percent)} %`;
 
 function fedBy(own, row, before, channel, feed) {
   const name = before < 0 ? "the picture" : own.data.rows[row].columns[before].name;
   const one = before >= 0 && own.data.rows[row].columns[before].cells > 1 ? "map" : "unit";
-  if (feed.kind === "same") return `From ${one} ${channel} of ${name}.`;
+  if (feed.kind === "same") {
+    if (!feed.shortcut) return `From ${one} ${channel} of ${name}.`;
+    const brought = broughtBy(own, row, channel, feed);
+    return `Map ${channel} of ${name}, plus ${brought ? `map ${channel} of ${brought[1]}` : "nothing: the block's input has no such map"}.`;
+  }
   if (feed.kind === "kernels") {
     const all = before < 0 ? "red, green and blue of the picture" : `the ${feed.inputs} maps of ${name}`;
     return `Fed by ${all} through the kernels drawn there, ${feed.extent}.`;

@@ -141,7 +141,7 @@ def _feed(feed: Feed) -> dict[str, Any]:
     if feed.sources is not None and feed.shares is not None:
         percents = (100 * feed.shares).round().int().tolist()
         return {"kind": feed.kind, "sources": feed.sources.tolist(), "percents": percents}
-    return {"kind": feed.kind}
+    return {"kind": feed.kind, "shortcut": feed.shortcut}
 
 
 def _bar(scale: Scale) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def gradient_flow(chosen: Sequence[Run]) -> None:
         key="flow_runs",
     )
     runs = [by_id[key] for key in keys]
-    layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
+    layers = {run.id: [layer.name for layer in run.architecture.measured_layers] for run in runs}
     wanted = [f"{kind}/{name}" for kind in curve_charts.FLOWS for name in sorted(set().union(*layers.values()))]
     if not runs:
         return

@@ -15,7 +15,7 @@ from cnnviz.app.state import list_key
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.inspection import edits, recorded
 from cnnviz.inspection.edits import Change
-from cnnviz.inspection.network import SUFFIX, Network
+from cnnviz.inspection.network import Network, output_step
 
 CHANGES = list_key("change")
 KEYS = (*networks.KEYS, CHANGES)
@@ -38,7 +38,7 @@ def layout(looked: list[Looked]) -> None:
     arch, chosen = looked[0].run.architecture, CHANGES.get()
     channels = [
         str(Change(layer.name, channel, edits.OFF))
-        for layer in arch.weight_layers[:-1]
+        for layer in edits.changeable(arch)
         for channel in range(layer.output[0])
     ]
     st.multiselect(
@@ -97,7 +97,7 @@ def _changed(looked: list[Looked], changes: Sequence[Change]) -> Network:
 
     def means(layer: str) -> Tensor:
         one = looked[0]
-        step = layer if one.run.architecture.layer(layer).kind == "pooling" else layer + SUFFIX
+        step = output_step(one.run.architecture.layer(layer))
         return scan(one, answers.load_dataset(one.run.config.dataset), step).means
 
     return edits.changed(looked[0].trained, changes, donor, means)

@@ -65,7 +65,7 @@ def detail(shown: Shown, maps: LayerMaps, channel: int, choice: Choice, dataset:
 def _cause(shown: Shown, layer: str, channel: int, choice: Choice, dataset: Dataset) -> None:
     one = shown.one
     arch = one.run.architecture
-    if layer not in {each.name for each in arch.weight_layers[:-1]}:
+    if layer not in {each.name for each in edits.changeable(arch)}:
         return
     if one.side != "run":
         st.caption("Channels of the first network can be switched off or replaced; this is the second one.")
@@ -73,6 +73,8 @@ def _cause(shown: Shown, layer: str, channel: int, choice: Choice, dataset: Data
     others = [f"epoch-{epoch}" for epoch in artifacts.checkpoint_epochs(one.run.id) if epoch != one.epoch]
     if networks.OTHER.get() != networks.NONE:
         others.insert(0, edits.OTHER)
+    if not arch.layer(layer).parameters:  # a sum: there is nothing to take from another network
+        others = []
     now = next((each for each in one.changes if (each.layer, each.channel) == (layer, channel)), None)
     options = [AS_TRAINED, edits.OFF, edits.MEAN, *others]
     chosen = Slot(f"state of {layer} {channel}", AS_TRAINED)
@@ -169,11 +171,12 @@ def _made_of(
         parts += [(f"its map, {scale.low:.3g} to {scale.high:.3g}", large_map), ("what the cell sees", framed)]
     else:
         kernels = st.container()
-    if cell.weights is not None:
+    is_weighted = cell.weights is not None and cell.operation != "addition"
+    if is_weighted:
         with kernels:
             parts.append(_kernel(cell))
     st.code(cell.written_out(), language=None, wrap_lines=True)
-    if cell.weights is not None:
+    if is_weighted:
         with st.expander(f"All {cell.inputs.numel():,} products"):
             st.dataframe(_products(cell), hide_index=True, height=260, alt="Every product that the cell adds up")
     return parts, cell.written_out().splitlines()

@@ -113,8 +113,7 @@ def pairs_of(archs: list[Architecture], before: bool) -> list[Pair]:
 def _on_show(arch: Architecture, step: str | None, before: bool) -> str | None:
     if step is None or before or step != layer_name(step):
         return step
-    layer = arch.layer(step)
-    return step if layer.kind == "pooling" or layer == arch.layers[-1] else None
+    return None if arch.layer(step).is_activated else step
 
 
 def _scales(
@@ -196,13 +195,16 @@ def _column(
     values = maps.values[0]
     is_last = layer == one.run.architecture.layers[-1]
     facts = _facts(its, step)
-    is_before = step == layer.name and layer.kind != "pooling" and not is_last
+    is_before = step == layer.name and layer.is_activated
+    name = f"{layer.name} before" if is_before else layer.name
+    if layer.shortcut:
+        name += f" · + {layer.shortcut}"
     extent = f"{_number(maps.low)} to {_number(maps.high)}" if bool(values.isfinite().any()) else "not finite"
     help_ = [f"{layer.name}: {_words(one, step)}", f"values on this picture: {extent}"]
     help_ += [text for text in (_sentence(facts), _difference(shown, index, pair)) if text]
     return Column(
         step,
-        f"{layer.name} before" if is_before else layer.name,
+        name,
         _range(scale.low, scale.high) if isinstance(scale, Scale) else "each its own",
         ". ".join(help_),
         atlas(values, scale),
@@ -214,9 +216,9 @@ def _column(
 
 
 def _facts(its: Shown, step: str) -> list[ChannelFacts]:
-    """Of each channel of a convolution."""
+    """Of each channel of a convolution or block that an activation follows."""
     layer, activation = its.maps[step].layer, its.one.run.config.activation
-    if layer.kind != "convolution":
+    if not layer.is_activated or len(layer.output) < 3:
         return []
     facts = channel_facts(its.maps[layer.name], activation)
     # a ReLU's zeros are how it works
@@ -248,8 +250,13 @@ def _words(one: Looked, step: str) -> str:
     shape = "×".join(map(str, layer.output))
     if layer.kind == "pooling":
         return f"{one.run.config.pooling} pooling, {shape}"
+    if layer.kind == "global average pooling":
+        return f"{layer.kind}, {shape}"
+    if not layer.is_activated and layer.kind == "convolution":
+        return f"{layer.kind}, before the block's sum, {shape}"
     when = f"{'before' if step == layer.name else 'after'} {one.run.config.activation}"
-    return f"{layer.kind}, {'logits' if layer == one.run.architecture.layers[-1] else when}, {shape}"
+    kind = f"sum of the block's maps and those of {layer.shortcut}" if layer.shortcut else layer.kind
+    return f"{kind}, {'logits' if layer == one.run.architecture.layers[-1] else when}, {shape}"
 
 
 def _items(maps: LayerMaps, facts: Sequence[ChannelFacts], names: Sequence[str]) -> list[Item]:

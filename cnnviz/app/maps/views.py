@@ -18,7 +18,7 @@ from cnnviz.app.widgets import enlarge, save_as_png, theme
 from cnnviz.architectures import Architecture
 from cnnviz.data import Dataset
 from cnnviz.inspection import attribution, matching
-from cnnviz.inspection.network import layer_maps, predict, step_names
+from cnnviz.inspection.network import last_maps, layer_maps, predict, step_names
 from cnnviz.render import network_charts
 from cnnviz.render.colours import Scale, colour
 from cnnviz.render.exports import captioned
@@ -102,9 +102,7 @@ def compared(looked: list[Looked], choice: Choice, dataset: Dataset) -> None:
     images = dataset.test_images[: matching.PICTURES]
     pairs = [pair for pair in pairs_of([one.run.architecture for one in looked], False) if None not in pair]
     steps = [str(pair[0]) for pair in pairs]
-    last = (
-        f"{first.run.architecture.conv_layers[-1].name}_activation" if first.run.architecture.conv_layers else steps[0]
-    )
+    last = last_maps(first.run.architecture)
     MATCHED.offer(steps, last if last in steps else steps[0])
     step = st.selectbox("Layer", steps, format_func=lambda step: step.replace("_", ", "), key=MATCHED.widget, width=220)
     other = str(dict(pairs)[step])
@@ -233,8 +231,8 @@ def ten_pictures(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
 
 
 def _last_maps(arch: Architecture) -> str:
-    """The last convolution's step behind its activation, else the logits."""
-    return f"{arch.conv_layers[-1].name}_activation" if arch.conv_layers else step_names(arch)[-1]
+    """The last convolution's step behind its activation, or block's, else the logits."""
+    return last_maps(arch) or step_names(arch)[-1]
 
 
 def _counterpart(arch: Architecture, other: Architecture, step: str) -> str:

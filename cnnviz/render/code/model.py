@@ -31,7 +31,6 @@ def model(config: RunConfig) -> str:
     """The class Net. Its layers have the names of the run's weights, and are made in the order that draws the same
     initial weights."""
     arch, pooling = config.architecture, config.pooling
-    shapes, convs = arch.weight_shapes, iter(arch.convs)
     act = _FUNCTIONS[config.activation]
     made: list[str] = []
     passed: list[str] = []
@@ -40,19 +39,33 @@ def model(config: RunConfig) -> str:
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         size = "×".join(map(str, layer.output))
         if layer.kind == "convolution":
-            conv = next(convs)
-            inputs = shapes[f"{layer.name}.weight"][1]
-            padding = f", padding={conv.padding}" if conv.padding else ""
-            made.append(f"self.{layer.name} = nn.Conv2d({inputs}, {conv.channels}, {conv.kernel}{padding})")
-            value = f"{act}({_normed(arch, layer, 'BatchNorm2d', made)})"
+            more = f", stride={layer.stride}" if layer.stride > 1 else ""
+            more += f", padding={layer.padding}" if layer.padding else ""
+            made.append(f"self.{layer.name} = nn.Conv2d({layer.inputs}, {layer.output[0]}, {layer.kernel}{more})")
+            value = _normed(arch, layer, "BatchNorm2d", made)
+            if not layer.is_activated:
+                passed.append(f"x = {value}  # {size}")
+                continue
+            if _begins_block(arch, layer):
+                passed.append("shortcut = x")
+            value = f"{act}({value})"
             if following is not None and following.kind == "pooling":
                 value, size = f"self.{following.name}({value})", "×".join(map(str, following.output))
             value = _dropped(config, layer, "maps", value, made)
             passed.append(f"x = {value}  # {size}")
+        elif layer.kind == "addition":
+            value = f"{act}(x + {_shortcut(layer)})"
+            if following is not None and following.kind == "pooling":
+                value, size = f"self.{following.name}({value})", "×".join(map(str, following.output))
+            value = _dropped(config, layer, "maps", value, made)
+            passed.append(f"x = {value}  # {layer.name}: {size}")
         elif layer.kind == "pooling":
-            made.append(f"self.{layer.name} = {_POOLINGS[pooling]}(2, stride={conv.pool})")
+            made.append(f"self.{layer.name} = {_POOLINGS[pooling]}(2, stride={layer.stride})")
+        elif layer.kind == "global average pooling":
+            passed.append(f"x = x.mean((2, 3))  # {layer.name}: {size}")
+            is_flat = True
         else:
-            units, inputs = shapes[f"{layer.name}.weight"]
+            units, inputs = layer.output[0], layer.inputs
             made.append(f"self.{layer.name} = nn.Linear({inputs}, {units})")
             if not is_flat:
                 passed.append(f"x = torch.flatten(x, 1)  # {inputs}")
@@ -74,6 +87,18 @@ def model(config: RunConfig) -> str:
         *(f"        {line}" for line in passed),
     ]
     return "\n".join(lines)
+
+
+def _begins_block(arch: Architecture, layer: Layer) -> bool:
+    """Whether it is the first of the two convolutions of a residual block: the sum is the layer after the next."""
+    place = arch.layers.index(layer)
+    return bool(arch.layers[place + 2 :] and arch.layers[place + 2].shortcut)
+
+
+def _shortcut(layer: Layer) -> str:
+    cut = f"shortcut[:, :, ::{layer.stride}, ::{layer.stride}]" if layer.stride > 1 else "shortcut"
+    more = layer.output[0] - layer.inputs
+    return f"F.pad({cut}, (0, 0, 0, 0, 0, {more}))" if more else cut
 
 
 def _normed(arch: Architecture, layer: Layer, kind: str, made: list[str]) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from cnnviz.analysis.comparison import labels
 from cnnviz.analysis.evidence import accuracy
 from cnnviz.data import Dataset
-from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations
+from cnnviz.inspection.network import LayerMaps, Network, Prediction, activations, last_maps, layer_name
 from cnnviz.render import kernels as kernel_sheets
 from cnnviz.render.colours import LIGHT, Scale, colour
 from cnnviz.render.maps import title_of
@@ -33,11 +33,11 @@ def pictures(sources: Sources) -> Iterator[Piece]:
 
 def ten(sources: Sources, run: Run) -> Iterator[Piece]:
     dataset, kept = sources.dataset(run), sources.epochs(run)
-    conv = run.architecture.conv_layers
-    if not conv:
+    name = last_maps(run.architecture)
+    if not name:
         yield Text(f"{run.name} has no convolution.", "note")
         return
-    name, layer = f"{conv[-1].name}_activation", conv[-1]
+    layer = run.architecture.layer(layer_name(name))
     chosen = one_of_each(dataset)
     images = dataset.test_images[chosen]
     cells = len(chosen) * min(layer.output[0], MOST_MAPS) * layer.output[1] * layer.output[2]

@@ -80,7 +80,7 @@ def _hideable(spec: dict[str, Any]) -> dict[str, Any]:
 def flow(sources: Sources) -> Iterator[Piece]:
     """The gradient's norm by layer and epoch."""
     runs = several(sources.of_part("1a"))
-    layers = {run.id: [layer.name for layer in run.architecture.weight_layers] for run in runs}
+    layers = {run.id: [layer.name for layer in run.architecture.measured_layers] for run in runs}
     ids = set(layers)
     history = sources.history[sources.history.run_id.isin(ids)]
     names, some = labels(runs), False
