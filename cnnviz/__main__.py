@@ -302,7 +302,7 @@ def _features(options: argparse.Namespace) -> None:
 def _default_layer(arch: "Architecture") -> str:
     from cnnviz.inspection.network import last_maps, output_step
 
-    return last_maps(arch) or output_step(arch.layers[:-1][-1] if arch.layers[:-1] else arch.layers[-1])
+    return last_maps(arch) or output_step((arch.layers[:-1] or arch.layers)[-1])
 
 
 def _pictures(wanted: Sequence[str], run: "Run") -> tuple["Tensor", list[int | None], Sequence[str]]:

@@ -140,6 +140,14 @@ def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None
     assert RunConfig(**change).trains_alone is alone
 
 
+def test_deeper_networks_are_a_pair_with_and_without_shortcuts_in_two_depths() -> None:
+    configs = PRESETS["deeper"].configs()
+    assert [config.model for config in configs] == ["plain-8", "plain-14", "residual-8", "residual-14"]
+    assert len({dataclasses.replace(config, model="plain-8") for config in configs}) == 1
+    depths = [len(config.architecture.weight_layers) for config in configs]
+    assert depths == [8, 14, 8, 14]
+
+
 def test_remedies_are_one_network_with_and_without_each() -> None:
     cures = PRESETS["cure"].configs()
     assert len(set(cures)) == 16

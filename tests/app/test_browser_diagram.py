@@ -124,4 +124,15 @@ def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> N
     page.locator(".scroll:not(.before):not(.after)").wait_for()
     assert page.evaluate(ROOM)["hidden"] == 0  # all twelve layers beside one another
     page.locator(".maps.after, .maps.before").first.wait_for()  # long columns show that they go on
+
+    residual = recorded("residual-8", 1, activation="relu")
+    page.goto(f"{address}/feature_maps?run={residual}")
+    page.get_by_label("a7: sum of the block's maps and those of a4").wait_for()
+    page.get_by_text("a7 · + a4").wait_for()
+    page.get_by_role("button", name="a7 channel 3:").hover()
+    assert lit(page) == ["a4 channel 3", "c6 channel 3", "a7 channel 3"]
+    page.get_by_text("Map 3 of c6, plus map 3 of a4.").wait_for()
+    page.get_by_role("button", name="a7 channel 12:").hover()
+    assert lit(page) == ["c6 channel 12", "a7 channel 12"]
+    page.get_by_text("plus nothing: the block's input has no such map").wait_for()
     page.close()

@@ -11,6 +11,7 @@ from cnnviz import data, paths
 from cnnviz.app import cache
 from cnnviz.app.maps import uploads
 from cnnviz.config import RunConfig
+from tests.helpers.architectures import BLOCKS
 from tests.helpers.runs import recorded, trained
 from tests.helpers.screens import diagram, said
 
@@ -136,6 +137,21 @@ def test_networks_of_any_two_kinds_stand_beside_each_other(view: str, other: str
 
 
 @pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
+def test_a_network_with_blocks_shows_its_sums_and_what_they_are_made_of() -> None:
+    run, plain_one = recorded(BLOCKS, 1, activation="relu"), recorded("c4k3p1t2-c4k3p1-c4k3p1-g", 1)
+    chosen = {"layer": "a7_activation", "channel": "5", "change": "a4.1:off"}
+    opened = page(run=run, other=plain_one, view="match", **chosen)
+    first, second = diagram(opened)["rows"]
+    names = ["c1", "c2", "c3", "a4 · + c1", "c5", "c6", "a7 · + a4", "s8", "g9", "fc10", "fc11"]
+    assert [column["name"] for column in first["columns"]] == names
+    assert [column and column["name"] for column in second["columns"]][:4] == ["c1", "c2", None, "c3"]
+    (feed,) = (column["feed"] for column in first["columns"] if column["name"] == "a7 · + a4")
+    assert feed == {"kind": "same", "shortcut": "a4_activation"}
+    assert "With a4 · 1 off (zero): accuracy on 1,000" in plain(opened)
+    assert any("[a4 has no map 5]" in each.value for each in opened.code)
+    assert not opened.exception
+
+
 def test_a_diverged_network_is_drawn_and_named(view: str) -> None:
     run, sound = recorded(gain=math.nan, activation="relu"), recorded(activation="relu")
     opened = page(run=run, view=view, layer="c3_activation", channel=1)

@@ -12,6 +12,7 @@ const ABREAST = [4, 3, 2]; // maps, at most, in a column that scrolls: as many a
 const MOST_UNITS_ABREAST = 8;
 const BELOW = 62; // what follows on the page is in sight
 const TALL = { least: 420, most: 1000 };
+const OVER = 48; // pixels by which a line that passes other columns rises above them
 const MOST_LINES = 24; // more would hide what they lead to
 const HINT = "Point at a map, or walk with the arrow keys: what feeds it lights up. A click or Enter opens it.";
 const POPUPS = '[role="dialog"], [data-baseweb="popover"], [data-testid="stPopoverBody"]';
@@ -391,7 +392,7 @@ function light(root) {
   const draw = lineTo(root, lines, target);
   for (const [source, strength, label] of sources) {
     source.classList.add("lit");
-    if (sources.length <= MOST_LINES) draw(source, strength);
+    if (sources.length <= MOST_LINES) draw(source, strength, source.place && source.place[1] < before ? OVER : 0);
     if (label !== undefined && source.offsetWidth >= 24) source.append(make("span", "kernel share", label));
   }
   if (feed.kind === "kernels") {
@@ -454,7 +455,7 @@ function fedBy(own, row, before, channel, feed) {
 function lineTo(root, lines, target) {
   const stage = root.querySelector(".stage").getBoundingClientRect();
   const end = target.getBoundingClientRect();
-  return (source, strength) => {
+  return (source, strength, over) => {
     const start = source.getBoundingClientRect();
     const column = source.closest(".maps")?.getBoundingClientRect();
     if (column && (start.bottom < column.top || start.top > column.bottom)) return; // scrolled away
@@ -462,7 +463,7 @@ function lineTo(root, lines, target) {
     const [toX, toY] = [end.left - stage.left, (end.top + end.bottom) / 2 - stage.top];
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     const bend = Math.max(8, (toX - x) / 2);
-    path.setAttribute("d", `M${x},${y} C${x + bend},${y} ${toX - bend},${toY} ${toX},${toY}`);
+    path.setAttribute("d", `M${x},${y} C${x + bend},${y - over} ${toX - bend},${toY - over} ${toX},${toY}`);
     path.setAttribute("stroke-width", String(0.75 + 1.75 * strength));
     lines.append(path);
   };
