@@ -589,6 +589,7 @@ PRESETS = {
             "lr": [0.05],
             "momentum": [0.9],
             "batch_size": [50],
+            "init": ["xavier"],
             "limit_train": [5000],
             "epochs": [15],
         },
