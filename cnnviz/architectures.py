@@ -58,8 +58,8 @@ class Layer:
     parameters: int  # weights and biases
     fields: tuple[Interval, ...]  # pixels on which each column of cells depends, and each row; of units: on all
     multiply_adds: int  # per picture, forward
-    kernel: int = 0  # side of its window, cells; 0: fully connected
-    stride: int = 0  # of that window, cells
+    kernel: int = 0  # side of its window, cells; 0: none
+    stride: int = 0  # of that window, or of an addition's shortcut, cells
     padding: int = 0  # zeros around its input
     inputs: int = 0  # channels or units that it reads
     is_activated: bool = False  # whether an activation follows
@@ -217,7 +217,7 @@ def _layer_table(arch: Architecture) -> tuple[Layer, ...]:
             fields = tuple(_union(pair) for pair in zip(fields, brought, strict=True))
             output = (channels, size, size)
             layers.append(
-                Layer(name("a"), "addition", output, 0, fields, 0, 1, conv.stride, 0, before, True, shortcut=source)
+                Layer(name("a"), "addition", output, 0, fields, 0, 0, conv.stride, 0, before, True, shortcut=source)
             )
         else:
             convolve(conv, conv.stride, is_activated=True)

@@ -136,11 +136,10 @@ def test_networks_of_any_two_kinds_stand_beside_each_other(view: str, other: str
         assert any("%" in row["verdict"] for row in rows)
 
 
-@pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
 def test_a_network_with_blocks_shows_its_sums_and_what_they_are_made_of() -> None:
     run, plain_one = recorded(BLOCKS, 1, activation="relu"), recorded("c4k3p1t2-c4k3p1-c4k3p1-g", 1)
     chosen = {"layer": "a7_activation", "channel": "5", "change": "a4.1:off"}
-    opened = page(run=run, other=plain_one, view="match", **chosen)
+    opened = page(run=run, other=plain_one, view="layers", **chosen)
     first, second = diagram(opened)["rows"]
     names = ["c1", "c2", "c3", "a4 · + c1", "c5", "c6", "a7 · + a4", "s8", "g9", "fc10", "fc11"]
     assert [column["name"] for column in first["columns"]] == names
@@ -152,6 +151,7 @@ def test_a_network_with_blocks_shows_its_sums_and_what_they_are_made_of() -> Non
     assert not opened.exception
 
 
+@pytest.mark.parametrize("view", ["maps", "why", "match", "sheet"])
 def test_a_diverged_network_is_drawn_and_named(view: str) -> None:
     run, sound = recorded(gain=math.nan, activation="relu"), recorded(activation="relu")
     opened = page(run=run, view=view, layer="c3_activation", channel=1)

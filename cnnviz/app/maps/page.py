@@ -121,7 +121,7 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
         rows = [
             {
                 "layer": layer.name,
-                "kind": layer.kind,
+                "kind": f"{layer.kind} of {layer.shortcut}" if layer.shortcut else layer.kind,
                 "kernel": f"{layer.kernel}×{layer.kernel}" if layer.kernel else "–",
                 "stride": str(layer.stride) if layer.stride else "–",
                 "padding": str(layer.padding) if layer.kind == "convolution" else "–",
