@@ -37,7 +37,7 @@ class Dropout(nn.Module):
             return x
         # In the order of PyTorch's layout, whatever the layout of x.
         kept = torch.empty(x.shape, device=x.device).bernoulli_(1 - self.share, generator=self.generator)
-        return x * kept.div_(1 - self.share)
+        return x * kept.to(x.dtype).div_(1 - self.share)
 
 
 class Single:
