@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cnnviz.architectures import ARCHITECTURES, initial_weights
+from cnnviz.architectures import ARCHITECTURES, architecture, initial_weights
 from cnnviz.inspection.network import LayerMaps, Network, load_network
 
 IMAGES = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 def network(model: str = "lenet5x5", activation: str = "tanh") -> Network:
-    arch = ARCHITECTURES[model]
+    arch = architecture(model)
     return load_network(arch, activation, arch.pooling, initial_weights(arch, seed=0))
 
 
