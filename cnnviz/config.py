@@ -30,6 +30,8 @@ SCHEDULES = ("constant", "step", "cosine", "one-cycle")
 NORMALISATIONS = ("unit", "standard", "raw")
 AUGMENTATIONS = ("none", "flip", "shift", "flip+shift", "cutout", "flip+shift+cutout")
 SWITCH = ("off", "on")
+# Made on purpose, to see what they do. What each is stands in the help of the setting.
+MISTAKES = ("none", "softmax-twice", "no-zero-grad", "no-shuffle", "no-eval", "random-labels")
 DATASETS = ("cifar10", "synthetic")
 TRAINING_IMAGES = 50_000  # of either data set
 FEWEST_VALIDATION = 100
@@ -255,6 +257,16 @@ class RunConfig:
         shared=False,
         named="init {}",
     )
+    mistake: str = setting(
+        "none",
+        "Mistake",
+        "made on purpose: softmax before cross-entropy, gradients never zeroed, pictures sorted by class, tested in "
+        "training mode, labels of the training pictures shuffled (Zhang et al. 2017)",
+        choices=MISTAKES,
+        alone=True,
+        named="{}",
+        heading="mistake",
+    )
     seed: int = setting(
         0,
         "Seed",
@@ -377,6 +389,19 @@ class RunConfig:
             )
         if self.optimizer == "nesterov" and not self.momentum:
             raise ConfigError("nesterov is a kind of momentum: choose a momentum, such as 0.9")
+        if self.mistake == "softmax-twice" and self.loss != "cross_entropy":
+            raise ConfigError(
+                "softmax is a mistake before cross-entropy only, which has one of its own: choose that loss"
+            )
+        if self.mistake == "no-eval" and self.batch_norm == "off" and not self.dropout:
+            raise ConfigError(
+                "a test in training mode is no mistake without batch norm and dropout: choose one of them, too"
+            )
+        if self.mistake == "no-eval" and self.batch_norm == "on" and self.train_size % 250 == 1:
+            raise ConfigError(
+                "batch norm in training mode cannot be tested on a single picture, the last of every 250: "
+                "choose another number of training images"
+            )
 
     @property
     def architecture(self) -> Architecture:
@@ -397,8 +422,8 @@ class RunConfig:
 
     @property
     def has_optimizer_state(self) -> bool:
-        """Whether its optimizer remembers more than the weights: without that it cannot go on."""
-        return self.optimizer != "sgd" or bool(self.momentum)
+        """Whether its optimizer, or gradients that pile up, remember more than the weights: it cannot go on without."""
+        return self.optimizer != "sgd" or bool(self.momentum) or self.mistake == "no-zero-grad"
 
     @property
     def train_size(self) -> int:
@@ -496,10 +521,22 @@ class Preset:
     title: str
     shows: str  # what to look for once it is trained
     choices: dict[str, list[Any]]
+    group: str = ""  # presets that are offered together, under this title
 
     def configs(self, **overrides: Any) -> list[RunConfig]:
         return grid(None, **{**self.choices, **{name: [value] for name, value in overrides.items()}})
 
+
+BROKEN = "Broken on purpose"
+_SMALL: dict[str, list[Any]] = {  # learns within a minute, and is right but for what is made wrong in it
+    "model": ["lenet5x5"],
+    "activation": ["relu"],
+    "lr": [0.01],
+    "momentum": [0.9],
+    "batch_size": [32],
+    "limit_train": [5000],
+    "epochs": [20],
+}
 
 PRESETS = {
     "try": Preset(
@@ -593,5 +630,52 @@ PRESETS = {
             "limit_train": [5000],
             "epochs": [15],
         },
+    ),
+    "softmax-twice": Preset(
+        "Softmax twice",
+        "A softmax before cross-entropy, which has one in it: the loss cannot fall below 1.46, gradients are small, "
+        "and it learns more slowly than its right twin.",
+        _SMALL | {"mistake": ["none", "softmax-twice"]},
+        BROKEN,
+    ),
+    "no-zero-grad": Preset(
+        "Gradients never zeroed",
+        "optimizer.zero_grad() is missing, so that each step repeats all steps before it: the loss rises and falls, or "
+        "diverges.",
+        _SMALL | {"momentum": [0.0], "mistake": ["none", "no-zero-grad"]},
+        BROKEN,
+    ),
+    "no-shuffle": Preset(
+        "Pictures sorted by class",
+        "All of one class, then all of the next, and never shuffled: at the end of an epoch it says the last class for "
+        "everything, though while it trains nearly every picture is right.",
+        _SMALL | {"mistake": ["none", "no-shuffle"]},
+        BROKEN,
+    ),
+    "no-eval": Preset(
+        "Tested in training mode",
+        "model.eval() is missing, so that dropout switches units off in tests, too: the same network tests worse than "
+        "it is. Feature maps and Mistakes, in evaluation mode, show what it can do.",
+        _SMALL | {"batch_norm": ["on"], "dropout": [0.5], "mistake": ["none", "no-eval"]},
+        BROKEN,
+    ),
+    "random-labels": Preset(
+        "Labels shuffled",
+        "The same pictures with their labels shuffled: the train loss falls all the same, by heart, and the test "
+        "accuracy stays that of guessing (Zhang et al. 2017).",
+        _SMALL | {"limit_train": [2000], "epochs": [60], "mistake": ["none", "random-labels"]},
+        BROKEN,
+    ),
+    "zero-weights": Preset(
+        "Every weight zero",
+        "Units that begin alike get the same gradient and stay alike, or get none: it does not leave chance level.",
+        _SMALL | {"init": ["default", "zero"]},
+        BROKEN,
+    ),
+    "batch-sizes": Preset(
+        "One learning rate for all batch sizes",
+        "Batches of 1 to 512 at the same rate: small ones take many noisy steps, large ones too few to get anywhere.",
+        _SMALL | {"momentum": [0.0], "batch_size": [1, 8, 64, 512]},
+        BROKEN,
     ),
 }

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cnnviz.config import PRESETS, RunConfig, grid
+from cnnviz.config import PRESETS, Preset, RunConfig, grid
 from cnnviz.errors import ConfigError
 
 
@@ -60,6 +60,9 @@ def test_presets_are_the_studys() -> None:
         ({"optimizer": "nesterov"}, "choose a momentum"),
         ({"schedule": "one-cycle", "warmup": 1}, "a warm-up of its own"),
         ({"schedule": "cosine", "warmup": 5, "epochs": 5}, "leaves none of 5"),
+        ({"mistake": "softmax-twice", "loss": "mse"}, "before cross-entropy only"),
+        ({"mistake": "no-eval"}, "no mistake without batch norm and dropout"),
+        ({"mistake": "no-eval", "batch_norm": "on", "limit_train": 251, "batch_size": 3}, "tested on one picture"),
         ({"dropout": 0.1, "model": "c4k5"}, "has none; choose dropout after maps"),
         ({"validation": 50}, "hold out at least 100, or 0"),
         ({"validation": 10_000, "limit_train": 45_000}, "more than the 50,000 there are"),
@@ -94,6 +97,7 @@ def test_names_tell_runs_apart() -> None:
         {"schedule": "cosine"},
         {"warmup": 2},
         {"init": "he"},
+        {"mistake": "no-shuffle"},
     ]
     names = {dataclasses.replace(RunConfig(), **change).name for change in changes}
     assert len(names | {RunConfig().name}) == len(changes) + 1
@@ -134,6 +138,7 @@ def test_one_spelling_of_what_is_the_same() -> None:
         ({"model": "c4k3t2"}, True),
         ({"model": "c4k3-g"}, True),
         ({"model": "c4k3-r4-f5"}, True),
+        ({"mistake": "no-zero-grad"}, True),
     ],
 )
 def test_what_is_trained_on_its_own(change: dict[str, Any], alone: bool) -> None:
@@ -155,3 +160,12 @@ def test_remedies_are_one_network_with_and_without_each() -> None:
     assert len(changed) == 16
     assert all(c.validation for c in cures)
     assert {(c.model, c.lr, c.seed, c.limit_train) for c in cures} == {("lenet5x5", 0.01, 0, 5000)}
+
+
+@pytest.mark.parametrize("preset", [each for each in PRESETS.values() if each.group], ids=lambda each: each.title)
+def test_what_is_broken_on_purpose_differs_from_its_twin_in_one_setting(preset: Preset) -> None:
+    configs = preset.configs()
+    assert len({config.name for config in configs}) == len(configs) >= 2
+    assert len([name for name, values in preset.choices.items() if len(values) > 1]) == 1
+    assert 2000 <= configs[0].train_size <= 10_000
+    assert len(preset.shows) < 250

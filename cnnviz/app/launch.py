@@ -15,7 +15,7 @@ from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.shell import FORM_OPEN, readable_errors
 from cnnviz.app.state import Slot
-from cnnviz.config import DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
+from cnnviz.config import BROKEN, DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate
 from cnnviz.store.runs import Prediction, Run
@@ -23,14 +23,19 @@ from cnnviz.wording import count
 
 OWN = "own"
 EXPERIMENT = Slot("launch_preset", next(iter(PRESETS)))
+GROUPED = {key: preset.title for key, preset in PRESETS.items() if preset.group == BROKEN}
+MISTAKE = Slot("launch_broken", next(iter(GROUPED)))  # which of those, if they are chosen
 MOST_EPOCHS = int(SETTINGS["epochs"].high)
 
 
 def launcher() -> None:
     """Choose what to train, see what it costs, train it."""
     st.subheader("Train")
-    titles = {key: preset.title for key, preset in PRESETS.items()} | {OWN: "Your own"}
+    titles = {key: preset.title for key, preset in PRESETS.items() if not preset.group}
+    titles |= {BROKEN: BROKEN, OWN: "Your own"}
     chosen = st.selectbox("Experiment", list(titles), format_func=titles.__getitem__, key=EXPERIMENT.name)
+    if chosen == BROKEN:
+        chosen = st.selectbox("Mistake", list(GROUPED), format_func=GROUPED.__getitem__, key=MISTAKE.name)
     with readable_errors():
         choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
         if chosen != OWN:
@@ -38,6 +43,8 @@ def launcher() -> None:
             st.caption(plain(contents(choices)))
         columns = itertools.cycle(st.columns(2))
         for name in _offered("always"):
+            if len(choices.get(name, [None])) > 1:  # it is what the experiment compares
+                continue
             key, value = _remembered(name, choices)
             choices[name] = [_data_set(value, key) if name == "dataset" else _one(name, value, key, next(columns))]
         with st.expander("More"):

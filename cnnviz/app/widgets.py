@@ -72,6 +72,14 @@ def one_of(label: str, options: Mapping[Any, str], key: Key[Any], **more: Any) -
     return key.get()
 
 
+def say_mode(found: Sequence[Run]) -> None:
+    """That figures recorded in training mode, by a mistake, are not those of a page that looks in evaluation mode."""
+    if any(run.config.mistake == "no-eval" for run in found):
+        st.caption(
+            "Recorded figures of a run with the mistake no-eval are of training mode. Here it is evaluation mode."
+        )
+
+
 def label(run: Run) -> str:
     return f"{run.name} · {run.id[:8]}"
 

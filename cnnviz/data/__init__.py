@@ -5,7 +5,7 @@ import torch
 from cnnviz import paths
 from cnnviz.data import cifar10, synthetic
 from cnnviz.data.cifar10 import CLASSES, fetch
-from cnnviz.data.dataset import TITLES, Dataset, Progress, batch_order, silent
+from cnnviz.data.dataset import TITLES, Dataset, Progress, batch_order, shuffled_labels, silent, sorted_order
 from cnnviz.data.pixels import UNIT, Scale, normalise, scale_of
 from cnnviz.errors import DataError
 
@@ -24,6 +24,8 @@ __all__ = [
     "load_test",
     "normalise",
     "scale_of",
+    "shuffled_labels",
+    "sorted_order",
 ]
 
 

@@ -66,3 +66,14 @@ def batch_order(seed: int, epoch: int, size: int) -> Tensor:
     """
     draws = np.random.PCG64([seed, epoch]).random_raw(size)
     return torch.from_numpy(np.argsort(draws, kind="stable").astype(np.int64))
+
+
+def sorted_order(labels: Tensor) -> Tensor:
+    """The order of an epoch whose pictures are sorted by class, and never shuffled: int64, as batch_order."""
+    return torch.argsort(labels.cpu(), stable=True)
+
+
+def shuffled_labels(labels: Tensor, seed: int) -> Tensor:
+    """The same labels, each at another picture: a permutation that depends on the seed alone (Zhang et al. 2017)."""
+    draws = np.random.PCG64([seed, 0, 3]).random_raw(len(labels))
+    return labels[torch.from_numpy(np.argsort(draws, kind="stable").astype(np.int64)).to(labels.device)]

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -168,6 +168,8 @@ def _train_stack(
     on_progress: Callable[[Progress], None],
 ) -> Iterator[EpochResult]:
     dataset = dataset.limited(configs[0].limit_train, configs[0].validation).to(device)
+    if configs[0].mistake == "random-labels":
+        dataset = replace(dataset, train_labels=data.shuffled_labels(dataset.train_labels, configs[0].seed))
     method = method or _as_before(starts[0].method, configs, device) or fastest(configs, device)
     active = [
         member
@@ -334,7 +336,7 @@ class Trainer:
     def _probe(self) -> list[dict[str, float]]:
         """The gradient norms of the untrained network, over the first batches of epoch 1; nothing is changed."""
         stack, size = self.stack, self.config.batch_size
-        order = data.batch_order(self.config.seed, 1, len(self.dataset.train_labels))[: PROBE_STEPS * size]
+        order = self._order(1)[: PROBE_STEPS * size]
         batches = order.to(self.stack.device).split(size)
         stack.begin_epoch(0, len(order))
         for rows in batches:
@@ -345,7 +347,7 @@ class Trainer:
         self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
     ) -> list[dict[str, float]] | None:
         size = self.config.batch_size
-        order = data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels)).to(self.stack.device)
+        order = self._order(epoch).to(self.stack.device)
         on_progress(self._progress("compiling" if self.is_cold else "training", epoch, 0.0))
         self.stack.begin_epoch(epoch, len(order))
         reported = began = time.perf_counter()
@@ -368,6 +370,11 @@ class Trainer:
         figures = self.stack.epoch_figures(len(order), -(-len(order) // size))
         self.rate = (len(order) - uncounted) / max(time.perf_counter() - began, 1e-9)
         return figures
+
+    def _order(self, epoch: int) -> Tensor:
+        if self.config.mistake == "no-shuffle":
+            return data.sorted_order(self.dataset.train_labels)
+        return data.batch_order(self.config.seed, epoch, len(self.dataset.train_labels))
 
     def train_on(self, order: Tensor) -> None:
         """STEPS_AT_ONCE steps, or fewer at an epoch's end."""

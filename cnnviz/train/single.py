@@ -21,6 +21,7 @@ from cnnviz.train import ops, schedules
 from cnnviz.train.stack import EVALUATION_BATCH_GPU, SATURATION_PICTURES
 
 EVALUATION_BATCH = 250  # pictures at a time, on a CPU
+GRADIENT = "gradient"  # among what is remembered of a weight, if it is never zeroed
 # torch.optim's names of what an optimizer remembers of a weight, and cnnviz's, which a Stack has, too.
 _SLOTS = {"momentum_buffer": "momentum", "exp_avg": "mean", "exp_avg_sq": "square", "square_avg": "square"}
 
@@ -90,6 +91,8 @@ class Single:
             if self.config.optimizer not in ("sgd", "nesterov"):
                 kept["step"] = slots["steps"].to(torch.float32).clone()
             self.optimizer.state[parameter] = kept
+            if (piled := slots.get(f"{name}.{GRADIENT}")) is not None:
+                parameter.grad = torch.empty_like(parameter).copy_(piled.to(self.device))
 
     def weights_of(self, run: int) -> dict[str, Tensor]:
         """Weights by name, and batch norm's statistics, copied to the CPU."""
@@ -97,7 +100,10 @@ class Single:
         return {name: _copied(state[name]) for name in self.arch.weight_shapes}
 
     def slots_of(self, run: int) -> dict[str, Tensor]:
-        """The optimizer's state by name ("c1.weight.momentum"), copied to the CPU; empty for plain SGD."""
+        """The optimizer's state by name ("c1.weight.momentum"), copied to the CPU; empty for plain SGD.
+
+        With gradients that are never zeroed, those as well.
+        """
         found: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
             for kind, value in self.optimizer.state[parameter].items():
@@ -105,6 +111,8 @@ class Single:
                     found["steps"] = _copied(value)
                 elif value is not None:
                     found[f"{name}.{_SLOTS[kind]}"] = _copied(value)
+            if self.config.mistake == "no-zero-grad" and parameter.grad is not None:
+                found[f"{name}.{GRADIENT}"] = _copied(parameter.grad)
         return found
 
     # -- training --------------------------------------------------------------------------------
@@ -140,6 +148,7 @@ class Single:
         figures, norms = self._backward(images[rows], labels[rows])
         for each, kept in buffers:
             each.copy_(kept)
+        self.optimizer.zero_grad()
         self.totals += torch.cat([figures, norms, torch.zeros_like(norms)])
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,11 +161,12 @@ class Single:
             x = augment.augmented(images, drawn, self.config.augment, self.scale)
         self.module.train()
         logits = self.module(x)
-        loss = _loss(self.config.loss, logits, labels, self.config.label_smoothing)
-        self.optimizer.zero_grad()
+        loss = _loss(self.config, logits, labels, self.config.label_smoothing)
+        if self.config.mistake != "no-zero-grad":
+            self.optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
-            plain = _loss(self.config.loss, logits, labels) if self.config.label_smoothing else loss
+            plain = _loss(self.config, logits, labels) if self.config.label_smoothing else loss
             right = (logits.argmax(1) == labels).sum()
             gradients = [weight.grad for weight in self.counted if weight.grad is not None]
             return torch.stack([plain.detach() * many, right]), torch.stack(torch._foreach_norm(gradients))
@@ -182,8 +192,14 @@ class Single:
     def evaluate(
         self, images: Tensor, labels: Tensor, seen: Callable[[int], None] = lambda pictures: None
     ) -> list[dict[str, float]]:
-        """As Stack.evaluate has them, in evaluation mode: without dropout, batch norm by its running statistics."""
-        self.module.eval()
+        """As Stack.evaluate has them, in evaluation mode: without dropout, batch norm by its running statistics.
+
+        Unless leaving that out is the run's mistake: then masks fall, and batch norm normalises by these pictures, and
+        goes on to average over them.
+        """
+        self.module.train(self.config.mistake == "no-eval")
+        if self.config.mistake == "no-eval":
+            self.generator.manual_seed(self.config.seed)
         sums = torch.zeros(2, device=self.device)
         layers = [layer.name for layer in self.arch.activated_layers]
         flat, measured = torch.zeros(len(layers), device=self.device), 0
@@ -197,7 +213,7 @@ class Single:
             else:
                 logits = self.module(data.normalise(batch, self.scale))
             right = (logits.argmax(1) == answers).sum()
-            sums += torch.stack([_loss(self.config.loss, logits, answers) * len(batch), right])
+            sums += torch.stack([_loss(self.config, logits, answers) * len(batch), right])
             seen(start + len(batch))
         loss, accuracy = (sums / len(images)).tolist()
         saturation = zip(layers, (flat / measured).tolist(), strict=True)
@@ -225,8 +241,10 @@ def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.o
     return torch.optim.SGD(each, lr, config.momentum, weight_decay=decay, nesterov=is_nesterov, foreach=True)
 
 
-def _loss(name: str, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    if name == "cross_entropy":
+def _loss(config: RunConfig, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    if config.mistake == "softmax-twice":  # cross_entropy has one in it
+        logits = logits.softmax(1)
+    if config.loss == "cross_entropy":
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
     target = F.one_hot(labels, CLASSES).to(logits.dtype)
     return F.mse_loss(logits, target * (1 - smoothing) + smoothing / CLASSES)

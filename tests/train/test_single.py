@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from cnnviz import data
 from cnnviz.architectures import ACTIVATIONS, build
-from cnnviz.config import AUGMENTATIONS, LOSSES, NORMALISATIONS, OPTIMIZERS, SCHEDULES, RunConfig
+from cnnviz.config import AUGMENTATIONS, LOSSES, MISTAKES, NORMALISATIONS, OPTIMIZERS, SCHEDULES, RunConfig
 from cnnviz.data import Dataset, augment
 from cnnviz.data.augment import augmented, draws
 from cnnviz.errors import ConfigError
@@ -80,7 +80,8 @@ def optimizer_of(config: RunConfig, weights: Iterator[nn.Parameter]) -> torch.op
 
 def plain_loop(config: RunConfig, dataset: Dataset) -> tuple[nn.Module, list[float]]:
     """As somebody would write it: 100 steps in two epochs; the module, and each epoch's mean training loss."""
-    module = build(config.architecture, config.activation, config.pooling, config.dropout)
+    mistake = config.mistake
+    module = build(config.architecture, config.activation, config.pooling, config.dropout, config.dropout_at)
     module.load_state_dict(dict(fresh_start(config).weights), strict=False)
     module.double()
     generator = torch.Generator()
@@ -102,13 +103,18 @@ def plain_loop(config: RunConfig, dataset: Dataset) -> tuple[nn.Module, list[flo
     for epoch in (1, 2):
         generator.manual_seed(int(np.random.PCG64([config.seed, epoch, 2]).random_raw(1)[0]) >> 1)
         drawn, sums = draws(config.seed, epoch, 500), 0.0
-        for place, rows in enumerate(data.batch_order(config.seed, epoch, 500).split(10)):
+        order = data.batch_order(config.seed, epoch, 500)
+        if mistake == "no-shuffle":
+            order = torch.tensor(sorted(range(500), key=lambda row: int(dataset.train_labels[row])))
+        for place, rows in enumerate(order.split(10)):
             if (rule := rates[config.schedule]) is not None:
                 optimizer.param_groups[0]["lr"] = rule(step)
             images, answers = dataset.train_images[rows], dataset.train_labels[rows]
             x = augmented(images, drawn[10 * place : 10 * place + 10], config.augment, scale)
             module.train()
             logits = module(x)
+            if mistake == "softmax-twice":
+                logits = logits.exp() / logits.exp().sum(1, keepdim=True)
             if config.loss == "mse":
                 smooth = (
                     functional.one_hot(answers, 10).double() * (1 - config.label_smoothing)
@@ -119,7 +125,8 @@ def plain_loop(config: RunConfig, dataset: Dataset) -> tuple[nn.Module, list[flo
             else:
                 criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
                 loss, plain = criterion(logits, answers), functional.cross_entropy(logits, answers)
-            optimizer.zero_grad()
+            if mistake != "no-zero-grad":
+                optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if one_cycle is not None and step < total - 1:
@@ -143,15 +150,53 @@ def test_a_hundred_steps_are_those_of_a_plain_loop(
         label_smoothing=0.1,
         **settings,  # type: ignore[arg-type]
     )
+    check(config, dataset, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mistake": "softmax-twice", "lr": 0.5},
+        {"mistake": "softmax-twice", "label_smoothing": 0.1, "optimizer": "adam", "lr": 0.002},
+        {"mistake": "no-zero-grad", "lr": 0.002},
+        {"mistake": "no-zero-grad", "lr": 0.001, "momentum": 0.9, "weight_decay": 0.01, "batch_norm": "on"},
+        {"mistake": "no-shuffle", "augment": "flip+shift"},
+        {"mistake": "random-labels", "dropout": 0.3},
+        {"mistake": "no-eval", "dropout": 0.3, "batch_norm": "on", "lr": 0.01},  # masks are float32: it must not grow
+        {"mistake": "no-eval", "dropout": 0.3, "dropout_at": "both", "loss": "mse"},
+        {"mistake": "no-eval", "batch_norm": "on"},
+    ],
+    ids=lambda each: " ".join(map(str, each.values())),
+)
+def test_mistakes_are_those_of_a_plain_loop(
+    settings: dict[str, object], dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, **settings)  # type: ignore[arg-type]
+    right, wrong = (train(each, dataset)[-1].metrics for each in (replace(config, mistake="none"), config))
+    assert wrong["test_loss"] != pytest.approx(right["test_loss"], rel=1e-4)
+    check(config, dataset, monkeypatch)
+
+
+def test_all_mistakes_are_tested() -> None:
+    assert MISTAKES == ("none", "softmax-twice", "no-zero-grad", "no-shuffle", "no-eval", "random-labels")
+
+
+def check(config: RunConfig, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     for room in (data, augment):  # in float64, in which rounding does not grow over the steps
         monkeypatch.setattr(room, "normalise", lambda images, its: _normalise(images, its).double())
+    if config.mistake == "random-labels":
+        mixed = data.shuffled_labels(dataset.train_labels, config.seed)
+        dataset = replace(dataset, train_labels=mixed)
     module, losses = plain_loop(config, dataset)
     single = Single(config, fresh_start(config).weights)
     single.module.double()
     found = []
     for epoch in (1, 2):
         single.begin_epoch(epoch, 500)
-        for rows in data.batch_order(config.seed, epoch, 500).split(10):
+        order = data.batch_order(config.seed, epoch, 500)
+        if config.mistake == "no-shuffle":
+            order = data.sorted_order(dataset.train_labels)
+        for rows in order.split(10):
             single.step(dataset.train_images, dataset.train_labels, rows)
         found += single.epoch_figures(500, 50)
     assert [each["train_loss"] for each in found] == pytest.approx(losses, rel=1e-5)
@@ -160,11 +205,23 @@ def test_a_hundred_steps_are_those_of_a_plain_loop(
     with torch.no_grad():
         scale = data.scale_of(config.normalise, config.dataset)
         logits = module(data.normalise(dataset.test_images, scale))
+        if config.mistake == "no-eval":
+            logits = in_training_mode(module, config.seed, dataset, scale)
+        if config.mistake == "softmax-twice":
+            logits = logits.softmax(1)
     targets = functional.one_hot(dataset.test_labels, 10).double()
     tested = {"cross_entropy": functional.cross_entropy(logits, targets), "mse": functional.mse_loss(logits, targets)}
     (figures,) = single.evaluate(dataset.test_images, dataset.test_labels)
     assert figures["loss"] == pytest.approx(float(tested[config.loss]), rel=1e-5)
     assert figures["accuracy"] == pytest.approx(float((logits.argmax(1) == dataset.test_labels).double().mean()))
+
+
+def in_training_mode(module: nn.Module, seed: int, dataset: Dataset, scale: data.Scale) -> Tensor:
+    masks = [child.generator for child in module.modules() if isinstance(child, Masked)]
+    for generator in masks[:1]:  # which all have in common
+        generator.manual_seed(seed)
+    module.train()
+    return torch.cat([module(data.normalise(images, scale)) for images in dataset.test_images.split(250)])
 
 
 def test_the_design_has_every_pair() -> None:
@@ -213,6 +270,39 @@ def test_resumed_is_as_if_never_stopped(optimizer: str, model: str, dataset: Dat
         assert all(torch.equal(again[-1].slots[name], slot) for name, slot in whole[-1].slots.items())
         now, then = again[-1].metrics, whole[-1].metrics
         assert {name for name in then if now[name] != then[name]} <= {"epoch_seconds", "images_per_second"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mistake": "no-zero-grad", "lr": 0.002},
+        {"mistake": "no-zero-grad", "lr": 0.001, "momentum": 0.9},
+        {"mistake": "no-eval", "batch_norm": "on", "dropout": 0.3},
+        {"mistake": "no-shuffle"},
+        {"mistake": "random-labels", "optimizer": "adam", "lr": 0.002},
+        {"mistake": "softmax-twice"},
+    ],
+    ids=lambda each: " ".join(map(str, each.values())),
+)
+def test_mistakes_are_resumed_as_if_never_stopped(settings: dict[str, object], dataset: Dataset) -> None:
+    config = replace(TINY, epochs=3, limit_train=100, **settings)  # type: ignore[arg-type]
+    whole = train(config, dataset)
+    for epoch in (0, 2):
+        assert config.has_optimizer_state == bool(whole[2].slots)
+        (*_, last) = train(config, dataset, starts=[Start(epoch, whole[epoch].weights, whole[epoch].slots, "autograd")])
+        assert all(torch.equal(last.weights[name], weight) for name, weight in whole[-1].weights.items())
+        assert all(torch.equal(last.slots[name], slot) for name, slot in whole[-1].slots.items())
+        now, then = last.metrics, whole[-1].metrics
+        assert {name for name in then if now[name] != then[name]} <= {"epoch_seconds", "images_per_second"}
+
+
+def test_shuffled_labels_are_as_many_of_each_class(dataset: Dataset) -> None:
+    labels = dataset.train_labels
+    mixed = data.shuffled_labels(labels, 0)
+    assert torch.equal(mixed.bincount(), labels.bincount())
+    assert (mixed == labels).float().mean() < 0.2
+    assert torch.equal(mixed, data.shuffled_labels(labels, 0))
+    assert not torch.equal(mixed, data.shuffled_labels(labels, 1))
 
 
 def test_the_untrained_network_stays_as_it_is_while_its_gradients_are_measured(dataset: Dataset) -> None:

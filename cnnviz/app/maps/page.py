@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from cnnviz.app import answers, cache, networks, shell
+from cnnviz.app import answers, cache, networks, shell, widgets
 from cnnviz.app.maps import changes, channel, exports, kernels, layers, mistakes, pictures, selection, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
@@ -36,6 +36,8 @@ def page() -> None:
         with line:
             chosen = networks.choose(cache.runs())
         if chosen:
+            with notes:
+                widgets.say_mode([one.run for one in chosen])
             look(changes.load(chosen, notes), line)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 import torch
 
 from cnnviz.analysis.findings import ANSWER_KINDS
-from cnnviz.app import answers, cache, networks, shell
+from cnnviz.app import answers, cache, networks, shell, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.mistakes import answered, calibrated, classes, gallery, many, matrix, over_epochs, pair
 from cnnviz.app.networks import Chosen
@@ -62,6 +62,7 @@ def _headline(chosen: Sequence[Chosen], dataset: Dataset) -> None:
             who = f"**{letter}**, {plain(one.short)}: " if len(chosen) > 1 else ""
             found = answered.at_epoch(one, dataset).mistakes
             st.markdown(who + plain(mistake_words.headline(found, one.epoch, dataset.classes)))
+        widgets.say_mode([one.run for one in chosen])
     _findings(chosen)
 
 

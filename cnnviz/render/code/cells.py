@@ -31,7 +31,7 @@ def cells(run: Run, recorded: Recorded) -> list[Cell]:
     data = (pictures.drawn if run.config.dataset == "synthetic" else pictures.cifar10)(run.config)
     changed = [pictures.augmentation(run.config)] if run.config.augment != "none" else []
     rate = [training.schedule(run.config)] if training.has_schedule(run.config) else []
-    trained = [training.training(run.config), training.evaluation()]
+    trained = [training.training(run.config), training.evaluation(run.config)]
     return [_settings(run), data, *changed, _model(run), *rate, *trained, _figures(run.config, recorded), _main(run)]
 
 
@@ -162,6 +162,7 @@ def _main(run: Run) -> Cell:
     if run.parent:
         start, first, loaded = "START_EPOCH", "START_EPOCH + 1", "model.load_state_dict(load_file(START_WEIGHTS))\n"
         imports.add("from safetensors.torch import load_file")
+    labels = "train_labels = shuffled(train_labels)\n" if config.mistake == "random-labels" else ""
     begun = "initialise(model)\n" if config.init != "default" and not run.parent else ""
     read, tests = 'train_images, train_labels = load("train", TRAIN_IMAGES)', "*test(model, test_images, test_labels)"
     if config.validation:
@@ -176,7 +177,7 @@ train_images, train_labels = train_images[:TRAIN_IMAGES], train_labels[:TRAIN_IM
 print(RUN)
 torch.backends.cudnn.allow_tf32 = False  # float32 as it is written, as in the run
 {read}
-test_images, test_labels = load("test", 10_000)
+{labels}test_images, test_labels = load("test", 10_000)
 
 torch.manual_seed(SEED)
 model = Net()

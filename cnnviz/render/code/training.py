@@ -55,11 +55,37 @@ _SMOOTHED = {
 }
 
 
+_SOFTMAX = "logits = F.softmax(logits, dim=1)  # the mistake: cross_entropy has a softmax in it\n    "
+_SHUFFLE = '''
+def shuffled(labels):
+    """The mistake: each label at another picture, so that there is nothing to learn but by heart."""
+    draws = np.random.PCG64([SEED, 0, 3]).random_raw(len(labels))
+    return labels[torch.from_numpy(np.argsort(draws, kind="stable")).to(DEVICE)]
+'''
+_BATCHES = '''
+def batches(epoch):
+    """Which pictures each step of an epoch sees: an order that follows from (SEED, epoch) alone."""
+    draws = np.random.PCG64([SEED, epoch]).random_raw(TRAIN_IMAGES)
+    order = torch.from_numpy(np.argsort(draws, kind="stable"))
+    return order.to(DEVICE).split(BATCH_SIZE)
+'''
+_SORTED = '''
+def batches(labels):
+    """Which pictures each step of an epoch sees. The mistake: sorted by class, and never shuffled."""
+    return torch.argsort(labels, stable=True).split(BATCH_SIZE)
+'''
+
+
 def training(config: RunConfig) -> Cell:
-    losses = [f"def loss_of(logits, labels):\n    {_LOSSES[config.loss]}"]
+    twice = _SOFTMAX if config.mistake == "softmax-twice" else ""
+    losses = [f"def loss_of(logits, labels):\n    {twice}{_LOSSES[config.loss]}"]
     if config.label_smoothing:
-        losses.append(f"def smoothed_loss(logits, labels):\n    {_SMOOTHED[config.loss]}")
-    before, steps = [], ["for rows in batches(epoch):"]
+        losses.append(f"def smoothed_loss(logits, labels):\n    {twice}{_SMOOTHED[config.loss]}")
+    if config.mistake == "random-labels":
+        losses.append(_SHUFFLE.strip())
+    is_sorted = config.mistake == "no-shuffle"
+    which = "batches(labels)" if is_sorted else "batches(epoch)"
+    before, steps = [], [f"for rows in {which}:"]
     if config.dropout:
         before.append("MASKS.manual_seed(int(np.random.PCG64([SEED, epoch, 2]).random_raw(1)[0]) >> 1)")
     picture = "normalise(images[rows])"
@@ -67,12 +93,16 @@ def training(config: RunConfig) -> Cell:
         before.append("changes = draw_changes(epoch).split(BATCH_SIZE)")
         picture = "augmented(images[rows], changes[step])"
     if config.augment != "none" or has_schedule(config):
-        steps = ["for step, rows in enumerate(batches(epoch)):"]
+        steps = [f"for step, rows in enumerate({which}):"]
     if has_schedule(config):
         steps.append(
             f'    optimizer.param_groups[0]["lr"] = learning_rate((epoch - 1) * {config.steps_per_epoch} + step)'
         )
-    steps += [f"    logits = model({picture})", "    loss = loss_of(logits, labels[rows])", "    optimizer.zero_grad()"]
+    steps += [f"    logits = model({picture})", "    loss = loss_of(logits, labels[rows])"]
+    if config.mistake == "no-zero-grad":
+        steps.append("    # The mistake: optimizer.zero_grad() is missing here, and gradients add up over all steps.")
+    else:
+        steps.append("    optimizer.zero_grad()")
     steps.append(
         "    smoothed_loss(logits, labels[rows]).backward()" if config.label_smoothing else "    loss.backward()"
     )
@@ -85,11 +115,7 @@ def training(config: RunConfig) -> Cell:
 {(chr(10) * 3).join(losses)}
 
 
-def batches(epoch):
-    """Which pictures each step of an epoch sees: an order that follows from (SEED, epoch) alone."""
-    draws = np.random.PCG64([SEED, epoch]).random_raw(TRAIN_IMAGES)
-    order = torch.from_numpy(np.argsort(draws, kind="stable"))
-    return order.to(DEVICE).split(BATCH_SIZE)
+{(_SORTED if is_sorted else _BATCHES).strip()}
 
 
 def train(model, optimizer, images, labels, epoch):
@@ -107,14 +133,19 @@ def train(model, optimizer, images, labels, epoch):
     )
 
 
-def evaluation() -> Cell:
-    code = '''
+def evaluation(config: RunConfig) -> Cell:
+    mode, at_once = "model.eval()", 500
+    if config.mistake == "no-eval":
+        mode, at_once = "model.train()  # the mistake: it should be model.eval()", 250
+        if config.dropout:
+            mode += "\n    MASKS.manual_seed(SEED)"
+    code = f'''
 @torch.no_grad()
 def test(model, images, labels):
     """Mean loss and accuracy."""
-    model.eval()
+    {mode}
     loss_sum = right = 0.0
-    for pictures, answers in zip(images.split(500), labels.split(500)):
+    for pictures, answers in zip(images.split({at_once}), labels.split({at_once})):
         logits = model(normalise(pictures))
         loss_sum += loss_of(logits, answers).item() * len(answers)
         right += (logits.argmax(1) == answers).sum().item()
