@@ -27,6 +27,7 @@ from cnnviz.analysis.evidence import (
     of_weights,
     percent,
 )
+from cnnviz.analysis.layers import UNUSUAL
 from cnnviz.analysis.steps import bounces
 
 SLOW_START = 2  # epochs at chance level before it learned: any small learning rate takes one
@@ -89,7 +90,7 @@ def chance_level(run: RunLines) -> Finding | None:
     if run.fold >= VANISHED:
         words.append(f"The gradient that reaches {first} is {run.fold:,.0f} times smaller than {last}'s.")
     growth = _growth(run)
-    trial, remark, refutes = _way_out(run, has_learned, growth)
+    (trial, *more), remark, refutes = _way_out(run, has_learned, growth)
     if run.bouncing:
         words.append(f"{bounces(run)}.")
     if remark:
@@ -110,6 +111,7 @@ def chance_level(run: RunLines) -> Finding | None:
         since,
         {"test_accuracy": trends.level(line), "noise": CHANCE_NOISE, "fold": run.fold, "growth": growth},
         trial,
+        tuple(each for each in more if each is not None),
     )
 
 
@@ -125,24 +127,29 @@ def _began_above(run: RunLines) -> bool:
     return run.start > 0 and len(at_start) > 0 and at_start.iloc[-1] > ABOVE_CHANCE
 
 
-def _way_out(run: RunLines, has_learned: bool, growth: float) -> tuple[Trial | None, str, str]:
-    """What to try, what speaks for it, and what would refute that."""
+def _way_out(run: RunLines, has_learned: bool, growth: float) -> tuple[list[Trial | None], str, str]:
+    """What to try, the first to test it by; what speaks for that; and what would refute it."""
     layer, update = run.largest_update
     more = run.try_more()
     if run.is_early:
-        return more, f"It is early: {run.updates:,} updates so far.", _only_slow(more)
+        return [more], f"It is early: {run.updates:,} updates so far.", _only_slow(more)
     if has_learned or run.has_long_steps:
-        slower = run.try_rate(0.1)
+        slower, others = run.remedies(run.try_rate(0.1), run.try_batch_norm())
         remark = f"A step changes {layer} by {of_weights(update)} of its weights." if update >= LARGE_UPDATE else ""
         refutes = f"{a_run(slower, 'a lower rate')} that is at chance level as well: then the "
-        return slower, remark, f"{refutes}size of the steps is not the cause."
+        return [slower, *others], remark, f"{refutes}size of the steps is not the cause."
     if growth >= MOVING:
         first = run.layers[0]
         remark = f"But it has begun to move: {first}'s gradient is {growth:.1f} times its minimum."
-        return more, remark, _only_slow(more)
-    faster = run.try_rate(10)
-    refutes = f"{a_run(faster, 'a higher rate')} that is at chance level as well: then longer "
-    return faster, "", f"{refutes}steps are not what it lacks."
+        return [more], remark, _only_slow(more)
+    faster, begun = run.try_rate(10), run.try_init() if run.config.init in UNUSUAL else None
+    trial, others = run.remedies(begun, faster, run.try_batch_norm())
+    if trial is not None and trial is begun:
+        refutes = f"{a_run(trial, '')} that is at chance level as well: then it is not how the weights start."
+    else:
+        refutes = f"{a_run(trial, 'a higher rate')} that is at chance level as well: then "
+        refutes += "longer steps are not what it lacks." if trial is faster else "its activations' scale is not it."
+    return [trial, *others], "", refutes
 
 
 def _only_slow(more: Trial | None) -> str:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from cnnviz import wording
 from cnnviz.analysis import trends
-from cnnviz.architectures import CLASSES
+from cnnviz.architectures import CLASSES, SATURATING
 from cnnviz.config import SETTINGS, RunConfig
+from cnnviz.errors import ConfigError
 
 TEST_PICTURES = 10_000  # of CIFAR-10, and of the synthetic set
 CHANCE = 1 / CLASSES
@@ -43,6 +44,8 @@ VANISHED = 100.0  # times smaller at the first layer than at the last: the last 
 PER_LAYER = ("grad_norm", "update_ratio", "saturation")
 LOSSES = ("train_loss", "test_loss")
 OTHER_ACTIVATION = {"sigmoid": "tanh", "tanh": "relu"}  # one with a steeper slope, or that does not saturate
+DROPOUT = 0.5  # which is tried: of hidden units, as Srivastava et al. 2014 have it
+WARMUP = 2  # epochs, which are tried
 EARLY = 5_000  # updates, as in an epoch of batches of 10: after fewer, being at chance level means little
 
 
@@ -76,6 +79,7 @@ class Finding:
     epoch: int | None = None  # to be marked on the chart; None: no epoch in particular
     evidence: Mapping[str, float] = field(default_factory=dict)  # figure → value
     test: Trial | None = None
+    more: tuple[Trial, ...] = ()  # other remedies; the first is `test`
 
 
 class RunLines:
@@ -259,8 +263,62 @@ class RunLines:
         seed = self.config.seed + 1 if self.config.seed < SETTINGS["seed"].high else 0
         return self.try_anew(f"seed {seed}", seed=seed)
 
+    def try_dropout(self) -> Trial | None:
+        return None if self.config.dropout else self.try_anew(f"dropout {DROPOUT:g}", dropout=DROPOUT)
+
+    def try_augmentation(self) -> Trial | None:
+        return None if self.config.augment != "none" else self.try_anew("flips and shifts", augment="flip+shift")
+
+    def try_batch_norm(self) -> Trial | None:
+        return None if self.config.batch_norm == "on" else self.try_anew("batch norm", batch_norm="on")
+
+    def try_init(self) -> Trial | None:
+        """Initial weights that are made for its activation."""
+        other = "xavier" if self.config.activation in SATURATING else "he"
+        return None if self.config.init == other else self.try_anew(f"{other.capitalize()} initial weights", init=other)
+
+    def try_schedule(self) -> Trial | None:
+        """A rate that falls to 0 by the end."""
+        if self.has_schedule:
+            return None
+        return self.try_anew("a cosine schedule", schedule="cosine", schedule_epochs=self.config.epochs)
+
+    def try_warmup(self) -> Trial | None:
+        if self.has_schedule or self.config.epochs < 2 * WARMUP:
+            return None
+        return self.try_anew("a warm-up", warmup=WARMUP, schedule_epochs=self.config.epochs)
+
+    @property
+    def is_hampered(self) -> bool:
+        """Whether pictures are harder for it while it trains than while it is tested."""
+        return self.config.dropout > 0 or self.config.augment != "none"
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether its learning rate changes as training goes on."""
+        return self.config.schedule != "constant" or self.config.warmup > 0
+
+    def remedies(self, *trials: Trial | None) -> tuple[Trial | None, tuple[Trial, ...]]:
+        """Of these the first that can be trained with the other settings, which is tested; and the others."""
+        possible = [trial for trial in trials if trial is not None and self._is_possible(trial)]
+        return (possible[0], tuple(possible[1:])) if possible else (None, ())
+
+    def _is_possible(self, trial: Trial) -> bool:
+        try:
+            return bool(trial.epochs) or trial.config(self.config) != self.config
+        except ConfigError:
+            return False
+
     def try_more(self) -> Trial | None:
-        """As many epochs again as this run trained, enough to show a trend; None if it has all that a run may have."""
+        """As many epochs again as this run trained, enough to show a trend; None if it has all that a run may have.
+
+        Where a schedule ends with the run, more epochs would go on at its last rate: it is trained anew, twice as long.
+        """
+        if self.has_schedule and self.end >= self.config.schedule_epochs:
+            twice = 2 * self.end
+            if twice > SETTINGS["epochs"].high:
+                return None
+            return self.try_anew(f"a schedule of {twice} epochs", epochs=twice, schedule_epochs=twice)
         epochs = min(self.epochs, int(SETTINGS["epochs"].high) - self.end)
         if epochs < 1:
             return None

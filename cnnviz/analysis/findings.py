@@ -2,15 +2,17 @@
 
 Robust statistics (analysis.trends) of a run's lines (analysis.evidence), so that one spike decides nothing. Every
 threshold is a named constant with its reason. What the modules of findings look at: chance (whether it learned), steps
-(whether they are too long), overfitting, milestones (how far it has come), layers (what goes on inside) and answers
-(what it says of the test pictures).
+(whether they are too long), overfitting, milestones (how far it has come), layers (what goes on inside), beginnings
+(how it starts), rates (what a schedule does), modes (training mode and evaluation mode) and answers (what it says of
+the test pictures).
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pandas as pd
 
-from cnnviz.analysis import answers, chance, layers, milestones, overfitting, steps
+from cnnviz.analysis import answers, beginnings, chance, layers, milestones, modes, overfitting, rates, steps
 from cnnviz.analysis.answers import Answers
 from cnnviz.analysis.evidence import PER_LAYER, Finding, RunLines
 from cnnviz.config import RunConfig
@@ -37,6 +39,9 @@ _FINDERS: tuple[tuple[Finder, ...], ...] = (
     (layers.dead_relus, layers.vanishing_gradients),
     (layers.saturated_units,),
     (steps.gap,),
+    (modes.training_mode, modes.harder_training),
+    (rates.rate_drop,),
+    (beginnings.inputs, beginnings.weights),
 )
 # The same for what needs a run's answers. A network that says one class for everything confuses every other with it.
 _ANSWER_FINDERS: tuple[tuple[AnswerFinder, ...], ...] = (
@@ -55,8 +60,13 @@ EXCLUSIVE = (
     ("slow_start", "chance_level"),
     ("slow_start", "below_chance"),
     ("one_class", "confuses"),
+    ("training_mode", "harder_training"),
+    ("raw_inputs", "small_start", "large_start"),
 )
-KINDS = ("diverged", *PLACES, "dead_relus", "vanishing_gradients", "saturated_units", "slow_start", "gap")
+KINDS = (
+    *("diverged", *PLACES, "dead_relus", "vanishing_gradients", "saturated_units", "slow_start", "gap"),
+    *("training_mode", "harder_training", "rate_drop", "raw_inputs", "small_start", "large_start"),
+)
 ANSWER_KINDS = ("one_class", "confuses", "overconfident")  # found only where answers are given
 
 
@@ -65,7 +75,8 @@ def metric_names(config: RunConfig) -> list[str]:
     names = [layer.name for layer in config.architecture.measured_layers]
     splits = ("train", "val", "test") if config.validation else ("train", "test")
     plain = [f"{split}_{what}" for what in ("loss", "accuracy") for split in splits]
-    return [*plain, "train_accuracy_exact", *(f"{kind}/{name}" for kind in PER_LAYER for name in names)]
+    per_layer = [f"{kind}/{name}" for kind in PER_LAYER for name in names]
+    return [*plain, "train_accuracy_exact", "learning_rate", *per_layer]
 
 
 def diagnose(config: RunConfig, history: pd.DataFrame, answered: Answers | None = None) -> list[Finding]:
@@ -79,11 +90,22 @@ def diagnose(config: RunConfig, history: pd.DataFrame, answered: Answers | None 
     run = RunLines(config, history)
     diverged = steps.diverged(run)
     if diverged is not None:
-        return [diverged]
+        return [_blamed(run, diverged)]
     found = [_first(find(run) for find in row) for row in _FINDERS]
     if answered is not None:
         found += [_first(find(run, answered) for find in row) for row in _ANSWER_FINDERS]
-    return sorted((each for each in found if each is not None), key=lambda each: each.severity != "alarm")
+    said = [_blamed(run, each) for each in found if each is not None]
+    return sorted(said, key=lambda each: each.severity != "alarm")
+
+
+def _blamed(run: RunLines, found: Finding) -> Finding:
+    """An alarm of a run with a mistake that was made on purpose: its first remedy is not to make it."""
+    if run.config.mistake == "none" or found.severity != "alarm" or found.kind == "training_mode":
+        return found
+    right = run.try_anew("its right twin", mistake="none")
+    refutes = f"The same, found of {right.what}: then its mistake, {run.config.mistake}, is not why."
+    others = [] if found.test is None else [found.test]
+    return replace(found, refutes=refutes, test=right, more=(*others, *found.more))
 
 
 def _first(found: Iterable[Finding | None]) -> Finding | None:

@@ -35,6 +35,15 @@ WORDS = {
     "one_class": ("says one class for everything since epoch {epoch}", "say one class for everything"),
     "confuses": ("confuses two classes", "confuse two classes"),
     "overconfident": ("is overconfident since epoch {epoch}", "are overconfident, the first since epoch {epoch}"),
+    "training_mode": ("was evaluated in training mode", "were evaluated in training mode"),
+    "large_start": ("starts with weights that are too large", "start with weights that are too large"),
+    "small_start": ("starts with weights that are too small", "start with weights that are too small"),
+    "raw_inputs": ("gets pictures that are not normalised", "get pictures that are not normalised"),
+    "rate_drop": ("gains by its schedule's step at epoch {epoch}", "gain by a step of their schedule"),
+    "harder_training": (
+        "looks worse on training pictures than on test pictures",
+        "look worse on training pictures than on test pictures",
+    ),
     "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
 }
 HEADLINE = (  # what Home says of an experiment

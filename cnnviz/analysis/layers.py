@@ -19,6 +19,7 @@ from cnnviz.architectures import SATURATING, flat_word
 
 STEEPEST = {"sigmoid": 0.25}  # slope of an activation; the others' is about 1
 FEW = 0.02  # of a layer's units
+UNUSUAL = ("small", "large", "zero")  # initial weights that nobody would choose but to see what they do
 
 
 def vanishing_gradients(run: RunLines) -> Finding | None:
@@ -47,7 +48,9 @@ def vanishing_gradients(run: RunLines) -> Finding | None:
         words.append(f"Saturation is not the reason ({few}): the slope itself is.")
     if first in run.steps:
         words.append(f"A step changes {first} by {of_weights(run.steps[first])} of its weights; 0.1 % is usual.")
-    trial = run.try_activation() or (run.try_rate(10) if run.at_chance and not run.is_early else None)
+    begun = run.try_init() if name not in SATURATING or run.config.init in UNUSUAL else None
+    faster = run.try_rate(10) if run.at_chance and not run.is_early else None
+    trial, more = run.remedies(begun, run.try_activation(), run.try_batch_norm(), faster)
     return Finding(
         "vanishing_gradients",
         "alarm" if run.at_chance else "note",
@@ -58,6 +61,7 @@ def vanishing_gradients(run: RunLines) -> Finding | None:
         None,
         {"fold": fold, **{f"grad_norm/{layer}": norm for layer, norm in norms.items()}},
         trial,
+        more,
     )
 
 
@@ -72,18 +76,20 @@ def dead_relus(run: RunLines) -> Finding | None:
     smooth = trends.smooth(run.line(f"saturation/{layer}"))
     epoch = holds_since(smooth >= SILENT) if smooth.iloc[-1] >= SILENT else int(smooth.index[-1])
     cut = f" No gradient reaches {run.layers[0]} any more." if norm == 0 else ""
-    slower = run.try_rate(0.1)
+    first = (run.try_rate(0.1), run.try_init())
+    slower, more = run.remedies(*(first[::-1] if run.config.init in UNUSUAL else first), run.try_batch_norm())
     return Finding(
         "dead_relus",
         "alarm" if share >= DEAD or norm == 0 else "note",
         f"Dead ReLUs in {layer} since epoch {epoch}",
         f"{percent(share)} of {layer}'s outputs are 0 (about half is usual; from {percent(SILENT)} it counts): a "
         f"ReLU that is 0 for every picture has no gradient and cannot recover.{cut} Large steps are the usual cause.",
-        f"{a_run(slower, 'a lower rate')} with as many zeros: then the steps are not the cause. Or feature maps in "
+        f"{a_run(slower, 'a lower rate')} with as many zeros: then that is not the cause. Or feature maps in "
         f"which every unit of {layer} responds to some picture: then it is sparse, not dead.",
         epoch,
         {"silent": share},
         slower,
+        more,
     )
 
 
@@ -96,7 +102,10 @@ def saturated_units(run: RunLines) -> Finding | None:
     epoch = min(first_epoch(run.line(f"saturation/{layer}") >= SATURATED) for layer in flat)
     shares = ", ".join(f"{layer} {percent(share)}" for layer, share in flat.items())
     ends = "±1" if run.config.activation == "tanh" else "0 or 1"
-    slower = run.try_rate(0.1)
+    at_start = [run.recorded(f"saturation/{layer}").get(0, 0.0) for layer in flat] if not run.start else []
+    begun, slower = run.try_init(), run.try_rate(0.1)
+    first = (begun, slower) if max(at_start, default=0.0) >= SATURATED else (slower, begun)
+    trial, more = run.remedies(*first, run.try_batch_norm())
     return Finding(
         "saturated_units",
         "note",
@@ -104,9 +113,10 @@ def saturated_units(run: RunLines) -> Finding | None:
         f"Units are saturated, where {run.config.activation}'s slope is under 5 % of its maximum: {shares} (from "
         f"{percent(SATURATED)} it counts). Their output is close to {ends}; little gradient passes them, so that their "
         "weights, and those before them, learn slowly. The other units go on learning.",
-        f"{a_run(slower, 'a lower rate')} whose units saturate as much and which learns as "
-        "little: then the size of the steps is not the cause.",
+        f"{a_run(trial, 'a lower rate')} whose units saturate as much and which learns as little: then that is not the "
+        "cause.",
         epoch,
         {f"saturation/{layer}": share for layer, share in flat.items()},
-        slower,
+        trial,
+        more,
     )

@@ -90,16 +90,18 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
             f"With the weights of epoch {exact.index[-1]}, {accuracy(exact.iloc[-1])} of the training pictures are "
             f"right and {accuracy(correct.iloc[-1])} of the {run.judge} pictures."
         )
-    trial = regularised(run)
+    trial, more = run.remedies(run.try_dropout(), run.try_augmentation(), *regularisers(run))
+    what = trial.what if trial else "stronger regularisation"
     return Finding(
         "overfitting",
         "alarm",
         f"Overfitting since epoch {found.onset}",
         " ".join(words),
-        f"A run with {trial.what} in which the {run.judge} loss rises as early and as far.",
+        f"A run with {what} in which the {run.judge} loss rises as early and as far.",
         found.onset,
         evidence,
         trial,
+        more,
     )
 
 
@@ -159,14 +161,18 @@ def _confidence(before: float, after: float, rise: float, run: RunLines) -> str:
 
 
 def regularised(run: RunLines) -> Trial:
-    """All of the training pictures if some were left out, else a weight decay that makes a difference.
+    """All of the training pictures if some were left out, else a weight decay."""
+    return regularisers(run)[0]
+
+
+def regularisers(run: RunLines) -> list[Trial]:
+    """All of the training pictures if some were left out, and a weight decay that makes a difference.
 
     Decay alone shrinks a weight e-fold in 1 / (lr · decay) steps: the decay is the one that makes this the whole run.
     The trial trains config.epochs from the start, even if this run is a fork, which trained the last of them only.
     """
     config = run.config
-    if config.limit_train:
-        return run.try_anew("all training pictures", limit_train=0)
     felt = 1 / (config.lr * config.steps_per_epoch * config.epochs)
     decay = float(f"{min(max(felt, 10 * config.weight_decay, 1e-6), 0.1):.1g}")
-    return run.try_anew(f"weight decay {decay:g}", weight_decay=decay)
+    every = [run.try_anew("all training pictures", limit_train=0)] if config.limit_train else []
+    return [*every, run.try_anew(f"weight decay {decay:g}", weight_decay=decay)]

@@ -60,7 +60,7 @@ def _death(run: RunLines, metric: str, line: pd.Series) -> Finding | None:
     words += ": each step overshot by more than the one before it."
     if longest >= LARGE_UPDATE:
         words += f" A step changed up to {of_weights(longest)} of a layer's weights."
-    slower = run.try_rate(0.1)
+    slower, more = run.remedies(run.try_rate(0.1), run.try_warmup(), run.try_batch_norm())
     return Finding(
         "diverged",
         "alarm",
@@ -70,6 +70,7 @@ def _death(run: RunLines, metric: str, line: pd.Series) -> Finding | None:
         left,
         {"epoch": float(left), "lost": float(lost), "update_ratio": float(longest)},
         slower,
+        more,
     )
 
 
@@ -113,7 +114,7 @@ def lr_too_high(run: RunLines) -> Finding | None:
         words.append(f"A step still changes {layer} by {of_weights(update)} of its weights ({usual}).")
     if not bouncing:
         words.append("Steps this large jump across the minimum instead of approaching it.")
-    slower = run.try_rate(0.1)
+    slower, more = run.remedies(run.try_rate(0.1), run.try_schedule(), run.try_warmup())
     return Finding(
         "lr_too_high",
         "alarm",
@@ -123,6 +124,7 @@ def lr_too_high(run: RunLines) -> Finding | None:
         epoch,
         {"train_loss": now, "update_ratio": update, "rises": float(rises.sum())},
         slower,
+        more,
     )
 
 

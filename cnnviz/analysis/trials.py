@@ -27,17 +27,24 @@ class Planned:
 
 def planned(members: Iterable[tuple[Run, Finding]], known: Sequence[Run]) -> list[Planned]:
     """The trials of these findings. known: all runs, among which one may be the trial already."""
-    found = []
-    for run, finding in members:
-        if finding.test is not None:
-            try:
-                config = finding.test.config(run.config)
-            except ConfigError:  # cannot be trained with the run's other settings
-                continue
-            if finding.test.epochs:
-                config = replace(config, epochs=max(run.epoch, 0) + finding.test.epochs)
-            found.append(Planned(run, finding.test, config, _made(config, run, known)))
-    return found
+    found = [_planned(run, finding.test, known) for run, finding in members if finding.test is not None]
+    return [each for each in found if each is not None]
+
+
+def others(run: Run, finding: Finding, known: Sequence[Run]) -> list[Planned]:
+    """The other remedies that a finding names."""
+    found = [_planned(run, trial, known) for trial in finding.more]
+    return [each for each in found if each is not None]
+
+
+def _planned(run: Run, trial: Trial, known: Sequence[Run]) -> Planned | None:
+    try:
+        config = trial.config(run.config)
+    except ConfigError:  # cannot be trained with the run's other settings
+        return None
+    if trial.epochs:
+        config = replace(config, epochs=max(run.epoch, 0) + trial.epochs)
+    return Planned(run, trial, config, _made(config, run, known))
 
 
 def _made(config: RunConfig, run: Run, known: Sequence[Run]) -> Run | None:

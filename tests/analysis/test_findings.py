@@ -12,7 +12,7 @@ import pytest
 from benchmarks.findings import CLEAN, Kind, correlated, said, there
 from cnnviz.analysis.findings import ANSWER_KINDS, EXCLUSIVE, KINDS, diagnose, metric_names
 from cnnviz.architectures import ACTIVATIONS
-from cnnviz.config import LOSSES, RunConfig
+from cnnviz.config import LOSSES, SCHEDULES, RunConfig
 from tests.helpers.findings import (
     BASE,
     HISTORIES,
@@ -162,7 +162,13 @@ def anything(generator: np.random.Generator) -> tuple[RunConfig, pd.DataFrame]:
         lr=float(generator.choice([1e-6, 0.001, 0.1, 0.5])),
         batch_size=int(generator.choice([1, 10, 2500])),
         limit_train=int(generator.choice([0, 0, 5000])),
+        dropout=float(generator.choice([0.0, 0.5])),
+        augment=str(generator.choice(["none", "none", "flip"])),
+        schedule=str(generator.choice(SCHEDULES)),
     )
+    if config.dropout and generator.random() < 0.2:
+        config = replace(config, mistake="no-eval")
+    made["learning_rate"] = config.lr * np.where(share > 0.5, 0.1, 1.0)
     kept = {name: line for name, line in made.items() if generator.random() < 0.9}
     return config, forked(drawn(**kept), start)
 
@@ -173,6 +179,30 @@ def test_no_two_findings_of_a_run_contradict_each_other() -> None:
     for seed in range(1000):
         seen.update(list(found(*anything(np.random.default_rng(seed)))))
     assert seen.keys() == set(KINDS), "what was not found could not contradict"
+
+
+def test_the_first_remedy_of_a_mistake_is_not_to_make_it() -> None:
+    config = replace(BASE, mistake="no-shuffle")
+    finding = found(config, drawn(test_accuracy=[0.1] * 12, test_loss=[LOG10] * 12))["chance_level"]
+    assert finding.test is not None
+    assert finding.test.config(config) == BASE
+    assert "no-shuffle, is not why" in finding.refutes
+    assert [dict(trial.changes) for trial in finding.more][:1] == [{"lr": 0.1}]
+    noted = found(config, overfit(20, 10, rise=0.0))
+    assert all(each.test is None or "mistake" not in each.test.changes for each in noted.values())
+
+
+def test_a_schedule_that_has_ended_is_made_longer_and_not_continued() -> None:
+    loss = np.linspace(LOG10, 0.9, 21)
+    history = drawn(train_loss=loss, test_loss=loss, test_accuracy=accuracy_of(loss))
+    config = replace(BASE, schedule="cosine", epochs=20)
+    finding = found(config, history)["still_improving"]
+    assert finding.test is not None
+    assert finding.test.epochs == 0
+    assert finding.test.config(config) == replace(BASE, schedule="cosine", epochs=40, schedule_epochs=40)
+    going_on = found(replace(config, epochs=40, schedule_epochs=40), history)["still_improving"].test
+    assert going_on is not None
+    assert going_on.epochs == 20
 
 
 QUICK = 120  # runs of a kind; the whole table: python -m benchmarks.findings

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cnnviz.config import RunConfig
 from tests.helpers.findings import (
     BASE,
     Line,
@@ -80,10 +81,26 @@ def test_a_gradient_that_dead_units_cut_off_did_not_vanish() -> None:
     assert list(findings) == ["chance_level", "dead_relus"]
 
 
-def test_without_a_steeper_activation_a_vanishing_gradient_asks_for_longer_steps_at_chance_alone() -> None:
+def test_what_is_tried_against_a_vanishing_gradient() -> None:
+    """A steeper activation where there is one, else He's initial weights; at chance level longer steps, too."""
     norms = {"grad_norm__c1": [0.001] * 12, "grad_norm__fc7": [1.0] * 12}
-    config = replace(BASE, activation="relu")
-    stuck = found(config, drawn(test_accuracy=[0.1] * 12, **norms))["vanishing_gradients"].test
-    assert stuck is not None
-    assert stuck.changes == {"lr": 0.1}
-    assert found(config, drawn(test_accuracy=[0.5] * 12, **norms))["vanishing_gradients"].test is None
+
+    def tried(config: RunConfig, share: float) -> list[dict[str, object]]:
+        finding = found(config, drawn(test_accuracy=[share] * 12, **norms))["vanishing_gradients"]
+        return [dict(trial.changes) for trial in ([finding.test] if finding.test else []) + list(finding.more)]
+
+    relu, norm = replace(BASE, activation="relu"), {"batch_norm": "on"}
+    assert tried(relu, 0.1) == [{"init": "he"}, norm, {"lr": 0.1}]
+    assert tried(relu, 0.5) == [{"init": "he"}, norm]
+    assert tried(replace(relu, init="he", batch_norm="on"), 0.5) == []
+    assert tried(replace(BASE, activation="sigmoid"), 0.5) == [{"activation": "tanh"}, norm]
+    assert tried(replace(BASE, activation="sigmoid", init="small"), 0.5)[0] == {"init": "xavier"}
+    assert tried(replace(BASE, activation="sigmoid", batch_size=1), 0.5) == [{"activation": "tanh"}]  # no batch to norm
+
+
+def test_saturated_from_the_start_or_by_long_steps() -> None:
+    for start, first in ((0.6, {"init": "xavier"}), (0.0, {"lr": 0.001})):
+        finding = found(BASE, drawn(test_accuracy=[0.5] * 10, saturation__c3=[start] + [0.7] * 9))["saturated_units"]
+        assert finding.test is not None
+        assert finding.test.changes == first
+        assert len(finding.more) == 2

@@ -78,6 +78,19 @@ def test_a_run_that_settled_with_few_training_pictures_right_underfits(share: fl
     assert large["underfitting"].test is None
 
 
+def test_dropout_that_keeps_the_train_figure_low_is_not_underfitting() -> None:
+    """Of the training pictures fewer are right than of the test pictures: it fits what it is tested on."""
+    loss = 1.2 + 1.1 * np.exp(-np.arange(31) / 2) + noise(30, 0.005)
+    lines = {"train_loss": loss, "test_loss": loss, "train_accuracy": [0.1, *[0.6] * 30]}
+    history = drawn(**lines, test_accuracy=[0.1, *[0.71] * 30])
+    assert "underfitting" in found(BASE, history)
+    dropped = found(replace(BASE, dropout=0.5), history)
+    assert list(dropped) == ["converged", "harder_training"]
+    weak = found(replace(BASE, dropout=0.5), drawn(**lines, test_accuracy=[0.1, *[0.62] * 30]))["underfitting"]
+    assert weak.test is not None
+    assert weak.test.changes == {"dropout": 0.0}
+
+
 def test_a_run_that_fits_or_is_not_done_or_is_at_chance_does_not_underfit() -> None:
     loss = 1.2 + 1.1 * np.exp(-np.arange(31) / 2) + noise(30, 0.005)
     lines = {"train_loss": loss, "test_loss": loss, "test_accuracy": [0.1, *[0.6] * 30]}

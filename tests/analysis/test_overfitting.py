@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnnviz.config import RunConfig
 from tests.helpers.findings import (
     BASE,
     LOG10,
@@ -35,7 +36,9 @@ def test_overfitting_begins_where_the_test_loss_turns() -> None:
     assert "more confident" in finding.sentence
     assert "78.4 % of the training pictures are right and 62.4 % of the test pictures" in finding.sentence
     assert finding.test is not None
-    assert finding.test.changes == {"weight_decay": 0.001}
+    assert finding.test.changes == {"dropout": 0.5}
+    assert [dict(trial.changes) for trial in finding.more] == [{"augment": "flip+shift"}, {"weight_decay": 0.001}]
+    assert "A run with dropout 0.5 in which" in finding.refutes
 
 
 @pytest.mark.parametrize(("epochs", "onset"), [(20, 10), (40, 15), (100, 30), (500, 100)])
@@ -82,13 +85,19 @@ def test_what_the_accuracy_did_meanwhile_is_told() -> None:
         assert words in found(BASE, reported)["overfitting"].sentence
 
 
-def test_few_training_pictures_are_the_first_suspects() -> None:
-    finding = found(replace(BASE, limit_train=5000), overfit(40, 15))["overfitting"]
+def remedies(config: RunConfig, history: pd.DataFrame) -> list[dict[str, object]]:
+    finding = found(config, history)["overfitting"]
     assert finding.test is not None
-    assert finding.test.changes == {"limit_train": 0}
-    stronger = found(replace(BASE, weight_decay=0.001), overfit(40, 15))["overfitting"]
-    assert stronger.test is not None
-    assert stronger.test.changes == {"weight_decay": 0.01}
+    return [dict(trial.changes) for trial in (finding.test, *finding.more)]
+
+
+def test_remedies_are_those_that_a_run_has_not_had() -> None:
+    few, changed, every = {"limit_train": 0}, {"augment": "flip+shift"}, {"dropout": 0.5}
+    assert remedies(replace(BASE, limit_train=5000), overfit(40, 15))[:3] == [every, changed, few]
+    dropped = replace(BASE, dropout=0.2, weight_decay=0.001)
+    assert remedies(dropped, overfit(40, 15)) == [changed, {"weight_decay": 0.01}]
+    assert remedies(replace(dropped, augment="flip"), overfit(40, 15)) == [{"weight_decay": 0.01}]
+    assert remedies(replace(BASE, model="c4k5"), overfit(40, 15))[0] == changed  # no hidden layer to drop units of
 
 
 def test_a_line_without_noise_is_certain_in_words_too() -> None:
@@ -144,8 +153,7 @@ def test_weight_decay_is_felt_over_the_whole_run_that_is_launched() -> None:
     """Of a fork as well: its trial is a new run, from epoch 0 to the fork's last."""
     config = replace(BASE, epochs=40)
     whole, fork = overfit(40, 15), forked(overfit(20, 8), 20)
-    decays = [found(config, history)["overfitting"].test for history in (whole, fork)]
-    assert [dict(trial.changes) for trial in decays if trial] == [{"weight_decay": 0.0005}] * 2
+    assert [remedies(config, history)[-1] for history in (whole, fork)] == [{"weight_decay": 0.0005}] * 2
     assert pytest.approx(1 / (config.lr * 5000 * 40)) == 0.0005
 
 

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from cnnviz.config import RunConfig
+from cnnviz.store import changes, reading
+from cnnviz.store.runs import Segment
+from tests.helpers.findings import overfit
 from tests.helpers.runs import seed
 from tests.helpers.screens import page_of
 
@@ -38,5 +42,34 @@ def test_a_trial_is_shown_and_a_setting_chosen_with_keys(browser: Any, address: 
     page.keyboard.press("Enter")
     page.wait_for_function(f"() => location.search.includes('runs={second[:8]}')")
     page.wait_for_function(f"() => !location.search.includes('{first[:8]}')")
+    assert elsewhere == []
+    page.close()
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_from_overfitting_to_its_remedy_trained_and_drawn_beside_it(browser: Any, address: str) -> None:
+    """Two clicks: unfold the finding, try what it offers. What it showed is then said where the button was."""
+    config = RunConfig(model="f12", dataset="synthetic", limit_train=200, batch_size=50, epochs=20)
+    (run_id,) = changes.schedule([config], "cpu")
+    changes.start(run_id)
+    figures = overfit(20, 10).pivot(index="epoch", columns="metric", values="value").to_dict("index")
+    for epoch, values in figures.items():
+        changes.record(run_id, epoch, values, [Segment(0, 0.0, 1.0, "cpu", 1)])
+    changes.finish(run_id, "FINISHED")
+    elsewhere: list[str] = []
+    page = page_of(browser, f"{address}/curves?runs={run_id[:8]}", elsewhere)
+    fold = page.locator("summary", has_text="It overfits since epoch")
+    fold.click()
+    page.get_by_role("button", name="Other remedies").wait_for()
+    page.get_by_role("button", name="Try dropout 0.5").click()
+    page.wait_for_function(f"() => /runs={run_id[:8]}(,|%2C|&runs=)/.test(location.search)")  # its curve is beside
+    (remedy,) = [run for run in reading.runs() if run.id != run_id]
+    assert (remedy.config.dropout, remedy.config.limit_train, remedy.parent) == (0.5, 200, "")
+    assert remedy.id[:8] in page.url
+    page.get_by_text("within 20 epochs").wait_for()  # trained, and compared
+    assert reading.run(remedy.id).epoch == 20
+    page.get_by_role("button", name="Other remedies").click()  # folded until now
+    page.get_by_role("button", name="Try flips and shifts").wait_for()
+    page.get_by_role("button", name="Try all training pictures").wait_for()
     assert elsewhere == []
     page.close()

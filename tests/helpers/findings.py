@@ -63,6 +63,10 @@ def found(config: RunConfig, history: pd.DataFrame) -> dict[str, Finding]:
             assert (changed == config) == bool(finding.test.epochs)
             is_fork = history.epoch.min() > 0
             assert finding.test.what.endswith(" from epoch 0") == (is_fork and not finding.test.epochs)
+        assert finding.test is not None or not finding.more
+        tried = [finding.test, *finding.more] if finding.test else []
+        assert len({(tuple(trial.changes.items()), trial.epochs) for trial in tried}) == len(tried)
+        assert all(trial.epochs or trial.config(config) != config for trial in finding.more)
     return by_kind
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from cnnviz.analysis import groups, trials
 from cnnviz.analysis.comparison import labels
+from cnnviz.analysis.evidence import Finding
 from cnnviz.analysis.groups import Group
 from cnnviz.analysis.trials import Planned
 from cnnviz.app import cache, launch, shell
@@ -101,10 +102,25 @@ def _evidence(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None
             st.caption(plain(f"What would prove it wrong: {each.refutes}"))
         if run.id in by_run:
             _trial(by_run[run.id], chosen, titles, group.outcome)
+        if each.more:
+            _others(run, each, chosen, known, group.outcome)
     if len(refuted) == 1 and len(group.members) > 1:
         st.caption(plain(f"What would prove it wrong: {refuted.pop()}"))
     if (more := len(group.members) - MOST_SHOWN) > 0:
         st.caption(f"And {count(more, 'run')} more: choose fewer to read of each.")
+
+
+def _others(run: Run, found: Finding, chosen: Sequence[Run], known: Sequence[Run], outcome: str) -> None:
+    """What else may help, in a popover that is drawn only while it is open."""
+    key = f"others {run.id} {outcome}"
+    place = st.popover("Other remedies", type="tertiary", key=key, on_change="rerun")
+    if not place.open:
+        return
+    plans = trials.others(run, found, known)
+    titles = labels(list({each.id: each for each in [*chosen, *(plan.made for plan in plans if plan.made)]}.values()))
+    with place:
+        for number, plan in enumerate(plans, 1):
+            _trial(plan, chosen, titles, f"{outcome} {number}")
 
 
 def _trial(each: Planned, chosen: Sequence[Run], titles: dict[str, str], outcome: str) -> None:
