@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cnnviz.analysis.comparison import whole
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
+from cnnviz.presets import PRESETS
 from cnnviz.store.runs import Run
 
 State = Literal["done", "begun", "open"]

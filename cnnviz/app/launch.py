@@ -15,9 +15,10 @@ from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.shell import FORM_OPEN, readable_errors
 from cnnviz.app.state import Slot
-from cnnviz.config import BROKEN, DATASETS, DEFAULTS, PRESETS, SETTINGS, TYPES, RunConfig, grid, parse
+from cnnviz.config import DATASETS, DEFAULTS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate
+from cnnviz.presets import BROKEN, PRESETS
 from cnnviz.store.runs import Prediction, Run
 from cnnviz.wording import count
 
@@ -40,7 +41,7 @@ def launcher() -> None:
         choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
         if chosen != OWN:
             st.caption(plain(PRESETS[chosen].shows))
-            st.caption(plain(contents(choices)))
+            st.caption(plain(contents(choices, PRESETS[chosen].remedies)))
         columns = itertools.cycle(st.columns(2))
         for name in _offered("always"):
             if len(choices.get(name, [None])) > 1:  # it is what the experiment compares
@@ -52,7 +53,7 @@ def launcher() -> None:
                 key, value = _remembered(name, choices)
                 choices[name] = [_one(name, value, key, st)]
             device = st.selectbox("Device", ["auto", *devices.available()], key="launch_device")
-        configs = grid(None, **choices)
+        configs = grid(None, **choices) if chosen == OWN else PRESETS[chosen].of(choices)
         st.caption(plain(estimate.estimate(configs, device).sentence))
         if st.button("Train", type="primary", width="stretch", key="launch", icon=":material/play_arrow:"):
             train(configs, device, ask=chosen != OWN)
@@ -64,13 +65,20 @@ def _remembered(name: str, choices: dict[str, list[Any]]) -> tuple[str, Any]:
     return f"launch_{name}" if value == DEFAULTS[name] else f"launch_{name} {value}", value
 
 
-def contents(choices: dict[str, list[Any]]) -> str:
-    """What an experiment trains: "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001"."""
+def contents(choices: dict[str, list[Any]], remedies: bool = False) -> str:
+    """What an experiment trains: "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001".
+
+    Of remedies: "4 networks, lenet5x5: without, with dropout 0.5, with decay 0.001, with all".
+    """
     said = {name: comparison.several(name, values) for name, values in choices.items() if name in comparison.PARAMETERS}
-    number = math.prod(len(values) for values in choices.values())
     fixed = [said[name] for name in said if len(choices[name]) == 1 and name != "dataset"]
-    varied = [said[name] for name in said if len(choices[name]) > 1]
-    return ": ".join(filter(None, [", ".join([count(number, "network"), *fixed]), " × ".join(varied)]))
+    varied = [name for name in said if len(choices[name]) > 1]
+    if remedies:
+        number, last = len(varied) + 2, {name: comparison.several(name, choices[name][-1:]) for name in varied}
+        what = ", ".join(["without", *(f"with {words}" for words in last.values()), "with all"])
+    else:
+        number, what = math.prod(map(len, choices.values())), " × ".join(said[name] for name in varied)
+    return ": ".join(filter(None, [", ".join([count(number, "network"), *fixed]), what]))
 
 
 def choose(experiment: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from cnnviz.analysis import comparison
 from cnnviz.analysis.comparison import Repeats
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
+from cnnviz.presets import PRESETS
 from cnnviz.store.runs import Run
 
 NUMBERS = itertools.count()

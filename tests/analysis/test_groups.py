@@ -7,7 +7,8 @@ import pytest
 
 from cnnviz.analysis import findings, groups
 from cnnviz.analysis.evidence import Finding
-from cnnviz.config import PRESETS, RunConfig, grid
+from cnnviz.config import RunConfig, grid
+from cnnviz.presets import PRESETS
 from cnnviz.store.runs import Run
 from tests.helpers.runs import run
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from cnnviz.analysis import settings
-from cnnviz.config import PRESETS, RunConfig, grid
+from cnnviz.config import RunConfig, grid
+from cnnviz.presets import PRESETS
 from cnnviz.store.runs import Run
 from tests.helpers.runs import run
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cnnviz.analysis.study import Part, checklist
-from cnnviz.config import PRESETS
+from cnnviz.presets import PRESETS
 from cnnviz.store.runs import Run
 from tests.helpers.runs import run
 

@@ -7,8 +7,9 @@ from cnnviz import paths
 from cnnviz.analysis.predictions import predictions
 from cnnviz.app import cache
 from cnnviz.app.home import demonstration
-from cnnviz.config import PRESETS, grid
+from cnnviz.config import grid
 from cnnviz.data import synthetic
+from cnnviz.presets import PRESETS
 from cnnviz.store import changes, reading
 from tests.helpers.runs import record
 from tests.helpers.screens import said

@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.app import launch
 from cnnviz.architectures import architecture, initial_weights
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
 from cnnviz.jobs import control, devices
+from cnnviz.presets import PRESETS
 from cnnviz.store import artifacts, changes, reading
 from tests.helpers.projects import copied, run_in
 from tests.helpers.screens import said, with_open
@@ -68,6 +69,9 @@ def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> Non
     assert launch.contents(PRESETS["1a"].choices) == (
         "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001"
     )
+    cure = PRESETS["cure"]
+    assert launch.contents(cure.choices, cure.remedies).startswith("6 networks, lenet5x5, relu")
+    assert launch.contents(cure.choices, cure.remedies).endswith("with decay 0.001, with patience 5, with all")
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     assert opened.sidebar.selectbox(key="launch_limit_train 4000").value == "4000"  # of the first preset
     opened.sidebar.selectbox(key="launch_preset").set_value("2a").run()
@@ -95,7 +99,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from cnnviz import config, paths
 from cnnviz.analysis import comparison
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
+from cnnviz.presets import PRESETS
 from cnnviz.jobs import control
 from cnnviz.store import addresses, changes, reading
 from cnnviz.train import lenet

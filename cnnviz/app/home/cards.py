@@ -8,8 +8,9 @@ import streamlit as st
 from cnnviz import data
 from cnnviz.app import launch
 from cnnviz.app.markdown import plain
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
 from cnnviz.jobs import estimate
+from cnnviz.presets import PRESETS
 
 
 def show() -> None:

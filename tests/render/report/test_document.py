@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnviz.config import PRESETS, RunConfig
+from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
+from cnnviz.presets import PRESETS
 from cnnviz.render.report import document, sections
 from cnnviz.render.report.document import Document
 from cnnviz.render.report.pieces import Charts, Commands, Figures, Matrix, Table, Text
