@@ -396,10 +396,14 @@ class RunConfig:
             raise ConfigError(
                 "a test in training mode is no mistake without batch norm and dropout: choose one of them, too"
             )
-        if self.mistake == "no-eval" and self.batch_norm == "on" and self.train_size % 250 == 1:
+        if (
+            self.mistake == "no-eval"
+            and self.batch_norm == "on"
+            and 1 in (self.train_size % 250, self.validation % 250)
+        ):
             raise ConfigError(
                 "batch norm in training mode cannot be tested on a single picture, the last of every 250: "
-                "choose another number of training images"
+                "choose another number of training or validation images"
             )
 
     @property

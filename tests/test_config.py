@@ -50,7 +50,7 @@ def test_pooling_is_the_models_own_unless_chosen() -> None:
         ({"schedule": "cosine", "warmup": 5, "epochs": 5}, "leaves none of 5"),
         ({"mistake": "softmax-twice", "loss": "mse"}, "before cross-entropy only"),
         ({"mistake": "no-eval"}, "no mistake without batch norm and dropout"),
-        ({"mistake": "no-eval", "batch_norm": "on", "limit_train": 251, "batch_size": 3}, "cannot be tested on a single picture"),
+        ({"mistake": "no-eval", "batch_norm": "on", "limit_train": 251, "batch_size": 3}, "on a single picture"),
         ({"dropout": 0.1, "model": "c4k5"}, "has none; choose dropout after maps"),
         ({"validation": 50}, "hold out at least 100, or 0"),
         ({"validation": 10_000, "limit_train": 45_000}, "more than the 50,000 there are"),
