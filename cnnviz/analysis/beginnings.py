@@ -33,8 +33,8 @@ def _large(run: RunLines, loss: float) -> Finding | None:
     activation = run.config.activation
     flat = {layer: float(run.recorded(f"saturation/{layer}").get(0, 0.0)) for layer in run.layers[:-1]}
     most = max(flat, key=lambda layer: flat[layer])
-    saturates = activation in SATURATING and flat[most] >= SATURATED
-    surprised = loss > SURPRISED[run.config.loss] * run.guessing_loss
+    saturates = activation in SATURATING and SATURATED <= flat[most] <= 1
+    surprised = math.isfinite(loss) and loss > SURPRISED[run.config.loss] * run.guessing_loss
     if not saturates and not surprised:
         return None
     words = []
@@ -64,7 +64,7 @@ def _small(run: RunLines, norms: list[float], loss: float) -> Finding | None:
     first, last = norms[0], norms[-1]
     if not math.isfinite(first) or not math.isfinite(last):
         return None
-    if not loss < INDIFFERENT[run.config.loss] * run.guessing_loss:
+    if not 0.9 < loss / run.guessing_loss < INDIFFERENT[run.config.loss]:
         return None
     if run.config.activation == "sigmoid":
         limit = last / FAINT_SIGMOID ** (len(norms) - 1)
@@ -98,23 +98,24 @@ def _remedies(run: RunLines) -> tuple[Trial | None, tuple[Trial, ...]]:
 
 def inputs(run: RunLines) -> Finding | None:
     """Pictures as bytes, as its settings say; and what that does to the first layer."""
-    if vars(run.config).get("normalise") != "raw":
+    if run.config.normalise != "raw":
         return None
-    norms = [run.recorded(f"grad_norm/{layer}").get(0, math.nan) for layer in run.layers]
-    loss = float(run.recorded("test_loss").get(0, math.nan))
+    norms = [float(run.recorded(f"grad_norm/{layer}").get(0, math.nan)) for layer in run.layers]
     words = [
         "Its settings say so (normalise raw): pixels are 0 to 255, about a hundred times what layers are made for."
     ]
     evidence = {"pixel": 255.0}
-    if math.isfinite(loss):
-        words.append(f"Before training its test loss is {figure(loss)}; guessing costs {figure(run.guessing_loss)}.")
-        evidence["test_loss"] = loss
-    if len(norms) > 1 and norms[-1] > 0 and math.isfinite(norms[0]):
+    first = run.layers[0]
+    flat = float(run.recorded(f"saturation/{first}").get(0, 0.0))
+    if run.config.activation in SATURATING and flat >= SATURATED:
+        words.append(f"Before training {percent(flat)} of {first}'s units are saturated already.")
+        evidence["saturation"] = flat
+    elif math.isfinite(norms[0]):
         words.append(
-            f"The first layer's gradient is {figure(norms[0])} there, the last one's {figure(norms[-1])}: a rate that "
-            "suits the one is wrong for the other."
+            f"Before training the norm of {first}'s gradient is {figure(norms[0])}; up to about 2 is usual, and a rate "
+            "that suits those takes steps here that are too long."
         )
-        evidence["fold"] = norms[0] / norms[-1]
+        evidence["grad_norm"] = norms[0]
     trial = run.try_anew("normalised pictures", normalise="unit")
     return Finding(
         "raw_inputs",

@@ -46,6 +46,7 @@ LOSSES = ("train_loss", "test_loss")
 OTHER_ACTIVATION = {"sigmoid": "tanh", "tanh": "relu"}  # one with a steeper slope, or that does not saturate
 DROPOUT = 0.5  # which is tried: of hidden units, as Srivastava et al. 2014 have it
 WARMUP = 2  # epochs, which are tried
+PATIENCE, HELD_OUT = 5, 5_000  # epochs and pictures, which are tried
 EARLY = 5_000  # updates, as in an epoch of batches of 10: after fewer, being at chance level means little
 
 
@@ -268,6 +269,12 @@ class RunLines:
 
     def try_augmentation(self) -> Trial | None:
         return None if self.config.augment != "none" else self.try_anew("flips and shifts", augment="flip+shift")
+
+    def try_patience(self) -> Trial | None:
+        """Stopped early, by pictures that are held out."""
+        if self.config.patience:
+            return None
+        return self.try_anew("early stopping", patience=PATIENCE, validation=self.config.validation or HELD_OUT)
 
     def try_batch_norm(self) -> Trial | None:
         return None if self.config.batch_norm == "on" else self.try_anew("batch norm", batch_norm="on")

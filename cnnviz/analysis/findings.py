@@ -41,6 +41,7 @@ _FINDERS: tuple[tuple[Finder, ...], ...] = (
     (steps.gap,),
     (modes.training_mode, modes.harder_training),
     (rates.rate_drop,),
+    (rates.stopped_early,),
     (beginnings.inputs, beginnings.weights),
 )
 # The same for what needs a run's answers. A network that says one class for everything confuses every other with it.
@@ -65,7 +66,7 @@ EXCLUSIVE = (
 )
 KINDS = (
     *("diverged", *PLACES, "dead_relus", "vanishing_gradients", "saturated_units", "slow_start", "gap"),
-    *("training_mode", "harder_training", "rate_drop", "raw_inputs", "small_start", "large_start"),
+    *("training_mode", "harder_training", "rate_drop", "stopped_early", "raw_inputs", "small_start", "large_start"),
 )
 ANSWER_KINDS = ("one_class", "confuses", "overconfident")  # found only where answers are given
 
@@ -75,8 +76,12 @@ def metric_names(config: RunConfig) -> list[str]:
     names = [layer.name for layer in config.architecture.measured_layers]
     splits = ("train", "val", "test") if config.validation else ("train", "test")
     plain = [f"{split}_{what}" for what in ("loss", "accuracy") for split in splits]
-    per_layer = [f"{kind}/{name}" for kind in PER_LAYER for name in names]
-    return [*plain, "train_accuracy_exact", "learning_rate", *per_layer]
+    return [
+        *plain,
+        "train_accuracy_exact",
+        "learning_rate",
+        *(f"{kind}/{name}" for kind in PER_LAYER for name in names),
+    ]
 
 
 def diagnose(config: RunConfig, history: pd.DataFrame, answered: Answers | None = None) -> list[Finding]:

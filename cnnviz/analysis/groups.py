@@ -39,6 +39,7 @@ WORDS = {
     "large_start": ("starts with weights that are too large", "start with weights that are too large"),
     "small_start": ("starts with weights that are too small", "start with weights that are too small"),
     "raw_inputs": ("gets pictures that are not normalised", "get pictures that are not normalised"),
+    "stopped_early": ("stopped early at epoch {epoch}", "stopped early, the first at epoch {epoch}"),
     "rate_drop": ("gains by its schedule's step at epoch {epoch}", "gain by a step of their schedule"),
     "harder_training": (
         "looks worse on training pictures than on test pictures",

@@ -90,7 +90,7 @@ def _proven(run: RunLines, found: _Rise) -> Finding:
             f"With the weights of epoch {exact.index[-1]}, {accuracy(exact.iloc[-1])} of the training pictures are "
             f"right and {accuracy(correct.iloc[-1])} of the {run.judge} pictures."
         )
-    trial, more = run.remedies(run.try_dropout(), run.try_augmentation(), *regularisers(run))
+    trial, more = run.remedies(run.try_dropout(), run.try_augmentation(), *regularisers(run), run.try_patience())
     what = trial.what if trial else "stronger regularisation"
     return Finding(
         "overfitting",

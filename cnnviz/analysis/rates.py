@@ -1,9 +1,10 @@
-"""Findings on a learning rate that changes: what its schedule's steps do to the loss."""
+"""Findings on what a run's plan did: a schedule's step that lowers the loss, patience that ends the run early."""
 
 import numpy as np
 
 from cnnviz.analysis import trends
 from cnnviz.analysis.evidence import ENOUGH, Finding, RunLines, figure, percent
+from cnnviz.train.stopping import watched
 
 FALLEN = 0.9  # times the rate of the epoch before, or less: a step within an epoch changes its mean by half or so
 DROP = 0.03  # of the train loss: less is not seen on a chart
@@ -42,4 +43,27 @@ def rate_drop(run: RunLines) -> Finding | None:
         epoch,
         {"before": high, "after": low, "rate": slower},
         constant,
+    )
+
+
+def stopped_early(run: RunLines) -> Finding | None:
+    """Before its last epoch, as the validation loss got no lower."""
+    config, losses = run.config, run.line("val_loss")
+    if losses.empty or run.end >= config.epochs:
+        return None
+    best = watched(((int(epoch), float(loss)) for epoch, loss in losses.items()), run.start)
+    if not best.has_run_out(run.end, config.patience):
+        return None
+    endless = run.try_anew("no early stopping", patience=0)
+    return Finding(
+        "stopped_early",
+        "note",
+        f"Stopped early at epoch {run.end}",
+        f"The validation loss was lowest at epoch {best.epoch}, {figure(best.loss)}, and in none of the "
+        f"{config.patience} epochs after it lower: with that patience training stops, {config.epochs - run.end} epochs "
+        "before its time.",
+        f"A run with {endless.what} whose validation loss gets lower than {figure(best.loss)}.",
+        run.end,
+        {"lowest": best.loss, "epoch": float(best.epoch)},
+        endless,
     )

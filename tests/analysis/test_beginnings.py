@@ -81,3 +81,15 @@ def test_a_fork_starts_with_weights_that_were_trained() -> None:
     lines: dict[str, Any] = {"test_loss": [50.0, 2.0], "grad_norm__c1": [1e-9, 1.0], "grad_norm__fc7": [1.0, 1.0]}
     assert "large_start" in found(BASE, drawn(**lines))
     assert "large_start" not in found(BASE, forked(drawn(**lines), 5))
+
+
+def test_raw_pixels_are_told_with_what_they_do_to_the_first_layer(dataset: Dataset) -> None:
+    tanh = replace(SMALL, normalise="raw")
+    assert found(tanh, untrained(tanh, dataset))["raw_inputs"].evidence["saturation"] > 0.9
+    config = replace(tanh, activation="relu")
+    finding = found(config, untrained(config, dataset))["raw_inputs"]
+    assert (finding.severity, finding.title) == ("alarm", "Inputs are not normalised")
+    assert finding.evidence["grad_norm"] > 5
+    assert finding.test is not None
+    assert finding.test.changes == {"normalise": "unit"}
+    assert "raw_inputs" not in found(SMALL, untrained(SMALL, dataset))

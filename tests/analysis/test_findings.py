@@ -165,9 +165,13 @@ def anything(generator: np.random.Generator) -> tuple[RunConfig, pd.DataFrame]:
         dropout=float(generator.choice([0.0, 0.5])),
         augment=str(generator.choice(["none", "none", "flip"])),
         schedule=str(generator.choice(SCHEDULES)),
+        normalise=str(generator.choice(["unit", "unit", "raw"])),
     )
     if config.dropout and generator.random() < 0.2:
         config = replace(config, mistake="no-eval")
+    if generator.random() < 0.2:
+        config = replace(config, validation=5000, patience=2, epochs=10_000)
+        made["val_loss"] = made["test_loss"]
     made["learning_rate"] = config.lr * np.where(share > 0.5, 0.1, 1.0)
     kept = {name: line for name, line in made.items() if generator.random() < 0.9}
     return config, forked(drawn(**kept), start)

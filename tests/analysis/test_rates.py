@@ -43,3 +43,19 @@ def test_no_drop_is_told_of_none(deviation: float) -> None:
 def test_without_steps_nothing_is_told_of_them() -> None:
     for schedule in ("constant", "cosine", "one-cycle"):
         assert "rate_drop" not in found(replace(BASE, schedule=schedule), dropping(STEP, 0.3))
+
+
+def test_a_run_that_patience_ended_says_when_and_why() -> None:
+    config = replace(BASE, validation=5000, patience=3, epochs=20)
+    losses = [LOG10, 2.0, 1.5, 1.4, 1.45, 1.5, 1.6]
+    finding = found(config, drawn(val_loss=losses, train_loss=losses, test_loss=losses))["stopped_early"]
+    assert (finding.title, finding.epoch) == ("Stopped early at epoch 6", 6)
+    assert "lowest at epoch 3, 1.4, and in none of the 3 epochs after it" in finding.sentence
+    assert finding.test is not None
+    assert finding.test.changes == {"patience": 0}
+    for other, line in (
+        (config, losses[:-1]),
+        (replace(config, epochs=6), losses),
+        (replace(config, patience=0), losses),
+    ):
+        assert "stopped_early" not in found(other, drawn(val_loss=line, train_loss=line, test_loss=line))

@@ -1,5 +1,6 @@
 """Findings and heat maps in a real browser: unfolded, shown and chosen with keys alone."""
 
+import re
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_from_overfitting_to_its_remedy_trained_and_drawn_beside_it(browser: Any
     (remedy,) = [run for run in reading.runs() if run.id != run_id]
     assert (remedy.config.dropout, remedy.config.limit_train, remedy.parent) == (0.5, 200, "")
     assert remedy.id[:8] in page.url
-    page.get_by_text("within 20 epochs").wait_for()  # trained, and compared
+    page.get_by_text(re.compile(r" against .* within 20 epochs")).wait_for()  # trained, and compared
     assert reading.run(remedy.id).epoch == 20
     page.get_by_role("button", name="Other remedies").click()  # folded until now
     page.get_by_role("button", name="Try flips and shifts").wait_for()
