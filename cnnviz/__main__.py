@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cnnviz import terminals
 from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, SWITCH, RunConfig, grid, parse
 from cnnviz.errors import CnnvizError, DataError
-from cnnviz.wording import duration
+from cnnviz.wording import count, duration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -204,7 +204,7 @@ def _work(options: argparse.Namespace) -> None:
         if said[-1:] != [line]:
             said[:] = [line]
             with contextlib.suppress(OSError):  # a full disk takes no log
-                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}: {len(status.runs)} runs", flush=True)
+                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}: {count(len(status.runs), 'run')}", flush=True)
 
     try:
         if not worker.work(options.device, on_status=say):

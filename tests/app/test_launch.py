@@ -71,7 +71,7 @@ def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> Non
     )
     cure = PRESETS["cure"]
     assert launch.contents(cure.choices, cure.remedies).startswith("6 networks, lenet5x5, relu")
-    assert launch.contents(cure.choices, cure.remedies).endswith("with decay 0.001, with patience 5, with all")
+    assert launch.contents(cure.choices, cure.remedies).endswith("with weight decay 0.001, with patience 5, with all")
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     assert opened.sidebar.selectbox(key="launch_limit_train 4000").value == "4000"  # of the first preset
     opened.sidebar.selectbox(key="launch_preset").set_value("2a").run()
