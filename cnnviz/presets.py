@@ -150,8 +150,8 @@ PRESETS = {
     ),
     "no-shuffle": Preset(
         "Pictures sorted by class",
-        "All of one class, then all of the next, and never shuffled: at the end of an epoch it says the last class for "
-        "everything, though while it trains nearly every picture is right.",
+        "All of one class, then all of the next, never shuffled: it learns one class, forgets it for the next, and says one "
+        "class for everything at the end of an epoch.",
         _SMALL | {"mistake": ["none", "no-shuffle"]},
         BROKEN,
     ),

@@ -33,6 +33,7 @@ class _Rise(NamedTuple):
     then: float  # train loss at the onset
     since: float  # and now
     turn: trends.Turn
+    clear: bool  # it has risen so far that no noise could be it
 
     @property
     def rise(self) -> float:
@@ -60,6 +61,7 @@ def _rise(run: RunLines) -> _Rise | None:
         float(until.iloc[-1]),
         trends.level(trained),
         trends.turn(tested),
+        trends.has_risen(tested, onset),
     )
     return None if found.rise < RISE or found.fall < FALL or trends.falls(tested) else found
 
@@ -67,9 +69,9 @@ def _rise(run: RunLines) -> _Rise | None:
 def overfitting(run: RunLines) -> Finding | None:
     """Proven, if noise makes fewer than 2 of 100 level test losses look so; else perhaps, if fewer than 3 of 100."""
     found = _rise(run)
-    if found is None or not found.turn.likely:
+    if found is None or not (found.turn.likely or found.clear):
         return None
-    return _proven(run, found) if found.turn.proven else _undecided(run, found)
+    return _proven(run, found) if found.turn.proven or found.clear else _undecided(run, found)
 
 
 def _proven(run: RunLines, found: _Rise) -> Finding:

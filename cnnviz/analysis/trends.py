@@ -24,6 +24,9 @@ NOISE_FROM = 5  # epochs, the fewest that noise is estimated from
 _SIGMA = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 SPIKE = 6.0  # times the noise that one epoch stands out from both neighbours: normal noise hardly ever does
 
+# Times the noise that a line stands above its lowest point: of 100 level lines of 6 to 60 epochs, whose neighbours
+# correlate by -0.6 to 0.8, 0.1 at most look so.
+CLEAR = 20.0
 JUDGED = 3 / 4  # of the line, to tell whether it rises: what came before, the fast descent, is another story
 FALL_JUDGED = 2 / 3  # to tell whether it still falls: a curve that flattens is no straight line for longer
 HINGES = (1 / 3, 1 / 2, 2 / 3)  # of the line, from its end: where it may have turned
@@ -145,6 +148,17 @@ def turn(line: pd.Series, sign: int = 1, hinges: Sequence[float] = HINGES, judge
         ratio=max(0.0, 2 * float(moving.max() - level_since.max())),
         epochs=len(line),
     )
+
+
+def has_risen(line: pd.Series, since: int) -> bool:
+    """Whether all that came late after that epoch, its lowest, stands so far above it that no test is needed.
+
+    A rise in waves is nothing that turn() proves: it takes waves for noise.
+    """
+    after, lowest, size = line.loc[since:], float(smooth(line).min()), noise(line)
+    late = last_third(after)
+    enough = len(after) > WINDOW and size > 0
+    return enough and late.median() - lowest > CLEAR * size and late.min() - lowest > CLEAR / 2 * size
 
 
 def provable(line: pd.Series) -> float:

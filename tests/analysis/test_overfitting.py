@@ -128,6 +128,21 @@ def test_a_steady_fall_is_no_second_descent() -> None:
     assert "second descent" not in findings["still_improving"].sentence
 
 
+# Of a LeNet that learned 2,000 pictures of CIFAR-10 by heart: it rises in waves.
+WAVES = [
+    *(2.30, 2.30, 2.27, 2.06, 2.05, 1.92, 1.85, 1.83, 1.72, 1.76, 1.72, 1.68, 1.67, 1.66, 1.67, 1.68, 1.73, 1.92, 1.80),
+    *(2.00, 2.00, 2.24, 2.67, 2.91, 2.86, 2.88, 3.07, 3.68, 3.66, 3.80, 3.87, 4.11, 4.23, 4.27, 4.51, 4.63, 5.07, 5.29),
+    *(5.48, 5.41, 5.31, 5.08, 4.49, 4.62, 4.91, 5.28, 5.22, 5.40, 4.89, 5.19, 5.46, 5.91, 5.89, 5.67, 5.54, 6.00, 6.09),
+    *(6.13, 6.21, 6.26, 6.32),
+]
+
+
+def test_a_loss_that_rises_far_in_waves_is_overfitting() -> None:
+    train, right = np.linspace(LOG10, 0.001, 61), np.linspace(0.1, 0.42, 61)
+    findings = found(BASE, drawn(train_loss=train, test_loss=np.array(WAVES), test_accuracy=right))
+    assert findings["overfitting"].title == "Overfitting since epoch 12"
+
+
 def test_a_rise_that_noise_could_be_is_left_undecided() -> None:
     """A loss that rises by 1.2 % an epoch for ten epochs, with noise of 1.5 %: more is not to be had from it."""
     told: dict[str, int] = {"overfitting": 0, "maybe_overfitting": 0}

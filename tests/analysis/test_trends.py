@@ -147,3 +147,15 @@ def test_what_is_provable_is_proven_in_nine_of_ten_lines(epochs: int) -> None:
     slope = np.median([trends.provable(line(1 + each)) for each in noise])
     rise = slope * np.clip(np.arange(epochs) - (epochs - 1 - round(epochs / 2)), 0, None)
     assert 75 <= sum(trends.turn(line(1 + rise + each)).proven for each in noise) <= 99
+
+
+@pytest.mark.parametrize("correlation", [-0.6, 0.0, 0.4, 0.8])
+def test_a_level_line_has_not_risen_and_a_tall_step_has(correlation: float) -> None:
+    risen = 0
+    for seed in range(200):
+        noise = correlated(np.random.default_rng(seed), 30, correlation)
+        level = line(2 + 0.1 * noise)
+        risen += trends.has_risen(level, int(trends.smooth(level).idxmin()))
+        step = line(2 + 0.1 * noise + 10 * (np.arange(30) >= 12))
+        assert trends.has_risen(step, int(trends.smooth(step).idxmin()))
+    assert risen <= 1
