@@ -150,8 +150,8 @@ PRESETS = {
     ),
     "no-shuffle": Preset(
         "Pictures sorted by class",
-        "All of one class, then all of the next, never shuffled: it learns one class, forgets it for the next, and says one "
-        "class for everything at the end of an epoch.",
+        "All of one class, then all of the next, never shuffled: it learns one class, forgets it for the next, and "
+        "says one class for everything at the end of an epoch.",
         _SMALL | {"mistake": ["none", "no-shuffle"]},
         BROKEN,
     ),
