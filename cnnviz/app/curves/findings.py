@@ -24,6 +24,7 @@ MOST_SHOWN = 12  # runs of one group whose evidence is listed
 MOST_NAMED = 2  # runs without a finding
 OF_ALL = Slot("findings_of_all", False)  # of more runs than are read without being asked for
 EVERY = Slot("every_finding", False)
+OPENED = Slot[frozenset[str]]("opened_findings", frozenset())  # stay open whatever else is found beside them
 
 
 def announce() -> None:
@@ -69,16 +70,18 @@ def _kinds(some: Sequence[Group]) -> str:
 
 def _draw(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None:
     says = f"{plain(group.says)}: {plain(group.who)}" if group.who else plain(group.says)
-    fold = st.expander(
-        f"**{SAID[group.severity]}.** {says}.",
-        icon=ICONS[group.severity],
-        key=f"finding {group.outcome}",
-        on_change="rerun",
-    )
+    key = f"finding {group.outcome}"
+    Slot(key, False).set(key in OPENED.get())
+    sentence = f"**{SAID[group.severity]}.** {says}."
+    fold = st.expander(sentence, icon=ICONS[group.severity], key=key, on_change=_toggle, args=(key,))
     if not fold.open:  # what is in it costs more than its sentence
         return
     with fold, shell.readable_errors(), st.spinner("Looking for its trials …"):
         _evidence(group, chosen, known)
+
+
+def _toggle(key: str) -> None:
+    OPENED.set(OPENED.get() ^ {key})
 
 
 def _evidence(group: Group, chosen: Sequence[Run], known: Sequence[Run]) -> None:
