@@ -23,7 +23,7 @@ FLAT = [0.1] * 10
 def curves(unfolded: str = "", **address: Any) -> AppTest:
     opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
     if unfolded:
-        opened.session_state[f"finding {unfolded}"] = True
+        opened.session_state["opened_findings"] = frozenset({f"finding {unfolded}"})
     for name, value in address.items():
         opened.query_params[name] = value
     return opened.switch_page("pages/curves.py").run()
