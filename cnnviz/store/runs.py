@@ -100,7 +100,7 @@ class Run:
         found = [
             (judge, -place)
             for place, (judge, value) in enumerate(zip(judged, tested, strict=True))
-            if not math.isnan(judge) and not math.isnan(value)
+            if not math.isnan(judge) and math.isfinite(value)
         ]
         if not found:
             return None
