@@ -81,7 +81,7 @@ def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> Non
     opened.sidebar.selectbox(key="launch_preset").set_value("Broken on purpose").run()
     assert "relu, lr 0.01" in said(opened).replace("\\", "")
     opened.sidebar.selectbox(key="launch_broken").set_value("batch-sizes").run()
-    assert "batch 1, 8, 64, 512" in said(opened)
+    assert "batch size 1, 8, 64, 512" in said(opened)
     opened.sidebar.selectbox(key="launch_preset").set_value(launch.OWN).run()
     opened.sidebar.selectbox(key="launch_limit_train").set_value("1000").run()
     opened.sidebar.button(key="launch").click().run()
