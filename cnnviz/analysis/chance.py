@@ -31,6 +31,7 @@ from cnnviz.analysis.layers import UNUSUAL
 from cnnviz.analysis.steps import bounces
 
 SLOW_START = 2  # epochs at chance level before it learned: any small learning rate takes one
+BY_HEART = 0.5  # of the training pictures right: five times what guessing gets
 MOVING = 2.0  # times its smallest: a first layer's gradient that has grown this much is leaving the plateau
 _GUESSING = f"guessing gives {percent(CHANCE)} ± {100 * SIGMAS * CHANCE_NOISE:.1f} points on {TEST_PICTURES:,} pictures"
 
@@ -85,26 +86,30 @@ def chance_level(run: RunLines) -> Finding | None:
         words.append(f"It was {accuracy(best)} at epoch {at} and fell back.")
     elif best > ABOVE_CHANCE:
         words.append(f"Its best of {len(line)} epochs, {accuracy(best)}, may be noise as well.")
-    words += _loss_of_guessing(run)
+    by_heart = _by_heart(run)
+    words += [by_heart, *_loss_of_guessing(run)] if by_heart else _loss_of_guessing(run)
+    is_early = run.is_early and not by_heart
     first, last = run.layers[0], run.layers[-1]
     if run.fold >= VANISHED:
         words.append(f"The gradient that reaches {first} is {run.fold:,.0f} times smaller than {last}'s.")
     growth = _growth(run)
-    (trial, *more), remark, refutes = _way_out(run, has_learned, growth)
+    (trial, *more), remark, refutes = _regularised(run) if by_heart else _way_out(run, has_learned, growth)
     if run.bouncing:
         words.append(f"{bounces(run)}.")
     if remark:
         words.append(remark)
-    if has_learned:
+    if by_heart:
+        title, since = "Learned by heart", int(line.index[0])
+    elif has_learned:
         title = f"Fell back to chance level at epoch {since}"
     elif peeked:
         since = int(line.index[line.index > at][0])
         title = f"Left chance level at epoch {at} and fell back"
     else:
-        title = "Still at chance level" if run.is_early else "Never left chance level"
+        title = "Still at chance level" if is_early else "Never left chance level"
     return Finding(
         "chance_level",
-        "note" if run.is_early else "alarm",
+        "note" if is_early else "alarm",
         title,
         " ".join(words),
         refutes,
@@ -112,6 +117,17 @@ def chance_level(run: RunLines) -> Finding | None:
         {"test_accuracy": trends.level(line), "noise": CHANCE_NOISE, "fold": run.fold, "growth": growth},
         trial,
         tuple(each for each in more if each is not None),
+    )
+
+
+def _by_heart(run: RunLines) -> str:
+    """What it has learned of the training pictures alone, if that is much."""
+    line = run.line("train_accuracy")
+    if line.empty or trends.level(line) < BY_HEART:
+        return ""
+    return (
+        f"But {accuracy(trends.level(line))} of the training pictures are right: it knows them by heart, and nothing "
+        "of that helps with others, as when labels have nothing to do with their pictures (Zhang et al. 2017)."
     )
 
 
@@ -149,6 +165,15 @@ def _way_out(run: RunLines, has_learned: bool, growth: float) -> tuple[list[Tria
     else:
         refutes = f"{a_run(trial, 'a higher rate')} that is at chance level as well: then "
         refutes += "longer steps are not what it lacks." if trial is faster else "its activations' scale is not it."
+    return [trial, *others], "", refutes
+
+
+def _regularised(run: RunLines) -> tuple[list[Trial | None], str, str]:
+    """As _way_out, of one that has learned by heart."""
+    trial, others = run.remedies(run.try_dropout(), run.try_augmentation())
+    refutes = (
+        f"{a_run(trial, 'dropout')} that is at chance level as well: then it is not by heart for want of restraint."
+    )
     return [trial, *others], "", refutes
 
 

@@ -16,6 +16,7 @@ WORDS = {
     "diverged": ("diverged at epoch {epoch}", "diverged"),
     "never": ("never left chance level", "never left chance level"),
     "chance_level": ("fell back to chance level", "fell back to chance level"),
+    "by_heart": ("learned its training pictures by heart", "learned their training pictures by heart"),
     "below_chance": ("ended below chance level", "ended below chance level"),
     "early": ("has not left chance level yet", "have not left chance level yet"),
     "lr_too_high": ("has too high a learning rate", "have too high a learning rate"),
@@ -48,7 +49,7 @@ WORDS = {
     "gap": ("had a loss that was not finite for a while", "had a loss that was not finite for a while"),
 }
 HEADLINE = (  # what Home says of an experiment
-    *("diverged", "never", "chance_level", "below_chance", "early"),
+    *("diverged", "never", "chance_level", "by_heart", "below_chance", "early"),
     *("lr_too_high", "overfitting", "underfitting", "still_improving"),
 )
 MOST_NAMED = 4  # runs that have no words in common
@@ -70,6 +71,8 @@ def outcome(finding: Finding) -> str:
     """Its kind, of WORDS: being at chance level is told by how it came to it."""
     if finding.kind in ("chance_level", "below_chance") and finding.severity == "note":
         return "early"
+    if finding.title == "Learned by heart":
+        return "by_heart"
     return "never" if finding.title.startswith("Never left") else finding.kind
 
 

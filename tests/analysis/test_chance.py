@@ -47,6 +47,22 @@ def test_a_run_that_fell_back_to_chance_is_told_when() -> None:
     assert finding.test.changes == {"lr": 0.001}
 
 
+def test_shuffled_labels_are_learned_by_heart() -> None:
+    """As measured on 2,000 pictures of CIFAR-10: train accuracy rises to 99 %, test accuracy is that of guessing."""
+    train = np.concatenate([np.full(10, 0.11), np.linspace(0.12, 0.99, 51)])
+    loss = np.concatenate([np.full(10, LOG10), np.linspace(LOG10, 0.04, 51)])
+    test = 0.1 + 0.002 * np.sin(np.arange(61))
+    config = replace(BASE, mistake="random-labels", limit_train=2000, batch_size=32)
+    rising = np.linspace(LOG10, 10.8, 61)
+    lines = drawn(train_loss=loss, train_accuracy=train, test_loss=rising, test_accuracy=test)
+    finding = found(config, lines)["chance_level"]
+    assert (finding.title, finding.severity) == ("Learned by heart", "alarm")
+    assert "97.3 % of the training pictures" in finding.sentence  # over the last epochs
+    assert "early" not in finding.sentence
+    assert finding.test is not None
+    assert finding.test.changes == {"mistake": "none"}
+
+
 def test_one_that_left_and_fell_back_has_left() -> None:
     finding = found(*recorded("sigmoid-cross_entropy-0.01"))["chance_level"]
     assert finding.title == "Left chance level at epoch 18 and fell back"
