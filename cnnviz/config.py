@@ -162,6 +162,7 @@ class RunConfig:
         low=1,
         high=10_000,
         offered="always",
+        suggestions=(10, 32, 128),
         always_recorded=True,
         named="batch {}",
     )

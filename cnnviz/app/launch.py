@@ -44,8 +44,8 @@ def launcher() -> None:
             st.caption(plain(contents(choices, PRESETS[chosen].remedies)))
         columns = itertools.cycle(st.columns(2))
         for name in _offered("always"):
-            if len(choices.get(name, [None])) > 1:  # it is what the experiment compares
-                continue
+            if len(choices.get(name, [None])) > 1 or (chosen == OWN and name in choices):
+                continue  # it is what the experiment compares, or was chosen above
             key, value = _remembered(name, choices)
             choices[name] = [_data_set(value, key) if name == "dataset" else _one(name, value, key, next(columns))]
         with st.expander("More"):
@@ -140,6 +140,9 @@ def _predict(configs: Sequence[RunConfig], device: str) -> None:
 def _own_choices() -> dict[str, list[Any]]:
     """The values to train every combination of."""
     choices = {name: _several(name) for name in _offered("own")}
+    for name in _offered("always"):
+        if SETTINGS[name].suggestions:
+            choices[name] = _several(name, f"launch several {name}")
     with st.expander("More settings"):
         for name in _offered("own folded"):
             several = SETTINGS[name].choices
@@ -154,7 +157,7 @@ def _offered(where: str) -> list[str]:
     return [name for name, its in SETTINGS.items() if its.offered == where]
 
 
-def _several(name: str) -> list[Any]:
+def _several(name: str, key: str = "") -> list[Any]:
     """Any number of values of a setting; those that are not suggested may be typed."""
     its, default = SETTINGS[name], DEFAULTS[name]
     chosen = st.multiselect(
@@ -162,7 +165,7 @@ def _several(name: str) -> list[Any]:
         its.choices or its.suggestions,
         [] if default == "" else [default],
         accept_new_options=not its.choices,
-        key=f"launch_{name}",
+        key=key or f"launch_{name}",
         help=plain(its.help),
     )
     return [parse(name, str(value)) for value in chosen] or ([""] if default == "" else [])

@@ -41,12 +41,10 @@ def augmented(images: Tensor, drawn: Tensor, kind: str, scale: Scale = UNIT) -> 
 
 
 def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    count, height, width, _ = images.shape
+    height, width = images.shape[1:3]
     padded = F.pad(images, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
-    rows = down[:, None] + torch.arange(height, device=images.device)
-    columns = right[:, None] + torch.arange(width, device=images.device)
-    which = torch.arange(count, device=images.device)
-    return padded[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)  # views: one for each shift
+    return windows[torch.arange(len(images), device=images.device), down, right]
 
 
 def _covered(values: Tensor, row: Tensor, column: Tensor) -> Tensor:

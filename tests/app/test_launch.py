@@ -84,8 +84,9 @@ def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> Non
     assert "batch size 1, 8, 64, 512" in said(opened)
     opened.sidebar.selectbox(key="launch_preset").set_value(launch.OWN).run()
     opened.sidebar.selectbox(key="launch_limit_train").set_value("1000").run()
+    opened.sidebar.multiselect(key="launch several batch_size").set_value(["10", "50"]).run()
     opened.sidebar.button(key="launch").click().run()
-    assert [run.config.limit_train for run in reading.runs()] == [1000]
+    assert [(run.config.limit_train, run.config.batch_size) for run in reading.runs()] == [(1000, 50), (1000, 10)]
 
 
 # -- one hyperparameter, one place ------------------------------------------------------------------
