@@ -172,7 +172,11 @@ def test_the_list_of_tags_is_what_is_written() -> None:
     changes.record(run_id, 0, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 1.0, "cpu", 1)])
     changes.request_stop([run_id])
     forked = changes.fork(run_id, 0, {"lr": 0.5}, 1, "cpu")
-    written = {tag for each in (run_id, forked) for tag in connection.client().get_run(each).data.tags}
+    (patient,) = changes.schedule([RunConfig(model="f12", epochs=1, validation=100, patience=1)], "cpu")
+    changes.start(patient)
+    changes.finish(patient, "FINISHED")
+    changes.continue_runs([patient], 1)
+    written = {tag for each in (run_id, forked, patient) for tag in connection.client().get_run(each).data.tags}
     assert {f"cnnviz.{tag}" for tag in listed} == {tag for tag in written if tag.startswith("cnnviz.")}
 
 

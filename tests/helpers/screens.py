@@ -61,11 +61,13 @@ def box_of(locator: Any) -> dict[str, float]:
 
 
 def faults(page: Any) -> list[str]:
-    """What axe-core finds serious on it."""
+    """What axe-core finds serious on it, and still finds a second later: not what fades in or out."""
     from axe_playwright_python.sync_playwright import Axe
 
     page.locator(".stToast").first.wait_for(state="detached")  # Streamlit's own have no name
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {each['nodes'][0]['target']}" for each in found if each["impact"] in ("serious", "critical")
-    ]
+    for _ in range(3):
+        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+        if not found:
+            break
+        page.wait_for_timeout(1000)
+    return [f"{each['id']}: {each['nodes'][0]['target']} {each['nodes'][0]['html'][:200]}" for each in found]
