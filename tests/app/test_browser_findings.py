@@ -50,9 +50,9 @@ def test_a_trial_is_shown_and_a_setting_chosen_with_keys(browser: Any, address: 
 
 @pytest.mark.usefixtures("synthetic_root")
 def test_from_overfitting_to_its_remedy_trained_and_drawn_beside_it(browser: Any, address: str) -> None:
+    """Two clicks: unfold the finding, try what it offers. What it showed is then said where the button was."""
     from playwright.sync_api import TimeoutError as Late
 
-    """Two clicks: unfold the finding, try what it offers. What it showed is then said where the button was."""
     config = RunConfig(model="f12", dataset="synthetic", limit_train=200, batch_size=50, epochs=20)
     (run_id,) = changes.schedule([config], "cpu")
     changes.start(run_id)
