@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+SMALLEST_P = 1e-300  # a smaller one is not told from 0
+
 
 def duration(seconds: float) -> str:
     """
@@ -59,3 +61,11 @@ def listed(names: Sequence[str], separator: str = ", ", most: int = 6) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return separator.join(names[:most]) + more
+
+
+def p_value(p: float) -> str:
+    """
+    >>> p_value(0.3123), p_value(2e-12), p_value(0.0), p_value(1.0)
+    ('= 0.31', '= 2e-12', '< 1e-300', '= 1')
+    """
+    return f"= {p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:.0e}"

@@ -15,6 +15,7 @@ from cnnviz.inspection.network import BATCH, Network, activations, each_step, la
 TOP = 9  # pictures that activate a channel most
 BINS = 128  # of a histogram; a power of two, so that its range can double
 SCAN_CELLS = 100_000_000  # values of one layer in a scan, which then takes seconds; for a LeNet the whole test set
+SCAN_PICTURES = 250  # at least, however many cells they have
 
 GLOBAL = "global average pooling"
 _COLOURS = ("red", "green", "blue")
@@ -235,7 +236,7 @@ def scan(network: Network, images: Tensor, step: str, on_progress: Callable[[flo
     that does not exist.
     """
     cells = layer_maps(network, images[:1], step).values[0].numel()
-    images = images[: max(BATCH, SCAN_CELLS // cells)]
+    images = images[: max(SCAN_PICTURES, SCAN_CELLS // cells)]
     histogram, done = _Histogram(), 0
     best: list[Tensor] = []  # (up to TOP + 1, channels) each: ranks, peaks, places, pictures
     sums: list[Tensor] = []  # (channels,) each

@@ -27,7 +27,7 @@ from cnnviz.modules import walk
 from cnnviz.train.ops import FLAT
 from cnnviz.wording import percent
 
-BATCH = 250  # pictures at a time if there are many
+BATCH = 100  # pictures at a time if there are many: the maps of conv5's 250 do not fit a cache, and take twice as long
 ONE_COLOUR = 1 / 256  # of the layer's range: a channel that varies less is drawn in a single colour
 NOTHING = 1e-6  # of the layer's largest value: as good as zero, given float32 rounding
 

@@ -16,6 +16,7 @@ from cnnviz.inspection.calibration import Calibration, calibration
 from cnnviz.inspection.mistakes import Mistakes, answers, by_similarity, mistakes
 from cnnviz.inspection.network import Prediction
 from cnnviz.store.runs import Run
+from cnnviz.wording import p_value
 
 LIKELY = 0.05  # a smaller p is seldom luck
 MOST_CONFUSED = 5  # pairs of classes that are named
@@ -116,7 +117,7 @@ def _verdict(p: float, one_alone: int) -> str:
     if not one_alone:
         return "The same pictures are right: there is no difference to test."
     words = "more than luck would explain" if p < LIKELY else "luck may explain the difference"
-    return f"McNemar's exact p over the {one_alone:,} pictures that one alone gets right: {p:.2g}, {words}."
+    return f"McNemar's exact p over the {one_alone:,} pictures that one alone gets right {p_value(p)}: {words}."
 
 
 def _title(one: Result) -> str:

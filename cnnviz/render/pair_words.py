@@ -7,22 +7,12 @@ import numpy as np
 from cnnviz.inspection.agreement import Pair
 from cnnviz.inspection.mistakes import NO_ANSWER
 from cnnviz.render.mistake_tables import LIKELY
-from cnnviz.wording import count, listed
-
-SMALLEST = 1e-300  # a smaller p is not told from 0
+from cnnviz.wording import count, listed, p_value
 
 
 def disagree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Indices of the pictures that two networks, whose answers (N,) these are, answer differently."""
     return np.flatnonzero(a != b)
-
-
-def p_value(p: float) -> str:
-    """
-    >>> p_value(0.3123), p_value(2e-12), p_value(0.0), p_value(1.0)
-    ('= 0.31', '= 2e-12', '< 1e-300', '= 1')
-    """
-    return f"= {p:.2g}" if p >= SMALLEST else f"< {SMALLEST:.0e}"
 
 
 def verdict(found: Pair) -> str:

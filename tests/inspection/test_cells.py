@@ -210,7 +210,7 @@ def test_a_scan_of_few_pictures_of_a_dead_and_a_diverged_channel() -> None:
 
 
 def test_a_scan_reads_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "BATCH", 8)
+    monkeypatch.setattr(cells, "SCAN_PICTURES", 8)
     monkeypatch.setattr(cells, "SCAN_CELLS", 20 * 6 * 28 * 28)
     assert scan(network(), IMAGES, "c1").pictures == 20
 

@@ -13,7 +13,7 @@ from cnnviz.render.report.pieces import Commands, Heading, Piece, Text
 from cnnviz.render.report.sections import inside, lines, reasons, wrong
 from cnnviz.render.report.sources import Sources, best
 from cnnviz.store.runs import Run
-from cnnviz.wording import count, listed
+from cnnviz.wording import count, listed, p_value
 
 COMMAND = "python -m cnnviz"
 
@@ -122,7 +122,7 @@ def _who_is_right(sources: Sources, a: Run, b: Run, name: str, other: str) -> st
     luck = "more than luck would explain" if found.p < mistake_tables.LIKELY else "luck may explain the difference"
     return (
         f"After their last epochs, {name} alone gets {len(found.only_a):,} test pictures right and {other} alone "
-        f"{len(found.only_b):,}. McNemar's exact p over these {one_alone:,} is {found.p:.2g}: {luck}."
+        f"{len(found.only_b):,}. McNemar's exact p over these {one_alone:,} {p_value(found.p)}: {luck}."
     )
 
 
