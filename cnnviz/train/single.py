@@ -238,7 +238,7 @@ def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.o
         case "rmsprop":
             return torch.optim.RMSprop(each, lr, momentum=config.momentum, weight_decay=decay, foreach=True)
     is_nesterov = config.optimizer == "nesterov"
-    return torch.optim.SGD(each, lr, config.momentum, weight_decay=decay, nesterov=is_nesterov, foreach=True)
+    return torch.optim.SGD(each, lr, config.momentum, weight_decay=decay, nesterov=is_nesterov, fused=True)
 
 
 def _loss(config: RunConfig, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
