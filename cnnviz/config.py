@@ -34,6 +34,7 @@ MISTAKES = ("none", "softmax-twice", "no-zero-grad", "no-shuffle", "no-eval", "r
 DATASETS = ("cifar10", "synthetic")
 TRAINING_IMAGES = 50_000  # of either data set
 FEWEST_VALIDATION = 100
+EVALUATION_BATCH = 250  # pictures that autograd's networks are tested on at a time, on a CPU
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -372,7 +373,7 @@ class RunConfig:
             raise ConfigError(
                 f"dropout after hidden layers does nothing: {self.model} has none; choose dropout after maps"
             )
-        if self.schedule == "constant" and not self.warmup:
+        if self.has_constant_rate:
             object.__setattr__(self, "schedule_epochs", 0)
         elif not self.schedule_epochs:
             object.__setattr__(self, "schedule_epochs", self.epochs)
@@ -400,11 +401,11 @@ class RunConfig:
         if (
             self.mistake == "no-eval"
             and self.batch_norm == "on"
-            and 1 in (self.train_size % 250, self.validation % 250)
+            and 1 in (self.train_size % EVALUATION_BATCH, self.validation % EVALUATION_BATCH)
         ):
             raise ConfigError(
-                "batch norm in training mode cannot be tested on a single picture, the last of every 250: "
-                "choose another number of training or validation images"
+                "batch norm in training mode cannot be tested on a single picture, the last of every "
+                f"{EVALUATION_BATCH}: choose another number of training or validation images"
             )
 
     @property

@@ -87,7 +87,7 @@ def chance_level(run: RunLines) -> Finding | None:
     elif best > ABOVE_CHANCE:
         words.append(f"Its best of {len(line)} epochs, {accuracy(best)}, may be noise as well.")
     by_heart = _by_heart(run)
-    words += [by_heart, *_loss_of_guessing(run)] if by_heart else _loss_of_guessing(run)
+    words += [*by_heart, *_loss_of_guessing(run)]
     is_early = run.is_early and not by_heart
     first, last = run.layers[0], run.layers[-1]
     if run.fold >= VANISHED:
@@ -120,15 +120,15 @@ def chance_level(run: RunLines) -> Finding | None:
     )
 
 
-def _by_heart(run: RunLines) -> str:
+def _by_heart(run: RunLines) -> list[str]:
     """What it has learned of the training pictures alone, if that is much."""
     line = run.line("train_accuracy")
     if line.empty or trends.level(line) < BY_HEART:
-        return ""
-    return (
+        return []
+    return [
         f"But {accuracy(trends.level(line))} of the training pictures are right: it knows them by heart, and nothing "
         "of that helps with others, as when labels have nothing to do with their pictures (Zhang et al. 2017)."
-    )
+    ]
 
 
 def _span(run: RunLines) -> str:
@@ -171,9 +171,7 @@ def _way_out(run: RunLines, has_learned: bool, growth: float) -> tuple[list[Tria
 def _regularised(run: RunLines) -> tuple[list[Trial | None], str, str]:
     """As _way_out, of one that has learned by heart."""
     trial, others = run.remedies(run.try_dropout(), run.try_augmentation())
-    refutes = (
-        f"{a_run(trial, 'dropout')} that is at chance level as well: then it is not by heart for want of restraint."
-    )
+    refutes = f"{a_run(trial, 'dropout')} that is at chance level as well: then regularisation is not what it lacks."
     return [trial, *others], "", refutes
 
 

@@ -286,12 +286,12 @@ class RunLines:
 
     def try_schedule(self) -> Trial | None:
         """A rate that falls to 0 by the end."""
-        if self.has_schedule:
+        if not self.config.has_constant_rate:
             return None
         return self.try_anew("a cosine schedule", schedule="cosine", schedule_epochs=self.config.epochs)
 
     def try_warmup(self) -> Trial | None:
-        if self.has_schedule or self.config.epochs < 2 * WARMUP:
+        if not self.config.has_constant_rate or self.config.epochs < 2 * WARMUP:
             return None
         return self.try_anew("a warm-up", warmup=WARMUP, schedule_epochs=self.config.epochs)
 
@@ -299,11 +299,6 @@ class RunLines:
     def is_hampered(self) -> bool:
         """Whether pictures are harder for it while it trains than while it is tested."""
         return self.config.dropout > 0 or self.config.augment != "none"
-
-    @property
-    def has_schedule(self) -> bool:
-        """Whether its learning rate changes as training goes on."""
-        return self.config.schedule != "constant" or self.config.warmup > 0
 
     def remedies(self, *trials: Trial | None) -> tuple[Trial | None, tuple[Trial, ...]]:
         """Of these the first that can be trained with the other settings, which is tested; and the others."""
@@ -321,7 +316,7 @@ class RunLines:
 
         Where a schedule ends with the run, more epochs would go on at its last rate: it is trained anew, twice as long.
         """
-        if self.has_schedule and self.end >= self.config.schedule_epochs:
+        if not self.config.has_constant_rate and self.end >= self.config.schedule_epochs:
             twice = 2 * self.end
             if twice > SETTINGS["epochs"].high:
                 return None

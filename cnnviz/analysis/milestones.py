@@ -109,7 +109,7 @@ def converged(run: RunLines) -> Finding | None:
     now = trends.level(trained)
     epoch = holds_since((trends.smooth(trained) - now).abs() <= SETTLED * run.descent)
     constant = run.try_anew("a constant rate", schedule="constant", warmup=0, schedule_epochs=0)
-    slower, more = run.remedies(constant if run.has_schedule else run.try_rate(0.1), run.try_schedule())
+    slower, more = run.remedies(run.try_rate(0.1) if run.config.has_constant_rate else constant, run.try_schedule())
     return Finding(
         "converged",
         "note",

@@ -61,7 +61,7 @@ def _rise(run: RunLines) -> _Rise | None:
         float(until.iloc[-1]),
         trends.level(trained),
         trends.turn(tested),
-        trends.has_risen(tested, onset),
+        trends.has_risen(tested),
     )
     return None if found.rise < RISE or found.fall < FALL or trends.falls(tested) else found
 

@@ -150,12 +150,13 @@ def turn(line: pd.Series, sign: int = 1, hinges: Sequence[float] = HINGES, judge
     )
 
 
-def has_risen(line: pd.Series, since: int) -> bool:
-    """Whether all that came late after that epoch, its lowest, stands so far above it that no test is needed.
+def has_risen(line: pd.Series) -> bool:
+    """Whether all that came late after its lowest epoch stands so far above that one that no test is needed.
 
     A rise in waves is nothing that turn() proves: it takes waves for noise.
     """
-    after, lowest, size = line.loc[since:], float(smooth(line).min()), noise(line)
+    smoothed, size = smooth(line), noise(line)
+    lowest, after = float(smoothed.min()), line.loc[smoothed.idxmin() :]
     late = last_third(after)
     enough = len(after) > WINDOW and size > 0
     return enough and late.median() - lowest > CLEAR * size and late.min() - lowest > CLEAR / 2 * size

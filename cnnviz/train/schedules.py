@@ -10,7 +10,7 @@ RISING, START, END = 0.3, 25.0, 1e4  # of one-cycle (Smith, Topin 2019): torch.o
 
 def rate(config: RunConfig, step: int) -> float:
     """The learning rate of the step with that number, from 0 on; after the schedule's end, its last one."""
-    if config.schedule == "constant" and not config.warmup:
+    if config.has_constant_rate:
         return config.lr
     total, warm = (epochs * config.steps_per_epoch for epochs in (config.schedule_epochs, config.warmup))
     if step < warm:

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from cnnviz import data
 from cnnviz.architectures import CLASSES, build
-from cnnviz.config import RunConfig
+from cnnviz.config import EVALUATION_BATCH, RunConfig
 from cnnviz.data import augment
 from cnnviz.modules import walk
 from cnnviz.train import ops, schedules
 from cnnviz.train.stack import EVALUATION_BATCH_GPU, SATURATION_PICTURES
 
-EVALUATION_BATCH = 250  # pictures at a time, on a CPU
 GRADIENT = "gradient"  # among what is remembered of a weight, if it is never zeroed
 # torch.optim's names of what an optimizer remembers of a weight, and cnnviz's, which a Stack has, too.
 _SLOTS = {"momentum_buffer": "momentum", "exp_avg": "mean", "exp_avg_sq": "square", "square_avg": "square"}

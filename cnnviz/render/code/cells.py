@@ -30,7 +30,7 @@ def cells(run: Run, recorded: Recorded) -> list[Cell]:
     """In the order in which they are run."""
     data = (pictures.drawn if run.config.dataset == "synthetic" else pictures.cifar10)(run.config)
     changed = [pictures.augmentation(run.config)] if run.config.augment != "none" else []
-    rate = [training.schedule(run.config)] if training.has_schedule(run.config) else []
+    rate = [] if run.config.has_constant_rate else [training.schedule(run.config)]
     trained = [training.training(run.config), training.evaluation(run.config)]
     return [_settings(run), data, *changed, _model(run), *rate, *trained, _figures(run.config, recorded), _main(run)]
 

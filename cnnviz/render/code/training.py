@@ -7,10 +7,6 @@ from cnnviz.render.code.cell import Cell
 from cnnviz.train.schedules import END, RISING, START, STEP_AT, STEP_FACTOR
 
 
-def has_schedule(config: RunConfig) -> bool:
-    return config.schedule != "constant" or bool(config.warmup)
-
-
 def schedule(config: RunConfig) -> Cell:
     total, warm = (epochs * config.steps_per_epoch for epochs in (config.schedule_epochs, config.warmup))
     lines = [f"    step = min(step, {total - 1})  # more epochs go on at the last rate"]
@@ -92,9 +88,9 @@ def training(config: RunConfig) -> Cell:
     if config.augment != "none":
         before.append("changes = draw_changes(epoch).split(BATCH_SIZE)")
         picture = "augmented(images[rows], changes[step])"
-    if config.augment != "none" or has_schedule(config):
+    if config.augment != "none" or not config.has_constant_rate:
         steps = [f"for step, rows in enumerate({which}):"]
-    if has_schedule(config):
+    if not config.has_constant_rate:
         steps.append(
             f'    optimizer.param_groups[0]["lr"] = learning_rate((epoch - 1) * {config.steps_per_epoch} + step)'
         )
