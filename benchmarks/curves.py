@@ -66,7 +66,7 @@ def chart(found: Sequence[Run], chosen: Sequence[Run]) -> list[dict[str, Any]]:
     history = reading.history([run.id for run in chosen], curves.metrics("Loss"))
     frame = curves.lines(history, chosen, {run.id: run for run in found})
     view = View(facets=("activation", "loss"))
-    return [panel.chart.to_dict() for panel in curve_charts.panels(frame, view, curve_charts.hues(frame.lr))]
+    return [panel.drawing.apart() for panel in curve_charts.panels(frame, view, curve_charts.hues(frame.lr))]
 
 
 def page(address: Sequence[str]) -> Any:

@@ -59,7 +59,7 @@ if __name__ == "__main__":
     assert len(costs.costs([run])) == 1
     lines = curves.lines(reading.history([run_id], curves.metrics("Loss")), [run], {run_id: run})
     (panel,) = curve_charts.panels(lines, curve_charts.View(), {"0.01": "#000000"})
-    assert panel.chart.to_dict()["layer"]
+    assert panel.drawing.spec["layer"]
     network, images = recorded.load(run, 2), data.load("synthetic").test_images[:2]
     assert predict(network, images).logits.shape == (2, 10)
     assert layer_maps(network, images, "c1").values.shape == (2, 2, 28, 28)

@@ -4,6 +4,7 @@ It imports nothing that takes long: a server's first visitor sees the app before
 """
 
 import contextlib
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -42,9 +43,8 @@ def navigation() -> Any:
 def begin() -> Any:
     """What app.py does first: the page that is asked for, with its name and the navigation."""
     _APP_RAN.set(True)
-    icon = Image.frombytes("RGB", (2, 2), ICON).resize((32, 32), Image.Resampling.NEAREST)
     # Before the navigation, whose named icons would be fetched from the network.
-    st.set_page_config(page_title="cnnviz", page_icon=icon, layout="wide")
+    st.set_page_config(page_title="cnnviz", page_icon=_icon(), layout="wide")
     page = navigation()
     sidebar: Literal["expanded", "collapsed"] = "expanded" if FORM_OPEN.get() else "collapsed"
     st.set_page_config(page_title=f"{page.title} · cnnviz", initial_sidebar_state=sidebar)
@@ -60,6 +60,10 @@ def begin() -> Any:
         script = Path(__file__).with_name("history.js").read_text(encoding="utf-8")
         st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)  # here it takes no room on the page
     return page
+
+
+def _icon() -> Image.Image:
+    return Image.frombytes("RGB", (2, 2), ICON).resize((32, 32), Image.Resampling.NEAREST)
 
 
 def _toggle_form() -> None:
@@ -80,6 +84,7 @@ def load() -> None:
             importlib.import_module(name)
         # Altair looks at every part of a chart as it is made, for its messages' sake: a third of a page's time.
         importlib.import_module("altair.utils.schemapi").disable_debug_mode()
+        gc.freeze()  # the libraries stay: the collector need not look through them, 0.3 s in the middle of a page
         place.empty()
     if not _WORKER_SEEN_TO.get():
         from cnnviz.jobs import control
@@ -92,7 +97,7 @@ def load() -> None:
 def guard() -> None:
     """Streamlit runs a page without app.py when a fresh server is asked for its address: begin again with app.py."""
     if not _APP_RAN.pop():
-        st.set_page_config(page_icon="🔍")  # else the page's own icon is fetched from the network
+        st.set_page_config(page_icon=_icon())  # else the page's own icon is fetched from the network
         navigation()
         st.rerun()
 

@@ -1,8 +1,10 @@
 """Frames of lines → Altair charts, in colours that colour-blind readers can distinguish."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import altair as alt
@@ -12,6 +14,7 @@ from cnnviz.analysis import curves
 from cnnviz.analysis.comparison import text, words
 from cnnviz.analysis.curves import AXES, MEASURES, SPLITS, is_finite
 from cnnviz.render.colours import PALETTE
+from cnnviz.render.drawings import Drawing, Rows, fingerprint
 
 DASHES = ([1, 0], [6, 4], [2, 3], [10, 3, 2, 3])  # of a parameter's values
 SPLIT_DASHES = {"train": [5, 4], "validation": [2, 3], "test": [1, 0]}
@@ -22,6 +25,7 @@ MOST_TIPS = 8  # lines of a panel that a tooltip lists; of more it tells the nea
 MOST_TICKS = 4  # of a colour bar
 FAINT = 0.25  # opacity of what is smoothed
 _DRAWN = ("run_id", "name", "split", "epoch", "x", "value", "best", "low", "high", "repeats", "series", "pattern")
+_NOWHERE = pd.DataFrame(columns=["run_id", "epoch", "what"])
 _LEGEND: dict[str, Any] = {
     "orient": "top",
     "direction": "horizontal",
@@ -69,7 +73,7 @@ class Panel:
     """One group of runs and its chart."""
 
     title: str
-    chart: Any  # an alt.LayerChart
+    drawing: Drawing
     name: str = ""  # what it shows, for who cannot see it
     marks: tuple[str, ...] = ()  # of MARKS, those that it has
 
@@ -111,6 +115,7 @@ def panels(
         return []
     patterns = SPLIT_DASHES if view.stroke == "split" else dashes(frame[view.stroke])
     ringed = frame.iloc[:0] if chosen is None else _on_axis(chosen, view)
+    segments, findings = (_NOWHERE if some is None else some for some in (segments, findings))
     columns = [*_DRAWN, *{*view.facets, "loss"}]
     frame, ringed = frame[columns], ringed[columns]
     spans = frame.x[is_finite(frame.value)]
@@ -120,18 +125,81 @@ def panels(
     for values, part in groups:
         title = ", ".join(words(name, value) for name, value in zip(view.facets, values, strict=True))
         domain = _domain(_comparable(frame, part, view) if view.same_axis else part, view)
-        marks = {
-            "segment": _at(part, segments, MARKS["segment"][1]),
-            "best": curves.best(part, view.measure).assign(what=MARKS["best"][1]),
-            "death": curves.deaths(part).assign(what=MARKS["death"][1]),
-            "finding": _at(part, findings),
-        }
+        points = [
+            some.loc[some.run_id.isin(part.run_id), names]
+            for some, names in ((segments, ["run_id", "epoch"]), (findings, ["run_id", "epoch", "what"]))
+        ]
         here = ringed[(ringed[list(view.facets)] == list(values)).all(axis=1)] if view.facets else ringed
-        chart = _panel(part, view, domain, span, colours, patterns, marks, here, legend)
-        heading = {"title": alt.Title(title, anchor="start", fontSize=14, offset=6)} if title else {}
-        present = tuple(kind for kind, points in marks.items() if len(points))
-        made.append(Panel(title, chart.properties(height=height, **heading), _name(part, view, title), present))
+        key = (
+            *(fingerprint(each) for each in (part, here, *points)),
+            *(repr(each) for each in (view, title, domain, span, colours, patterns, height, legend)),
+        )
+        panel = _made.get(key)
+        if panel is None:
+            look = _Look(view, title, domain, span, colours, patterns, height, legend)
+            panel = _made.keep(key, _panel(look, part, here, *points))
+        made.append(panel)
     return made
+
+
+class _Made:
+    """Panels as they were drawn last, by what they are drawn from: whoever adds a run or chooses a point changes one of
+    several. Bounded; shared by all sessions."""
+
+    MOST = 64
+
+    def __init__(self) -> None:
+        self.lock, self.kept = Lock(), OrderedDict[tuple[str, ...], Panel]()
+
+    def get(self, key: tuple[str, ...]) -> Panel | None:
+        with self.lock:
+            if key in self.kept:
+                self.kept.move_to_end(key)
+            return self.kept.get(key)
+
+    def keep(self, key: tuple[str, ...], panel: Panel) -> Panel:
+        with self.lock:
+            self.kept[key] = panel
+            while len(self.kept) > self.MOST:
+                self.kept.popitem(last=False)
+        return panel
+
+
+_made = _Made()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a panel looks, whatever it shows."""
+
+    view: View
+    title: str
+    domain: list[float]
+    span: list[float]
+    colours: Mapping[str, str]
+    patterns: Mapping[str, list[int]]
+    height: int
+    legend: bool
+
+
+def _panel(
+    look: _Look,
+    part: pd.DataFrame,
+    ringed: pd.DataFrame,
+    segments: pd.DataFrame,
+    findings: pd.DataFrame,
+) -> Panel:
+    best = curves.best(part, look.view.measure)
+    marks = {
+        "segment": _at(part, segments, MARKS["segment"][1]),
+        "best": best.assign(what=MARKS["best"][1]),
+        "death": curves.deaths(part).assign(what=MARKS["death"][1]),
+        "finding": _at(part, findings),
+    }
+    rows = Rows()
+    chart = _chart(part, marks, ringed, look, rows)
+    present = tuple(kind for kind, points in marks.items() if len(points))
+    return Panel(look.title, Drawing.of(chart, rows), _name(part, best, look.view, look.title), present)
 
 
 def _on_axis(frame: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -145,12 +213,11 @@ def _on_axis(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     )
 
 
-def _name(part: pd.DataFrame, view: View, title: str) -> str:
+def _name(part: pd.DataFrame, found: pd.DataFrame, view: View, title: str) -> str:
     """ "Error of tanh, mse against epochs: 3 runs. Best: lenet5x5 …, 36.5 at epoch 12"."""
     count = part.run_id.nunique()
     of = f" of {title}" if title else ""
     said = f"{view.measure}{of} against {view.axis.lower()}: {count} {'line' if count == 1 else 'lines'}"
-    found = curves.best(part, view.measure)
     is_validated = set(part.run_id) == set(part.run_id[part.split == "validation"])
     by = "judged" if is_validated else "value"
     found = found.sort_values(by, ascending=MEASURES[view.measure].less_is_better)
@@ -176,14 +243,14 @@ def _comparable(frame: pd.DataFrame, part: pd.DataFrame, view: View) -> pd.DataF
     return frame[frame.loss.isin(part.loss.unique())] if view.measure == "Loss" else frame
 
 
-def _at(part: pd.DataFrame, points: pd.DataFrame | None, what: str = "") -> pd.DataFrame:
+def _at(part: pd.DataFrame, points: pd.DataFrame, what: str = "") -> pd.DataFrame:
     """The points with their place on the part's test lines, or on its train lines if only those are shown. A mean over
     seeds has none: what happened to one of its runs did not happen to the mean."""
-    if points is None or points.empty:
+    if points.empty:
         return part.iloc[:0]
     split = "test" if "test" in set(part.split) else "train"
     lines = part[(part.split == split) & (part.repeats == 1)]
-    said = points[["run_id", "epoch"]].assign(what=what) if what else points[["run_id", "epoch", "what"]]
+    said = points.assign(what=what) if what else points
     return lines[is_finite(lines.value)].merge(said, on=["run_id", "epoch"])
 
 
@@ -210,37 +277,30 @@ def _domain(frame: pd.DataFrame, view: View) -> list[float]:
     )
 
 
-def _panel(
-    frame: pd.DataFrame,
-    view: View,
-    domain: list[float],
-    span: list[float],
-    colours: Mapping[str, str],
-    patterns: Mapping[str, list[int]],
-    marks: Mapping[str, pd.DataFrame],
-    chosen: pd.DataFrame,
-    legend: bool,
+def _chart(
+    frame: pd.DataFrame, marks: Mapping[str, pd.DataFrame], chosen: pd.DataFrame, look: _Look, rows: Rows
 ) -> Any:
+    view = look.view
     finite = frame[is_finite(frame.value)]
-    scale = alt.Scale(domain=domain, type="log" if view.log_y else "linear", nice=False, clamp=False)
+    scale = alt.Scale(domain=look.domain, type="log" if view.log_y else "linear", nice=False, clamp=False)
     x_axis = alt.Axis(tickMinStep=1, format="d") if view.axis == "Epochs" else alt.Axis()
     room = 6  # pixels, so that marks at the ends stay whole
-    x_scale = alt.Scale(domain=span, type="log" if view.log_x else "linear", nice=False, padding=room)
+    x_scale = alt.Scale(domain=look.span, type="log" if view.log_x else "linear", nice=False, padding=room)
     place: dict[str, Any] = {
         "x": alt.X("x:Q", title=AXES[view.axis], axis=x_axis, scale=x_scale),
         "y": alt.Y("value:Q", title=MEASURES[view.measure].title, scale=scale),
         "color": alt.Color(
             "series:N",
             title=view.colour.replace("_", " "),
-            scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-            legend=alt.Legend(symbolStrokeWidth=3, **_LEGEND) if legend else None,
+            scale=alt.Scale(domain=list(look.colours), range=list(look.colours.values())),
+            legend=alt.Legend(symbolStrokeWidth=3, **_LEGEND) if look.legend else None,
         ),
     }
     dash = alt.StrokeDash(
         "pattern:N",
         title=None if view.stroke == "split" else view.stroke.replace("_", " "),
-        scale=alt.Scale(domain=list(patterns), range=list(patterns.values())),
-        legend=alt.Legend(symbolSize=600, **_LEGEND) if legend and frame.pattern.nunique() > 1 else None,
+        scale=alt.Scale(domain=list(look.patterns), range=list(look.patterns.values())),
+        legend=alt.Legend(symbolSize=600, **_LEGEND) if look.legend and frame.pattern.nunique() > 1 else None,
     )
     line: dict[str, Any] = {"clip": True, "strokeWidth": 1.8}
     if int(finite.epoch.nunique()) < 3:
@@ -256,27 +316,28 @@ def _panel(
     layers.append(shared.mark_line(**raw).encode(**place, strokeDash=dash, detail=detail))
     if view.smoothing > 1:
         smooth = curves.smoothed(finite, view.smoothing)
-        layers.append(alt.Chart(smooth).mark_line(**line).encode(**place, strokeDash=dash, detail=detail))
+        layers.append(alt.Chart(rows.add(smooth)).mark_line(**line).encode(**place, strokeDash=dash, detail=detail))
     if len(chosen):
-        ring = alt.Chart(chosen).mark_point(size=230, strokeWidth=2.5, filled=False, opacity=1, clip=True)
+        ring = alt.Chart(rows.add(chosen)).mark_point(size=230, strokeWidth=2.5, filled=False, opacity=1, clip=True)
         layers.append(ring.encode(**place))
-    layers.append(_pointer(finite, view, place))
+    layers.append(_pointer(finite, view, place, rows))
     # above the pointer's layer, which would take their tooltips
-    layers += [_points(points, _MARKS[name], view, place) for name, points in marks.items() if len(points)]
-    return alt.layer(*layers, data=finite).properties(width="container")
+    layers += [_points(rows.add(points), _MARKS[name], view, place) for name, points in marks.items() if len(points)]
+    title = {"title": alt.Title(look.title, anchor="start", fontSize=14, offset=6)} if look.title else {}
+    return alt.layer(*layers, data=rows.add(finite), width="container", height=look.height, **title)
 
 
-def _points(frame: pd.DataFrame, kind: Mapping[str, Any], view: View, place: Mapping[str, Any]) -> Any:
+def _points(points: alt.NamedData, kind: Mapping[str, Any], view: View, place: Mapping[str, Any]) -> Any:
     tips = [
         alt.Tooltip("what:N", title=" "),
         alt.Tooltip("name:N", title="run"),
         alt.Tooltip("epoch:Q"),
         alt.Tooltip("value:Q", title=MEASURES[view.measure].title, format=".4g"),
     ]
-    return alt.Chart(frame).mark_point(clip=True, opacity=1, **kind).encode(**place, tooltip=tips)
+    return alt.Chart(points).mark_point(clip=True, opacity=1, **kind).encode(**place, tooltip=tips)
 
 
-def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
+def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any], rows: Rows) -> Any:
     """The point nearest to the pointer, on the nearest line; a click picks its run and epoch. Its tooltip lists all
     lines at that epoch, as long as they are few and have epochs in common."""
     nearest: dict[str, Any] = {"fields": ["run_id", "epoch"], "nearest": True, "empty": False}
@@ -296,7 +357,7 @@ def _pointer(frame: pd.DataFrame, view: View, place: Mapping[str, Any]) -> Any:
         listed = frame.assign(line=several.ngroup())
         # plain column names: a dot in one would draw an empty chart
         wide = listed.pivot_table("value", "x", "line").add_prefix("line").reset_index()
-        points = points.transform_lookup("x", alt.LookupData(wide, "x", list(wide.columns[1:])))
+        points = points.transform_lookup("x", alt.LookupData(rows.add(wide), "x", list(wide.columns[1:])))
         for each in listed.drop_duplicates("line").sort_values("line").itertuples():
             title = f"{each.series} {each.split if view.stroke == 'split' else each.pattern}"
             title = title if MEASURES[view.measure].by_split else f"{each.series}"
@@ -321,7 +382,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [10.0**power for power in powers[::step]] if len(powers) > 1 else sorted({low, high})
 
 
-def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Drawing]:
     """Run id → heat map, layer × epoch, of its per-layer figures, all on one colour scale; runs without them left out.
 
     history: columns run_id, metric ("grad_norm/c1"), epoch, value; kind: of FLOWS; layers: run id → its layers' names,
@@ -343,8 +404,9 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
     for run_id, part in frame.groupby("run_id"):
         names = list(layers[str(run_id)])
         epochs = history.epoch[history.run_id == run_id]  # of all kinds: their pictures are aligned
-        made[str(run_id)] = (
-            alt.Chart(part[["layer", "epoch", "start", "end", "value"]])
+        rows = Rows()
+        chart = (
+            alt.Chart(rows.add(part[["layer", "epoch", "start", "end", "value"]]))
             .mark_rect()
             .encode(
                 x=alt.X(
@@ -360,4 +422,5 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
             )
             .properties(width="container", height=24 * len(names) + 150)
         )
+        made[str(run_id)] = Drawing.of(chart, rows)
     return made

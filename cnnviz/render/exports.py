@@ -138,7 +138,7 @@ def picture_file(image: Image.Image, path: Path) -> bytes:
 
 def together(made: Sequence[Panel], columns: int = 2) -> alt.ConcatChart:
     """The panels as one chart, for a file."""
-    charts = [panel.chart.properties(title=panel.title, width=420) for panel in made]
+    charts = [panel.drawing.chart().properties(title=panel.title, width=420) for panel in made]
     return alt.concat(*charts, columns=columns).configure(background="white")
 
 

@@ -18,7 +18,7 @@ def draw(frame: pd.DataFrame, view: View = View(), **how: Any) -> list[curve_cha
 
 
 def domain(panel: curve_charts.Panel) -> tuple[float, float]:
-    low, high = panel.chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    low, high = panel.drawing.whole()["layer"][0]["encoding"]["y"]["scale"]["domain"]
     return low, high
 
 
@@ -26,7 +26,7 @@ def test_a_diverged_line_ends_at_a_marked_death_and_spares_the_rest() -> None:
     values = {"good": [2.0, 1.5, 1.0], "dead": [2.0, 9e30, math.nan], "gone": [2.0, math.inf, math.inf]}
     frame, view = lines(values), View(splits=("test",))
     (panel,) = draw(frame, view)
-    text = json.dumps(panel.chart.to_dict())
+    text = json.dumps(panel.drawing.whole())
     assert "NaN" not in text
     assert "Infinity" not in text
     assert "diverged" in text
@@ -55,7 +55,30 @@ def test_the_one_run_that_learns_is_in_view_among_seventy_that_do_not(measure: s
 def test_all_panels_have_one_x_axis() -> None:
     runs = [run("a"), run("b", loss="mse")]
     made = draw(lines({"a": [2.0, 1.0], "b": [0.2] * 9}, runs), View(facets=("loss",)))
-    assert [panel.chart.to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"] for panel in made] == [[0.0, 8.0]] * 2
+    spans = [panel.drawing.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] for panel in made]
+    assert spans == [[0.0, 8.0]] * 2
+
+
+def test_a_panel_is_drawn_anew_only_if_what_it_shows_is_new() -> None:
+    runs = [run("a"), run("b", loss="mse"), run("c", loss="mse", lr=0.5)]
+    values = {"a": [2.0, 1.0], "b": [0.2, 0.1], "c": [0.3, 0.15]}
+    view = View(facets=("loss",))
+    two = lines({name: values[name] for name in "ab"}, runs[:2])
+    three = lines(values, runs)
+    hues = curve_charts.hues(three.lr)
+    (crossed, squared), (same, more) = (curve_charts.panels(each, view, hues) for each in (two, three))
+    assert same is crossed
+    assert more.name != squared.name
+    found = pd.DataFrame({"run_id": ["a"], "epoch": [1], "what": ["overfitting since epoch 1"]})
+    mark = curves.point(three, "b", 1)
+    for how, anew in (
+        ({"chosen": mark}, [False, True]),
+        ({"segments": mark}, [False, True]),
+        ({"findings": found}, [True, False]),
+        ({"height": 90}, [True, True]),
+    ):
+        again = curve_charts.panels(three, view, hues, **how)
+        assert [each not in (same, more) for each in again] == anew, how
 
 
 @pytest.mark.parametrize("measure", curves.MEASURES)
@@ -65,7 +88,7 @@ def test_odd_lines_draw(measure: str, log: bool, line: list[float]) -> None:
     for axis in curves.AXES:
         view = View(measure, axis, log_x=log, log_y=log, smoothing=1 + 4 * log)
         for panel in draw(lines({"odd": line}, measure=measure, axis=axis), view, legend=True):
-            assert panel.chart.to_dict()
+            assert panel.drawing.whole()
     for panel in draw(lines({"odd": line}, measure=measure), View(measure, log_y=log), legend=True):
         assert as_file(together([panel]), "svg").startswith(b"<svg")
 
@@ -91,11 +114,11 @@ def test_what_happens_is_marked_where_it_happens() -> None:
     frame = lines({"a": [3.0, 2.0, 1.0, 2.0]}, runs)
     findings = pd.DataFrame({"run_id": ["a"], "epoch": [2], "what": ["overfitting since epoch 2"]})
     (panel,) = draw(frame, segments=curves.segment_starts(frame, runs), findings=findings)
-    spec = panel.chart.to_dict()
+    spec = panel.drawing.whole()
     marked = {}
     for layer in spec["layer"]:
         if layer["mark"]["type"] == "point" and "what" in json.dumps(layer["encoding"]):
-            (row,) = spec["datasets"][layer["data"]["name"]]
+            (row,) = layer["data"]["values"]
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
         "training was continued, or a fork left its parent": (2, 1.0, "test"),
@@ -115,11 +138,11 @@ def test_marks_lie_above_what_the_pointer_finds_and_the_ring_below() -> None:
             layer["mark"].get("shape", "ring" if layer["mark"].get("size") == 230 else layer["mark"]["type"])
             for layer in each
         ]
-        for each in (panel.chart.to_dict()["layer"] for panel in panels)
+        for each in (panel.drawing.whole()["layer"] for panel in panels)
     ]
     assert layers == [["line", "ring", "point", "circle"], ["line", "point", "cross"]]
-    spec = panels[0].chart.to_dict()
-    (ring,) = spec["datasets"][spec["layer"][1]["data"]["name"]]
+    spec = panels[0].drawing.whole()
+    (ring,) = spec["layer"][1]["data"]["values"]
     assert (ring["run_id"], ring["epoch"], ring["value"], ring["split"]) == ("a", 1, 2.0, "test")
 
 
@@ -130,31 +153,31 @@ def test_what_happened_to_one_run_is_not_marked_on_the_mean_of_its_seeds() -> No
     marks = {"segments": curves.segment_starts(frame, runs), "findings": findings}
     (apart,), (mean,) = draw(frame, **marks), draw(curves.collapse(frame), **marks)
     for words in ("overfitting since epoch 1", "training was continued"):
-        assert words in json.dumps(apart.chart.to_dict())
-        assert words not in json.dumps(mean.chart.to_dict())
+        assert words in json.dumps(apart.drawing.whole())
+        assert words not in json.dumps(mean.drawing.whole())
 
 
 def test_smoothing_never_hides_the_raw_line() -> None:
     (panel,) = draw(lines({"a": [3.0, 1.0, 2.0]}), View(smoothing=3))
-    drawn = [layer["mark"] for layer in panel.chart.to_dict()["layer"] if layer["mark"]["type"] == "line"]
+    drawn = [layer["mark"] for layer in panel.drawing.whole()["layer"] if layer["mark"]["type"] == "line"]
     assert [mark.get("opacity", 1) for mark in drawn] == [curve_charts.FAINT, 1]
 
 
 def test_repeats_have_a_band() -> None:
     runs = [run("a", seed=1), run("b", seed=2)]
     (panel,) = draw(curves.collapse(lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs)))
-    assert "area" in {layer["mark"]["type"] for layer in panel.chart.to_dict()["layer"]}
+    assert "area" in {layer["mark"]["type"] for layer in panel.drawing.whole()["layer"]}
 
 
 def test_the_pointer_finds_the_nearest_line_and_tells_all_of_its_epoch() -> None:
     runs = [run("a", lr=0.5), run("b", lr=0.25)]
     (panel,) = draw(lines({"a": [4.0, 2.0], "b": [6.0, 4.0]}, runs))
-    spec = panel.chart.to_dict()
+    spec = panel.drawing.whole()
     pointer = next(layer for layer in spec["layer"] if "transform" in layer)
     titles = {tip["title"]: tip["field"] for tip in pointer["encoding"]["tooltip"] if "title" in tip}
     assert titles["nearest"] == "name"
     (joined,) = pointer["transform"]
-    first = spec["datasets"][joined["from"]["data"]["name"]][0]
+    first = joined["from"]["data"]["values"][0]
     assert first[titles["0.5 test"]] == 4.0
     assert first[titles["0.25 train"]] == 12.0
     (pick,) = (each for each in spec["params"] if each["name"] == "pick")
@@ -164,7 +187,7 @@ def test_the_pointer_finds_the_nearest_line_and_tells_all_of_its_epoch() -> None
 def test_of_many_lines_the_nearest_alone_is_told() -> None:
     runs = [run(str(index), lr=0.1 + index / 100) for index in range(20)]
     (panel,) = draw(lines({each.id: [2.0, 1.0] for each in runs}, runs))
-    layers = panel.chart.to_dict()["layer"]
+    layers = panel.drawing.whole()["layer"]
     assert all("transform" not in layer for layer in layers)
     assert "nearest" in json.dumps(layers)
 
@@ -181,7 +204,7 @@ def test_a_value_keeps_its_colour_as_the_store_grows() -> None:
 def test_strokes_tell_a_parameters_values_apart() -> None:
     runs = [run("a", batch_size=10), run("b", batch_size=100)]
     (panel,) = draw(lines({"a": [2.0, 1.0], "b": [3.0, 2.0]}, runs), View(stroke="batch_size", splits=("test",)))
-    scale = panel.chart.to_dict()["layer"][0]["encoding"]["strokeDash"]["scale"]
+    scale = panel.drawing.whole()["layer"][0]["encoding"]["strokeDash"]["scale"]
     assert scale["domain"] == ["100", "10"]
     assert scale["range"][0] != scale["range"][1]
 
@@ -201,12 +224,11 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     layers = {"a": ["c1", "fc2"], "b": ["c1", "fc2"]}
     made = curve_charts.flow(recorded, "grad_norm", layers)
     assert list(made) == ["a", "b"]
-    spec = made["a"].to_dict()
-    (data,) = spec["datasets"].values()
-    assert len(data) == 6
+    spec = made["a"].whole()
+    assert len(spec["data"]["values"]) == 6
     assert spec["encoding"]["y"]["scale"]["domain"] == ["c1", "fc2"]
     assert spec["encoding"]["x"]["scale"]["domain"] == [-0.5, 3.5]
-    assert [made[each].to_dict()["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
+    assert [made[each].spec["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
     assert curve_charts.flow(recorded, "saturation", layers) == {}
 
 

@@ -92,8 +92,8 @@ def charts(
 
 def draw(panel: Panel, several: int, lines: pd.DataFrame, picked: tuple[Run, int]) -> None:
     key = point.key_of(panel.title, set(lines.run_id), picked)
-    st.altair_chart(
-        panel.chart,
+    st.vega_lite_chart(
+        spec=panel.drawing.apart(),
         width="stretch",
         height=HEIGHTS.get(several, HEIGHT),  # kept while it is drawn anew
         key=key,

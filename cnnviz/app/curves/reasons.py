@@ -65,7 +65,8 @@ def gradient_flow(chosen: Sequence[Run]) -> None:
                 st.caption(curve_charts.FLOWS[kind][1])
                 if run.id in made:
                     name = f"{titles[run.id]}: {curve_charts.FLOWS[kind][1]}, by layer and epoch"
-                    st.altair_chart(made[run.id], width="stretch", key=f"flow {run.id} {kind}", alt=name)
+                    drawn, key = made[run.id].apart(), f"flow {run.id} {kind}"
+                    st.vega_lite_chart(spec=drawn, width="stretch", key=key, alt=name)
                 else:
                     st.caption("not recorded yet")
 

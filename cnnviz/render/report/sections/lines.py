@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
 from cnnviz.analysis import curves
@@ -48,7 +47,7 @@ def _charts(sources: Sources, runs: Sequence[Run], measure: str) -> Piece:
     notes.append("train: the mean over the epoch as it trains, half an epoch behind test")
     if (end := curve_charts.ends_at(lines, view)) is not None:
         notes.append(f"a loss above {end:.3g} runs out of the top of its axis")
-    charts = [Chart(_hideable(panel.chart.to_dict(validate=False)), panel.name) for panel in made]
+    charts = [Chart(_hideable(panel.drawing.whole()), panel.name) for panel in made]
     shown = {text(value): hues[text(value)] for value in curves.in_order(vars(run.config)[colour] for run in runs)}
     columns = 2 if len(charts) > 1 else 1
     of = colour.replace("_", " ")
@@ -94,9 +93,9 @@ def flow(sources: Sources) -> Iterator[Piece]:
         charts = []
         for run in runs:
             if run.id in made:
-                title = alt.Title(names[run.id], anchor="start")
-                chart = made[run.id].properties(title=title, height=22 * len(layers[run.id]))
-                charts.append(Chart(chart.to_dict(validate=False), f"{names[run.id]}: {what}, by layer and epoch"))
+                title = {"text": names[run.id], "anchor": "start"}
+                spec = made[run.id].whole() | {"title": title, "height": 22 * len(layers[run.id])}
+                charts.append(Chart(spec, f"{names[run.id]}: {what}, by layer and epoch"))
         yield Charts(charts, columns=3)
     if not some and runs:
         yield Text("These runs have no figures by layer: they were trained before cnnviz recorded them.", "missing")

@@ -1,0 +1,74 @@
+"""Charts in Vega-Lite whose data lie apart.
+
+Altair's own way to take the data out of a chart is a setting of the whole process: while one session draws by it,
+another's file would come out without its data.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+
+class Rows:
+    """Data of a chart that is being made, by the names that stand for them in it."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, pd.DataFrame] = {}
+
+    def add(self, frame: pd.DataFrame) -> alt.NamedData:
+        """What stands for the rows in the chart; equal rows have one name."""
+        name = fingerprint(frame)
+        self.by_name[name] = frame
+        return alt.NamedData(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A chart."""
+
+    spec: Mapping[str, Any]  # Vega-Lite that names its data
+    rows: Mapping[str, pd.DataFrame]  # the data
+
+    @classmethod
+    def of(cls, chart: Any, rows: Rows) -> "Drawing":
+        """The chart, an Altair one all of whose data are of these rows."""
+        spec = chart.to_dict(validate=False)
+        spec.pop("config", None)  # Altair's theme: whoever shows the chart has one
+        return cls(spec, rows.by_name)
+
+    def apart(self) -> dict[str, Any]:
+        """The chart with its data as data frames, by name."""
+        return {**self.spec, "datasets": dict(self.rows)}
+
+    def whole(self) -> dict[str, Any]:
+        """The chart with its data in it, as JSON."""
+        written = {name: alt.to_values(frame) for name, frame in self.rows.items()}
+
+        def filled(part: Any) -> Any:
+            if isinstance(part, list):
+                return [filled(each) for each in part]
+            if not isinstance(part, dict):
+                return part
+            return {
+                key: written[each["name"]] if key == "data" and "name" in each else filled(each)
+                for key, each in part.items()
+            }
+
+        return copy.deepcopy(filled(self.spec))
+
+    def chart(self) -> Any:
+        """The chart as one of Altair's."""
+        spec = {name: each for name, each in self.whole().items() if name != "$schema"}
+        return (alt.LayerChart if "layer" in spec else alt.Chart).from_dict(spec, validate=False)
+
+
+def fingerprint(frame: pd.DataFrame) -> str:
+    """A name for these rows: equal if all values and the columns are."""
+    hashed = hashlib.sha256(repr(list(frame.columns)).encode())
+    hashed.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return f"rows-{hashed.hexdigest()[:16]}"
