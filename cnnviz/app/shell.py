@@ -18,7 +18,7 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError
 
-_SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.app.launch": "cnnviz"}
+_SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.render.drawings": "Altair", "cnnviz.app.launch": "cnnviz"}
 ICON = bytes.fromhex("0072b2e69f00009e73cc79a7")  # of 2 × 2 pixels
 FORM_OPEN = Slot("form_open", False)  # the sidebar with the launch form; results have the room otherwise
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
@@ -82,8 +82,6 @@ def load() -> None:
         for step, (name, title) in enumerate(_SLOW.items()):
             place.progress(step / len(_SLOW), f"Starting: loading {title} …")
             importlib.import_module(name)
-        # Altair looks at every part of a chart as it is made, for its messages' sake: a third of a page's time.
-        importlib.import_module("altair.utils.schemapi").disable_debug_mode()
         gc.freeze()  # the libraries stay: the collector need not look through them, 0.3 s in the middle of a page
         place.empty()
     if not _WORKER_SEEN_TO.get():

@@ -118,7 +118,7 @@ def test_what_happens_is_marked_where_it_happens() -> None:
     marked = {}
     for layer in spec["layer"]:
         if layer["mark"]["type"] == "point" and "what" in json.dumps(layer["encoding"]):
-            (row,) = layer["data"]["values"]
+            (row,) = spec["datasets"][layer["data"]["name"]]
             marked[row["what"]] = (row["epoch"], row["value"], row["split"])
     assert marked == {
         "training was continued, or a fork left its parent": (2, 1.0, "test"),
@@ -142,7 +142,7 @@ def test_marks_lie_above_what_the_pointer_finds_and_the_ring_below() -> None:
     ]
     assert layers == [["line", "ring", "point", "circle"], ["line", "point", "cross"]]
     spec = panels[0].drawing.whole()
-    (ring,) = spec["layer"][1]["data"]["values"]
+    (ring,) = spec["datasets"][spec["layer"][1]["data"]["name"]]
     assert (ring["run_id"], ring["epoch"], ring["value"], ring["split"]) == ("a", 1, 2.0, "test")
 
 
@@ -177,7 +177,7 @@ def test_the_pointer_finds_the_nearest_line_and_tells_all_of_its_epoch() -> None
     titles = {tip["title"]: tip["field"] for tip in pointer["encoding"]["tooltip"] if "title" in tip}
     assert titles["nearest"] == "name"
     (joined,) = pointer["transform"]
-    first = joined["from"]["data"]["values"][0]
+    first = spec["datasets"][joined["from"]["data"]["name"]][0]
     assert first[titles["0.5 test"]] == 4.0
     assert first[titles["0.25 train"]] == 12.0
     (pick,) = (each for each in spec["params"] if each["name"] == "pick")
@@ -225,7 +225,7 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     made = curve_charts.flow(recorded, "grad_norm", layers)
     assert list(made) == ["a", "b"]
     spec = made["a"].whole()
-    assert len(spec["data"]["values"]) == 6
+    assert len(spec["datasets"][spec["data"]["name"]]) == 6
     assert spec["encoding"]["y"]["scale"]["domain"] == ["c1", "fc2"]
     assert spec["encoding"]["x"]["scale"]["domain"] == [-0.5, 3.5]
     assert [made[each].spec["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2

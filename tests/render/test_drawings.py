@@ -26,8 +26,8 @@ def test_a_whole_chart_has_its_data_whatever_altair_is_set_to_do_with_data() -> 
     with alt.data_transformers.enable("elsewhere"):
         whole, again = made.whole(), drawn().chart().to_dict()
     points = [{"x": 1, "y": 0.5}, {"x": 2, "y": None}]
-    assert whole["layer"][0]["data"]["values"] == points
-    assert whole["layer"][1]["transform"][0]["from"]["data"]["values"] == points
+    for data in (whole["layer"][0]["data"], whole["layer"][1]["transform"][0]["from"]["data"]):
+        assert whole["datasets"][data["name"]] == points
     assert again["layer"][0]["data"]["values"] == points
     assert "elsewhere" not in str(again)
 
