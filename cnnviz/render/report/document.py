@@ -11,7 +11,7 @@ from cnnviz.errors import StoreError
 from cnnviz.render.report import sections, vega
 from cnnviz.render.report.pieces import Piece
 from cnnviz.render.report.sections import Section
-from cnnviz.render.report.sources import Sources
+from cnnviz.render.report.sources import Sources, best
 from cnnviz.store import reading
 from cnnviz.store.reports import Report, State
 from cnnviz.store.runs import Run
@@ -57,6 +57,8 @@ def make(report: Report, on_progress: Progress = silent) -> Document:
     vega.prepare()
     sources = _sources(report, reading.runs())
     shown = [section for section in template(report) if report.state(section.key) != "left out"]
+    needed = dict.fromkeys(part for section in shown for part in section.answers)
+    sources.look_ahead([run for part in needed if (run := best(sources.of_part(part)))])
     total, done, chapters = sum(section.share for section in shown), 0.0, []
     for section in shown:
         on_progress(section.title, done / total)

@@ -1,8 +1,11 @@
 """What sections are made of, read once: runs, their histories and findings, networks, pictures."""
 
+import contextlib
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from threading import Lock
 
 import pandas as pd
 
@@ -10,7 +13,7 @@ from cnnviz import data
 from cnnviz.analysis import curves, study
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.data import Dataset
-from cnnviz.errors import DataError
+from cnnviz.errors import CnnvizError, DataError
 from cnnviz.inspection import outputs, recorded
 from cnnviz.inspection.network import Network, Prediction
 from cnnviz.store import artifacts, reading
@@ -36,6 +39,9 @@ class Sources:
         self.every = {run.id: run for run in every}
         self.parts = {part.key: part for part in parts}
         self._datasets: dict[str, Dataset] = {}
+        self._reading = Lock()
+        self._answers: dict[tuple[str, int], Future[Prediction]] = {}
+        self._answering = ThreadPoolExecutor(1, thread_name_prefix="answers")
 
     def of_part(self, key: str) -> list[Run]:
         """The runs of a part of the study, in its order; of a report on other runs, all of them."""
@@ -56,7 +62,10 @@ class Sources:
 
     def dataset(self, run: Run) -> Dataset:
         """The test set that the run is judged by. Raises DataError."""
-        name = run.config.dataset
+        with self._reading:
+            return self._dataset(run.config.dataset)
+
+    def _dataset(self, name: str) -> Dataset:
         if name not in self._datasets:
             if not data.available(name):
                 raise DataError(
@@ -78,7 +87,19 @@ class Sources:
 
     def answers(self, run: Run, epoch: int) -> Prediction:
         """What it says of all test pictures. Raises CheckpointError."""
-        return outputs.of(run, epoch, self.dataset(run))
+        return self._asked(run, epoch).result()
+
+    def look_ahead(self, runs: Sequence[Run]) -> None:
+        """Begin to compute the answers of these after their last epochs, beside whatever else is made."""
+        for run in runs:
+            with contextlib.suppress(CnnvizError):  # whoever asks for them is told
+                self._asked(run, self.epochs(run)[-1])
+
+    def _asked(self, run: Run, epoch: int) -> Future[Prediction]:
+        key = (run.id, epoch)
+        if key not in self._answers:
+            self._answers[key] = self._answering.submit(lambda: outputs.of(run, epoch, self.dataset(run)))
+        return self._answers[key]
 
     def has_weights(self, run: Run) -> bool:
         return bool(artifacts.checkpoint_epochs(run.id))

@@ -17,6 +17,7 @@ class Section:
     make: Callable[[Sources], Iterator[Piece]]
     part: str = ""  # of the study, whose missing runs it names
     share: float = 1.0  # of the time to make the report, about
+    answers: tuple[str, ...] = ()  # parts whose best networks' answers it needs
 
 
 RUNS = (
@@ -31,7 +32,7 @@ RUNS = (
     Section("pictures", "Ten pictures at the last convolution", inside.pictures, share=4),
     Section("contrast", "The same picture in a network that learned and in one that did not", inside.contrast),
     Section("kernels", "The first kernels", inside.kernels, share=2),
-    Section("mistakes", "What the best network gets wrong", wrong.mistakes, share=4),
+    Section("mistakes", "What the best network gets wrong", wrong.mistakes, share=4, answers=("1a",)),
     Section("code", "The code", code.code),
 )
 
@@ -46,10 +47,19 @@ STUDY = (
     Section("pictures", "1b. What does the last convolution make of ten pictures?", inside.pictures, "1a", share=4),
     Section("contrast", "1b. What do a good and a bad network see in the same picture?", inside.contrast, "1a"),
     Section("kernels", "1b. What do the first kernels answer to?", inside.kernels, "1a", share=2),
-    Section("mistakes", "1b. What does the best network get wrong?", wrong.mistakes, "1a", share=4),
-    Section("smaller", "2a. What do smaller kernels and ReLU change?", parts.smaller, "2a", share=5),
+    Section("mistakes", "1b. What does the best network get wrong?", wrong.mistakes, "1a", share=4, answers=("1a",)),
+    Section(
+        "smaller", "2a. What do smaller kernels and ReLU change?", parts.smaller, "2a", share=5, answers=("1a", "2a")
+    ),
     Section("deeper", "3a. What do five convolutions cost, and what do they bring?", parts.deeper, "3a", share=2),
-    Section("comparison", "3b. 1a's best, 2a and 3a: which wins?", parts.comparison, "3b", share=3),
+    Section(
+        "comparison",
+        "3b. 1a's best, 2a and 3a: which wins?",
+        parts.comparison,
+        "3b",
+        share=3,
+        answers=("1a", "2a", "3a"),
+    ),
     Section("layers", "The networks, layer by layer", reasons.layers),
     Section("time", "How long training took, and why", reasons.time_taken),
     Section("code", "The code", code.code),
