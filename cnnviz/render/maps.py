@@ -27,6 +27,7 @@ SHEET_WIDTH = 1200  # pixels the maps of one picture may take
 MAX_SHEET_PIXELS = 60_000_000  # of all rows together, drawn and copied at four bytes each
 PICTURE_ZOOM = 3  # the picture is then as tall as its caption and a line of maps
 LEGEND_WIDTH = 240
+_ROOM_FOR_A_CROSS = 7  # pixels
 FEW = 20  # units that are drawn large, each with its number
 
 
@@ -66,10 +67,13 @@ def mosaic(pictures: np.ndarray) -> Image.Image:
     return Image.fromarray(paper.reshape(rows, columns, tall, wide, 3).swapaxes(1, 2).reshape(rows * tall, -1, 3))
 
 
-def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = LIGHT) -> Image.Image:
+def tile(
+    values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = LIGHT, dropped: Tensor | None = None
+) -> Image.Image:
     """One picture's maps (channels, height, width), or units (units,), in a grid with their numbers above.
 
     Every cell of a map is a square of whole pixels; the grid is at most `width` pixels wide, or one map or ten units.
+    dropped: bool, as the values; these cells are crossed out, or grey where they are too small for a cross.
     """
     maps = values.view(-1, 1, 1) if values.ndim == 1 else values
     if values.ndim == 1 and len(values) > FEW:
@@ -84,6 +88,9 @@ def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = 
     paper = Image.new("RGB", size, theme.paper)
     draw = ImageDraw.Draw(paper)
     colours = colour(maps, scale).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    if dropped is not None:
+        gone = dropped.view(maps.shape).numpy().repeat(zoom, axis=1).repeat(zoom, axis=2)
+        colours[gone] = (np.tile(_cross(zoom), (1, *maps.shape[1:], 1)).repeat(len(maps), axis=0))[gone]
     for channel, pixels in enumerate(colours):
         x, y = 1 + channel % columns * (wide + gap), channel // columns * (label + tall + between)
         draw.rectangle((x - 1, y + label - 1, x + wide, y + label + tall), outline=theme.frame)
@@ -91,6 +98,14 @@ def tile(values: Tensor, scale: Scale, width: int = SHEET_WIDTH, theme: Theme = 
         if channel % numbered == 0:
             draw.text((x, y), str(channel), theme.faint, font_of(11))
     return paper
+
+
+def _cross(side: int) -> np.ndarray:
+    """A grey cell, uint8 (1, side, side, 3), with a dark cross if there is room."""
+    away = np.abs(np.subtract.outer(np.arange(side), np.arange(side)))
+    lines = np.minimum(away, away[:, ::-1]) < 1
+    cell = np.where(lines & (side >= _ROOM_FOR_A_CROSS), 40, 176)
+    return np.repeat(cell.astype(np.uint8)[None, :, :, None], 3, axis=3)
 
 
 def legend(scale: Scale, theme: Theme = LIGHT) -> Image.Image:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from cnnviz.render.colours import PALETTE
+from cnnviz.render.colours import NEUTRAL, PALETTE
 
 
 def probabilities(classes: Sequence[str], shares: Sequence[float], true: int | None = None) -> Any:
@@ -43,6 +43,50 @@ def before_after(classes: Sequence[str], before: Sequence[float], after: Sequenc
     )
     tips = ["label:N", "when:N", alt.Tooltip("share:Q", format=".2f", title="%")]
     return alt.Chart(pd.DataFrame(rows)).mark_bar().encode(x=x, y=y, yOffset=offset, color=hue, tooltip=tips)
+
+
+def under_masks(
+    classes: Sequence[str], evaluated: Sequence[float], masked: Sequence[Sequence[float]], true: int | None
+) -> Any:
+    """Class probabilities in evaluation mode, shares (classes,) of 1, as points, and under each of many masks, (masks,
+    classes), as ticks."""
+    names = [f"{name} (true)" if index == true else name for index, name in enumerate(classes)]
+    rows = [
+        {"label": name, "what": "one mask", "share": 100 * shares[index]}
+        for shares in masked
+        for index, name in enumerate(names)
+    ]
+    points = [
+        {"label": name, "what": "evaluation mode", "share": 100 * share}
+        for name, share in zip(names, evaluated, strict=True)
+    ]
+    x = alt.X("share:Q", title="probability (%)", scale=alt.Scale(domain=[0, 100]))
+    y = alt.Y("label:N", sort=names, title=None, axis=alt.Axis(labelOverlap=False))
+    order = ["evaluation mode", "one mask"]
+    hue = alt.Color(
+        "what:N",
+        title=None,
+        scale=alt.Scale(domain=order, range=[PALETTE[1], PALETTE[0]]),
+        legend=alt.Legend(orient="top", symbolType="circle"),
+    )
+    tips = ["label:N", "what:N", alt.Tooltip("share:Q", format=".1f", title="%")]
+    ticks = alt.Chart(pd.DataFrame(rows)).mark_tick(thickness=2, opacity=0.5)
+    dots = alt.Chart(pd.DataFrame(points)).mark_point(filled=True, size=70, shape="diamond", opacity=1)
+    drawn = [each.encode(x=x, y=y, color=hue, tooltip=tips) for each in (ticks, dots)]
+    return alt.layer(*drawn).properties(height=250)
+
+
+def statistics(batch: Sequence[float], running: Sequence[float], title: str) -> Any:
+    """A figure of each channel in the batch over the running one, as points about the line on which both are equal."""
+    frame = pd.DataFrame({"channel": range(len(batch)), "batch": batch, "running": running})
+    ends = [min([*batch, *running]), max([*batch, *running])]
+    scale = alt.Scale(zero=False, domain=ends if ends[0] < ends[1] else alt.Undefined)
+    x = alt.X("running:Q", title=f"running {title}", scale=scale)
+    y = alt.Y("batch:Q", title=f"the batch's {title}", scale=scale)
+    tips = ["channel:O", *(alt.Tooltip(f"{name}:Q", format=".3g") for name in ("batch", "running"))]
+    same = alt.Chart(pd.DataFrame({"running": ends, "batch": ends})).mark_line(color=NEUTRAL, strokeDash=[4, 3])
+    points = alt.Chart(frame).mark_point(color=PALETTE[0], size=40).encode(tooltip=tips)
+    return alt.layer(same.encode(x=x, y=y), points.encode(x=x, y=y)).properties(height=220)
 
 
 def distribution(counts: Sequence[int], edges: Sequence[float], unit: str) -> Any:

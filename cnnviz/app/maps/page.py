@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from cnnviz.app import answers, cache, networks, shell, widgets
-from cnnviz.app.maps import changes, channel, exports, kernels, layers, mistakes, pictures, selection, views
+from cnnviz.app.maps import changes, channel, exports, kernels, layers, mistakes, pictures, selection, training, views
 from cnnviz.app.maps.choice import Choice
 from cnnviz.app.maps.layers import Shown
 from cnnviz.app.maps.looked import Looked, prediction
@@ -17,10 +17,20 @@ from cnnviz.app.markdown import plain
 from cnnviz.app.state import Address
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError
+from cnnviz.inspection.training_mode import has_modes
 
 ADDRESS = Address(
     "pages/feature_maps.py",
-    (*changes.KEYS, *pictures.KEYS, *selection.KEYS, *layers.KEYS, *views.KEYS, *kernels.KEYS, *mistakes.KEYS),
+    (
+        *changes.KEYS,
+        *pictures.KEYS,
+        *selection.KEYS,
+        *layers.KEYS,
+        *views.KEYS,
+        *kernels.KEYS,
+        *mistakes.KEYS,
+        *training.KEYS,
+    ),
 )
 
 
@@ -57,7 +67,7 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
         shown = layers.draw(looked, choice, dataset)
     finish = _detail(stage, shown, choice, dataset)
     with st.container(key="maps_views", horizontal=True, horizontal_alignment="distribute"):
-        options = [view for view in VIEWS if view != selection.MATCH or len(looked) > 1]
+        options = [view for view in VIEWS if _is_there(view, looked)]
         selection.VIEW.offer([selection.MAPS, *options])
         st.segmented_control(
             "More of it",
@@ -79,6 +89,12 @@ def look(looked: list[Looked], line: st.delta_generator.DeltaGenerator) -> None:
             VIEWS[view][1](looked, choice, dataset)
     if finish:
         finish()
+
+
+def _is_there(view: str, looked: list[Looked]) -> bool:
+    if view == selection.TRAINING:
+        return any(has_modes(one.run.config) for one in looked)
+    return view != selection.MATCH or len(looked) > 1
 
 
 def _detail(
@@ -142,12 +158,14 @@ def layer_tables(looked: list[Looked], choice: Choice, dataset: Dataset) -> None
         st.caption(f"{arch.parameters:,} parameters, {arch.multiply_adds:,} multiply-adds for one picture.{folded}")
 
 
-# What may stand below the diagram, in this order; of the two networks compared, only if there are two.
+# What may stand below the diagram, in this order; of the two networks compared, only if there are two, and of training
+# mode only if a network has dropout or batch norm.
 VIEWS: dict[str, tuple[str, Callable[[list[Looked], Choice, Dataset], None]]] = {
     selection.WHY: ("Why this class", views.why),
     selection.KERNELS: ("Kernels", kernels.kernels),
     selection.MISTAKES: ("Mistakes", mistakes.mistakes),
     selection.SHEET: ("Ten pictures", views.ten_pictures),
+    selection.TRAINING: ("Training mode", training.training_mode),
     selection.MATCH: ("Two networks compared", views.compared),
     selection.LAYERS: ("Layers", layer_tables),
 }

@@ -8,7 +8,8 @@ from cnnviz.app.state import Key, optional_key, text_key, whole_number
 from cnnviz.inspection.network import layer_name, step_names
 
 MAPS = None  # no view below the diagram
-WHY, KERNELS, MISTAKES, SHEET, MATCH, LAYERS = "why", "kernels", "mistakes", "sheet", "match", "layers"
+WHY, KERNELS, MISTAKES, SHEET, TRAINING = "why", "kernels", "mistakes", "sheet", "training"
+MATCH, LAYERS = "match", "layers"
 
 
 def _cell(text: str) -> tuple[int, int]:
