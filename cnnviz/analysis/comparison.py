@@ -1,8 +1,9 @@
 """Several runs → what differs, which of them make a fair comparison, and whether a difference is more than noise.
 
 Runs that differ only in their seed are repeats of one setting. Settings are compared by their mean best test accuracy
-within the epochs that all of the compared runs have: a run that trained for longer had more chances. Forks are left
-out: their first epochs are their parent's.
+within the epochs that all of the compared runs have: a run that trained for longer had more chances. One that stopped
+early has had its chances, and cuts no other short: it counts with its best epoch. Forks are left out: their first
+epochs are their parent's.
 """
 
 import itertools
@@ -49,8 +50,8 @@ class Repeats:
 
     @property
     def epochs(self) -> int:
-        """Epochs that all of its samples have."""
-        return min(run.epoch for run in self.samples)
+        """Epochs within which its samples compare."""
+        return common_epochs(self.samples)
 
     def best(self, epochs: int | None = None) -> list[float]:
         """Each sample's best test accuracy within that many epochs; by default, those that all of them have."""
@@ -212,6 +213,17 @@ def best_within(run: Run, epochs: int) -> float | None:
     return found[1] if found else None
 
 
+def common_epochs(runs: Sequence[Run]) -> int:
+    """Within which these runs compare: those that all have that did not stop early; all epochs if every one did."""
+    going = [run.epoch for run in runs if not run.stopped_early]
+    return min(going) if going else max((run.epoch for run in runs), default=0)
+
+
+def stopped_before(runs: Sequence[Run], epochs: int) -> list[Run]:
+    """Those that count with their best epoch although they have not so many."""
+    return [run for run in runs if run.stopped_early and run.epoch < epochs]
+
+
 def whole(runs: Sequence[Run]) -> list[Run]:
     """The runs that were trained from the start: no forks."""
     return [run for run in runs if not run.parent]
@@ -246,7 +258,7 @@ def verdict(first: Repeats, second: Repeats, spread: Spread | None = None) -> Ve
     less than the binomial noise of the 10,000 test pictures. Both settings are tested on the same pictures, which makes
     that floor a cautious one.
     """
-    epochs = min(first.epochs, second.epochs)
+    epochs = common_epochs([*first.samples, *second.samples])
     a, b = first.best(epochs), second.best(epochs)
     if not a or not b:
         return Verdict("undecided", math.nan, math.nan, "Undecided: one of them has no trained epoch yet.")
@@ -303,11 +315,15 @@ def _share_seeds(first: Repeats, second: Repeats) -> bool:
 
 
 def _pair(name: str, first: Repeats, second: Repeats, spread: Spread | None) -> Pair:
-    found, epochs = verdict(first, second, spread), min(first.epochs, second.epochs)
+    samples = [*first.samples, *second.samples]
+    found, epochs = verdict(first, second, spread), common_epochs(samples)
     values = [text(getattr(group.config, name)) for group in (first, second)]
     means = [statistics.fmean(group.best(epochs)) for group in (first, second)]
     rest = _words(first.config, [each for each in ("model", "activation", "loss", "lr") if each != name])
-    unequal = f", both to epoch {epochs}" if first.epochs != second.epochs else ""
+    if stopped_before(samples, epochs):
+        unequal = f", to epoch {epochs} or stopped early before"
+    else:
+        unequal = f", both to epoch {epochs}" if first.epochs != second.epochs else ""
     sentence = (
         f"{noun(name)} {values[0]} → {values[1]} ({rest}{unequal}): best test accuracy "
         f"{100 * means[0]:.1f} → {100 * means[1]:.1f} %. {found.sentence}"
@@ -355,7 +371,7 @@ def _confession(
     between: Sequence[Run],
     missing: Sequence[RunConfig],
 ) -> str:
-    epochs = min(first.epoch, second.epoch)
+    epochs = common_epochs([first, second])
     bests = [best_within(run, epochs) for run in (first, second)]
     listed = ", ".join(noun(name) for name in names[:-1]) + f" and {noun(names[-1])}"
     sides = f"{_words(first.config, names)} and {_words(second.config, names)}"

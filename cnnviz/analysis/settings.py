@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnviz.analysis.comparison import Pair, best_within, controlled_pairs, repeats, seed_spread, setting, whole
+from cnnviz.analysis.comparison import (
+    Pair,
+    best_within,
+    controlled_pairs,
+    repeats,
+    seed_spread,
+    setting,
+    stopped_before,
+    whole,
+)
 from cnnviz.analysis.leaderboard import columns, heading
 from cnnviz.config import PARAMETERS, SETTINGS, TYPES
 from cnnviz.store.runs import Run
@@ -91,9 +100,12 @@ def axes(runs: Sequence[Run]) -> list[str]:
 
 
 def usual_epochs(runs: Sequence[Run]) -> int:
-    """To which most of the runs were trained; of equals the fewest."""
-    trained = sorted(run.epoch for run in runs if run.epoch > 0)
-    return statistics.mode(trained) if trained else 0
+    """To which most of the runs were trained, those aside that stopped early; of equals the fewest.
+
+    If all of them stopped early, each has had its chances: then it is the most that one has.
+    """
+    trained = sorted(run.epoch for run in runs if run.epoch > 0 and not run.stopped_early)
+    return statistics.mode(trained) if trained else max((run.epoch for run in runs), default=0)
 
 
 def heat_maps(runs: Sequence[Run]) -> HeatMaps | None:
@@ -132,7 +144,7 @@ def _cell(runs: Sequence[Run], epochs: int) -> Cell | None:
     best = [value for run in samples if (value := best_within(run, epochs)) is not None]
     if not best:
         return None
-    trained = min(epochs, max(run.epoch for run in samples))
+    trained = min(epochs, max(epochs if run.stopped_early else run.epoch for run in samples))
     seeds = len({run.config.seed for run in samples})
     return Cell(tuple(runs), statistics.fmean(best), min(best), max(best), seeds, trained, len(groups) > 1)
 
@@ -174,6 +186,9 @@ def notes(maps: HeatMaps, runs: Sequence[Run]) -> list[str]:
         said.append(f"A cell averages over {listed(others) or 'pooling'} as well: choose runs that share it.")
     if any(cell.epochs < maps.epochs for cell in maps.cells):
         said.append("† trained for fewer epochs so far.")
+    if early := stopped_before(whole(runs), maps.epochs):
+        many = f"{count(len(early), 'run')} stopped early and {'counts' if len(early) == 1 else 'count'}"
+        said.append(f"{many} at the best epoch, the one with the lowest validation loss.")
     if any(run.parent for run in runs):
         said.append("Forks are left out: their first epochs are their parent's.")
     return said

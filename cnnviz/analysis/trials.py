@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cnnviz.analysis.comparison import Repeats, verdict
+from cnnviz.analysis.comparison import Repeats, common_epochs, stopped_before, verdict
 from cnnviz.analysis.evidence import Finding, Trial, accuracy
 from cnnviz.config import RunConfig
 from cnnviz.errors import ConfigError
@@ -87,12 +87,15 @@ def said(each: Planned) -> str:
         return f"It goes on by itself: epoch {max(each.run.epoch, 0)} of {each.run.config.epochs}."
     if each.trial.epochs:
         return _longer(each.run, each.made)
-    epochs = min(each.run.epoch, each.made.epoch)
+    epochs = common_epochs([each.run, each.made])
     found = verdict(Repeats((each.run,)), Repeats((each.made,)))
     before, after = (Repeats((run,)).best(epochs) for run in (each.run, each.made))
     if not before or not after:
         return "It has no epoch to compare yet."
     against = f"{accuracy(after[0])} against {accuracy(before[0])} within {epochs} epochs"
+    if early := stopped_before([each.run, each.made], epochs):
+        who = "it" if each.made in early else "this one"
+        against += f" ({who} stopped early, at epoch {early[-1].epoch}: its best one counts)"
     points = f"{100 * abs(found.difference):.1f} points"
     if found.outcome == "undecided":
         return f"Hardly a difference: {against}, and {100 * found.margin:.1f} points may be noise."

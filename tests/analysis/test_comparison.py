@@ -209,6 +209,18 @@ def test_a_longer_run_has_no_more_chances() -> None:
     assert "both to epoch 2" in pair.sentence
 
 
+def test_a_run_that_stopped_early_cuts_no_other_short() -> None:
+    stopped = run([0.5, 0.6, 0.4], lr=0.01)
+    stopped = replace(stopped, config=replace(stopped.config, epochs=9, patience=1, validation=500))
+    stopped = replace(stopped, val_loss=(3.0, 2.0, 1.5, 1.8), val_accuracy=stopped.accuracy)
+    longer = run([0.3, 0.3, 0.3, 0.9], lr=0.1)
+    longer = replace(longer, config=replace(longer.config, patience=1, validation=500))
+    assert stopped.stopped_early
+    (pair,) = comparison.controlled_pairs([stopped, longer])
+    assert pair.verdict.difference == pytest.approx(0.3)  # to epoch 3 it would be 0.3 against 0.6
+    assert "to epoch 4 or stopped early before" in pair.sentence
+
+
 def test_the_largest_difference_comes_first() -> None:
     pairs = comparison.controlled_pairs([run(0.2, lr=0.001), run(0.6, lr=0.01), run(0.5, lr=0.1)])
     sizes = [abs(pair.verdict.difference) for pair in pairs]

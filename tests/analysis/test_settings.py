@@ -159,3 +159,30 @@ def test_the_axes_are_the_parameters_with_most_values_and_numbers_go_across() ->
     maps = settings.heat_maps(trained(grid(limit_train=[0, 1000])))
     assert maps is not None
     assert maps.columns == ("all images", "1000 images")
+
+
+def early(lr: float, *accuracy: float, losses: tuple[float, ...]) -> Run:
+    """Stopped by its patience long before its 40 epochs."""
+    config = RunConfig(lr=lr, epochs=40, validation=500, patience=1)
+    made = run(f"{lr}early", **vars(config))
+    line = (0.1, *accuracy)
+    return replace(made, accuracy=line, val_accuracy=line, val_loss=(3.0, *losses), epoch=len(accuracy))
+
+
+def test_a_run_that_stopped_early_counts_with_its_best_epoch_and_cuts_no_other_short() -> None:
+    stopped = early(0.1, 0.4, 0.6, 0.5, losses=(2.0, 1.5, 1.6))
+    going = early(0.01, 0.3, 0.4, 0.5, 0.7, losses=(2.0, 1.8, 1.6, 1.4))
+    going = replace(going, config=replace(going.config, epochs=4))
+    maps = settings.heat_maps([stopped, going])
+    assert maps is not None
+    assert maps.epochs == 4
+    assert [cell.mean for cell in maps.cells] == [0.7, 0.6]
+    assert [cell.epochs for cell in maps.cells] == [4, 4]
+    assert not any("stopped early" in text for text in settings.notes(maps, [going]))
+    assert settings.notes(maps, [stopped, going])[-1].startswith("1 run stopped early and counts at the best epoch")
+    (span,) = settings.spans([stopped, going])
+    assert span.high == pytest.approx(0.1)  # cut to three epochs it would be 0.6 against 0.5
+    both = settings.heat_maps([stopped, early(0.01, 0.3, 0.4, 0.5, 0.7, 0.6, losses=(2.0, 1.8, 1.6, 1.4, 1.5))])
+    assert both is not None
+    assert both.epochs == 5
+    assert [cell.mean for cell in both.cells] == [0.7, 0.6]

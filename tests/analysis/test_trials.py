@@ -68,6 +68,13 @@ def test_what_it_said_is_a_sentence_with_points_and_epochs() -> None:
     assert trials.said(plan(good, SLOWER, worse)) == "Worse by 15.0 points: 45.0 % against 60.0 % within 4 epochs."
     same = trained("s", 0.5, 0.6, 0.6, 0.601, lr=0.001)
     assert trials.said(plan(good, SLOWER, same)).startswith("Hardly a difference: 60.1 % against 60.0 %")
+    slow = replace(trained("e", 0.6, 0.7, target=9, lr=0.001), val_loss=(3.0, 2.0, 1.0), val_accuracy=(0.1, 0.5, 0.6))
+    slow = replace(slow, config=replace(slow.config, validation=500, patience=1))
+    against = replace(plan(good, SLOWER, worse), made=slow)
+    assert trials.said(against) == (
+        "Better by 10.0 points: 70.0 % against 60.0 % within 4 epochs "
+        "(it stopped early, at epoch 2: its best one counts)."
+    )
     waits = trained("o", target=4, status="SCHEDULED", lr=0.001)
     assert trials.said(plan(good, SLOWER, waits)) == "It has no epoch to compare yet."
     assert trials.said(plan(good, SLOWER)) == ""
