@@ -70,7 +70,7 @@ def under_masks(
         legend=alt.Legend(orient="top", symbolType="circle"),
     )
     tips = ["label:N", "what:N", alt.Tooltip("share:Q", format=".1f", title="%")]
-    ticks = alt.Chart(pd.DataFrame(rows)).mark_tick(thickness=2, opacity=0.5)
+    ticks = alt.Chart(pd.DataFrame(rows)).mark_tick(thickness=1.5, opacity=1)
     dots = alt.Chart(pd.DataFrame(points)).mark_point(filled=True, size=70, shape="diamond", opacity=1)
     drawn = [each.encode(x=x, y=y, color=hue, tooltip=tips) for each in (ticks, dots)]
     return alt.layer(*drawn).properties(height=250)

@@ -44,9 +44,10 @@ def test_chance_level_is_told_by_how_it_came_to_it() -> None:
 def test_one_run_is_not_compared_and_one_without_an_epoch_says_so() -> None:
     alone = replace(run("r", dataset="synthetic"), accuracy=(0.1, 0.5))
     title, words = headline([alone], {"r": [finding("diverged", epoch=2)]})
-    assert title == f"{alone.config.name}: 50.0 %"
+    assert title == "r: 50.0 %"  # as somebody named it
     assert words == [
         f"Its test accuracy on synthetic shapes (not CIFAR-10), at epoch 1, {PEEKED}",
+        "Settings: lenet5x5, tanh, lr 0.01, cross entropy",
         "It diverged at epoch 2",
     ]
     assert headline([run("r")], {}) == ("1 network: no epoch yet", [])
@@ -58,9 +59,10 @@ def test_with_images_held_out_the_best_is_chosen_by_validation() -> None:
         run("r", **alike), accuracy=(0.1, 0.5, 0.6, 0.7), val_loss=(2, 1, 1.1, 1.2), val_accuracy=(0.1, 0.6, 0.5, 0.5)
     )
     title, words = headline([first], {})
-    assert title == f"{first.config.name}: 50.0 %"
+    assert title == "r: 50.0 %"
     assert words == [
         "Its test accuracy on CIFAR-10, at epoch 1, chosen by validation loss",
+        "Settings: lenet5x5, tanh, lr 0.01, cross entropy, 1000 held out, patience 2",
         "Stopped early after epoch 3; best epoch 1",
     ]
     second = replace(
@@ -75,3 +77,13 @@ def test_with_images_held_out_the_best_is_chosen_by_validation() -> None:
     other = replace(run("t"), accuracy=(0.1, 0.5))
     _, words = headline([first, other], {})
     assert "chosen by validation loss where images were held out, else on the test set" in words[0]
+
+
+def test_a_run_alone_is_called_by_what_matters_and_the_rest_is_said_after_it() -> None:
+    alone = replace(run("r", momentum=0.9, batch_size=32), accuracy=(0.1, 0.5))
+    named = replace(alone, name=alone.config.name)
+    title, words = headline([named], {})
+    assert title == "lenet5x5, tanh, lr 0.01: 50.0 %"
+    assert words[1] == "Settings: cross entropy, momentum 0.9, batch 32"
+    fork = replace(alone, name=f"{alone.config.name} (fork of 3fa2c1 at 5)")
+    assert headline([fork], {})[0] == "lenet5x5, tanh, lr 0.01 (fork of 3fa2c1 at 5): 50.0 %"

@@ -69,7 +69,7 @@ def _controls(having: list[Looked], found: list[Step], steps: range) -> str:
         width=220,
     )
     row.button(
-        "Draw another mask" if dropping else "Take another batch",
+        "Draw another mask" if WHERE.get().endswith(" dropout") else "Take another batch",
         key="another_step",
         icon=":material/shuffle:",
         on_click=lambda: STEP.set(STEP.get() % len(steps) + 1),
