@@ -57,8 +57,10 @@ def begin() -> Any:
             on_click=_toggle_form,
             help="Show or hide the form",
         )
-        script = Path(__file__).with_name("history.js").read_text(encoding="utf-8")
-        st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)  # here it takes no room on the page
+        scripts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("history.js", "form.js")]
+        with st.container(key="form_is_open" if FORM_OPEN.get() else "form_is_closed"):  # form.js looks for it
+            # Here it takes no room on the page.
+            st.html(f"<script>{''.join(scripts)}</script>", unsafe_allow_javascript=True)
     return page
 
 

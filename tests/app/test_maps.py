@@ -293,3 +293,26 @@ def test_maps_on_one_scale_name_the_same_numbers() -> None:
     assert "c1: convolution, before sigmoid, 6×28×28" in first["help"]
     assert first["extent"] != second["extent"]
     assert {each["extent"] for each in firsts(scale="channel")} == {"each its own"}
+
+
+def test_training_mode_stands_beside_evaluation_mode_where_they_differ() -> None:
+    run = trained(RunConfig(model="c4k5-s2-f12", dataset="synthetic", batch_norm="on", dropout=0.5, batch_size=20), 1)
+    opened = page(run=run[:8], view="training", step=2)
+    text = plain(opened)
+    assert re.search(
+        r"In evaluation mode: .* Under 30 dropout masks: \d+ to \d+ %, \d+ % on average; \d+ of them", text
+    )
+    assert "As step 2 of epoch 2 has it, with this picture in its batch of 20." in text
+    assert re.search(r"\d+ of 12 units are set to zero \(p = 0.5\)", text)
+    opened.button(key="another_step").click().run()
+    assert "As step 3 of epoch 2" in plain(opened)
+    opened.selectbox(key="training_layer").select("c1 batch norm").run()
+    assert "running deviations from the running means" in plain(opened)
+    assert opened.button(key="another_step").label == "Take another batch"
+
+
+def test_a_network_without_dropout_and_batch_norm_has_no_training_mode_to_show() -> None:
+    opened = page(run=recorded(epochs=1), view="training")
+    assert "In evaluation mode" not in plain(opened)
+    (views,) = (each for each in opened.get("button_group") if each.proto.id.endswith("view"))
+    assert not any("Training mode" in option.content for option in views.proto.options)

@@ -93,7 +93,7 @@ def trained(config: RunConfig, epochs: int = 3) -> str:
     (run_id,) = changes.schedule([config], "cpu")
     changes.start(run_id)
     for epoch in range(epochs + 1):
-        artifacts.save_checkpoint(run_id, epoch, initial_weights(architecture(config.model), epoch), {})
+        artifacts.save_checkpoint(run_id, epoch, initial_weights(config.architecture, epoch), {})
         record(run_id, epoch, 0.1 * epoch, 2.0 - 0.1 * epoch)
     changes.finish(run_id, "FINISHED")
     return run_id

@@ -177,3 +177,14 @@ def test_heat_lies_over_the_picture_in_the_scale_s_colours() -> None:
     assert drawn.shape == (64, 64, 3)
     assert drawn[32, 4, 2] > drawn[32, 4, 0] + 20  # blue on the left
     assert drawn[32, -4, 0] > drawn[32, -4, 2] + 20
+
+
+def test_what_is_dropped_is_grey_and_crossed_out_where_there_is_room() -> None:
+    values, dropped = torch.ones(2, 28, 28), torch.zeros(2, 28, 28, dtype=torch.bool)
+    dropped[1, 5, 3] = True
+    plain, drawn = (np.asarray(tile(values, Scale(0, 1, False), dropped=each)) for each in (None, dropped))
+    assert {tuple(pixel) for pixel in drawn[(plain != drawn).any(2)].tolist()} == {(176, 176, 176)}
+    assert (plain != drawn).any(2).sum() == 2 * 2  # one cell of one map, enlarged twice
+    units = torch.ones(30)
+    drawn = np.asarray(tile(units, Scale(0, 1, False), dropped=units > 0))
+    assert {(176, 176, 176), (40, 40, 40)} <= {tuple(pixel) for pixel in drawn.reshape(-1, 3).tolist()}
