@@ -5,6 +5,8 @@ if (!window.cnnvizForm) {
   document.addEventListener("click", (event) => {
     const closes = event.target.closest('[data-testid="stSidebarCollapseButton"]');
     const isOpen = document.querySelector(".st-key-form_is_open");
-    if (closes && isOpen) document.querySelector(".st-key-open_form button")?.click();
+    // Streamlit has a second, hidden one, which does nothing.
+    const ours = [...document.querySelectorAll(".st-key-open_form button")];
+    if (closes && isOpen) ours.find((button) => button.offsetWidth)?.click();
   });
 }
