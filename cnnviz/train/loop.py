@@ -129,7 +129,8 @@ def train_stack(
 
     A member is a run's index among configs. stopped() names members to leave out from now on: the epoch they are in is
     discarded. method: how steps are run, of METHODS; None goes on as the starts have it, or takes the fastest if they
-    have none or this machine cannot. Raises ConfigError for runs that cannot share a stack.
+    have none or this machine cannot. Raises ConfigError for runs that cannot share a stack, or that the method cannot
+    train.
     """
     starts = starts or [fresh_start(config) for config in configs]
     keys = {stack_key(config, start.epoch, start.method) for config, start in zip(configs, starts, strict=True)}
@@ -139,6 +140,8 @@ def train_stack(
         )
     if len(configs) > 1 and (method == "autograd" or any(config.trains_alone for config in configs)):
         raise ConfigError(f"{len(configs)} runs cannot share a stack: autograd trains one network at a time")
+    if configs[0].trains_alone and method not in (None, "autograd"):
+        raise ConfigError(f"{configs[0].name} has settings that only autograd trains, not the method {method!r}")
     with _exact_cudnn():
         yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress)
 

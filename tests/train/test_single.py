@@ -400,3 +400,6 @@ def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) 
     assert [each.method for each in train_stack([alone], dataset)] == ["autograd"] * 3
     with pytest.raises(ConfigError, match="one network at a time"):
         next(train_stack([alone, alone], dataset))
+    for ignorant in ("eager", "kernel", "compiled"):
+        with pytest.raises(ConfigError, match=f"only autograd trains, not the method '{ignorant}'"):
+            next(train_stack([alone], dataset, method=ignorant))
