@@ -1,17 +1,20 @@
 """Networks that are trained on their own, by autograd, against loops as one would write them in PyTorch.
 
-    python -m benchmarks.single [--rounds 3] [--steps 300]
+    python -m benchmarks.single [--rounds 3] [--steps 300] [--at-once 2]
 
-Steps a second of one process with one thread, wall clock, medians; the ways alternate. plain: the same network,
-optimizer and pictures, whose tensors are in memory, without the figures that cnnviz records by layer. DataLoader: a
-torchvision data set with transforms, two processes that load it. Needs CIFAR-10.
+Steps a second of all processes, each with one thread, wall clock, medians; the ways alternate. plain: the same network,
+optimizer and pictures, changed likewise, whose tensors are in memory, without the figures that cnnviz records by layer.
+DataLoader: a torchvision data set with transforms, two processes that load it. Needs CIFAR-10.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -21,6 +24,7 @@ from torchvision import datasets, transforms
 from cnnviz import data, paths
 from cnnviz.architectures import build
 from cnnviz.config import RunConfig
+from cnnviz.data import augment
 from cnnviz.train.loop import fresh_start
 from cnnviz.train.single import Single
 
@@ -38,21 +42,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--at-once", type=int, default=1, help="networks, each in a process of its own")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    print("| what | cnnviz | plain | DataLoader |\n|---|---|---|---|")
-    for name, config in CONFIGS.items():
-        ways = {"cnnviz": cnnviz(config), "plain": plain(config), "DataLoader": loader(config)}
-        rates: dict[str, list[float]] = {way: [] for way in ways}
+    print("| what | " + " | ".join(WAYS) + " |\n|---|" + "---|" * len(WAYS))
+    for name in CONFIGS:
+        rates: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(options.rounds):
-            for way, step in ways.items():
-                step()  # the first is not counted
-                began = time.perf_counter()
-                for _ in range(options.steps):
-                    step()
-                rates[way].append(options.steps / (time.perf_counter() - began))
-        found = {way: statistics.median(each) for way, each in rates.items()}
-        print(f"| {name} | " + " | ".join(f"{each:,.0f}" for each in found.values()) + " |", flush=True)
+            for way, each in rates.items():
+                each.append(at_once(options.at_once, name, way, options.steps))
+        print(
+            f"| {name} | " + " | ".join(f"{statistics.median(each):,.0f}" for each in rates.values()) + " |", flush=True
+        )
+
+
+def at_once(processes: int, name: str, way: str, steps: int) -> float:
+    """Steps a second of so many processes together, that begin when all of them are ready."""
+    context = multiprocessing.get_context("spawn")
+    barrier, found = context.Barrier(processes), context.SimpleQueue()
+    several = [context.Process(target=measure, args=(barrier, found, name, way, steps)) for _ in range(processes)]
+    for each in several:
+        each.start()
+    rate = sum(found.get() for _ in several)
+    for each in several:
+        each.join()
+    return rate
+
+
+def measure(barrier: Barrier, found: Any, name: str, way: str, steps: int) -> None:
+    torch.set_num_threads(1)
+    step = WAYS[way](CONFIGS[name])
+    step()  # the first is not counted
+    barrier.wait()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    found.put(steps / (time.perf_counter() - began))
 
 
 def cnnviz(config: RunConfig) -> Callable[[], None]:
@@ -74,18 +98,20 @@ def plain(config: RunConfig) -> Callable[[], None]:
     def step() -> None:
         rows = next(batches)
         images = dataset.train_images[rows]
-        if config.augment != "none":  # of the whole batch at once, as loops with tensors in memory do
-            images = images.flip(2) if torch.rand(()) < 0.5 else images
-            down, right = torch.randint(0, 9, (2,)).tolist()
-            images = F.pad(images, (0, 0, 4, 4, 4, 4))[:, down : down + 32, right : right + 32]
-        train(data.normalise(images), dataset.train_labels[rows])
+        if config.augment == "none":
+            x = data.normalise(images)
+        else:
+            x = augment.augmented(
+                images, torch.randint(0, 9, (len(rows), 5)) % torch.tensor([2, 9, 9, 9, 9]), config.augment
+            )
+        train(x, dataset.train_labels[rows])
 
     return step
 
 
 def loader(config: RunConfig) -> Callable[[], None]:
-    augment = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, padding=4)]
-    steps = [*(augment if config.augment != "none" else []), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+    changes = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, padding=4)]
+    steps = [*(changes if config.augment != "none" else []), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
     dataset = datasets.CIFAR10(str(paths.data_root()), transform=transforms.Compose(steps))
     batches = _for_ever(DataLoader(dataset, config.batch_size, shuffle=True, num_workers=2, drop_last=True))
     train = _trainer(config)
@@ -118,6 +144,8 @@ def _trainer(config: RunConfig) -> Callable[[torch.Tensor, torch.Tensor], None]:
 
     return train
 
+
+WAYS = {"cnnviz": cnnviz, "plain": plain, "DataLoader": loader}
 
 if __name__ == "__main__":
     main()

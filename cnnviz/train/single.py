@@ -71,7 +71,12 @@ class Single:
         self.optimizer = _optimizer(config, self.parameters.values())
         self._restore(slots or {})
         self.is_plain = config.optimizer == "sgd" and not config.has_optimizer_state and not config.weight_decay
-        self.totals = torch.zeros(2 + 2 * len(self.counted), device=device)
+        self.has_buffers = config.optimizer == "sgd" and bool(config.momentum)
+        # Of this epoch: the pictures' losses, how many were right; by layer, the gradient's norms and the updates'.
+        self.answers = torch.zeros(2, device=device)
+        self.gradients, self.updates = (
+            [torch.zeros((), device=device) for _ in self.counted] for _ in ("gradient", "update")
+        )
         self.drawn: Tensor | None = None  # of this epoch's pictures
         self.first_step = self.steps = self.seen = 0  # steps before this epoch; steps and pictures of this epoch
 
@@ -118,7 +123,8 @@ class Single:
 
     def begin_epoch(self, epoch: int, pictures: int) -> None:
         """Before the steps of that epoch, over so many pictures."""
-        self.totals.zero_()
+        for each in (self.answers, *self.gradients, *self.updates):
+            each.zero_()
         self.first_step, self.steps, self.seen = (max(epoch, 1) - 1) * self.config.steps_per_epoch, 0, 0
         (seed,) = np.random.PCG64([self.config.seed, epoch, 2]).random_raw(1)
         self.generator.manual_seed(int(seed) >> 1)
@@ -126,32 +132,34 @@ class Single:
             self.drawn = augment.draws(self.config.seed, epoch, pictures).to(self.device)
 
     def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """Train on images[rows]; the step's figures are added to totals."""
+        """Train on images[rows]; the step's figures are added to the epoch's."""
         rate = schedules.rate(self.config, self.first_step + self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        figures, norms = self._backward(images[rows], labels[rows])
-        before = [] if self.is_plain else [weight.detach().clone() for weight in self.counted]
+        norms = self._backward(images[rows], labels[rows])
+        is_told = self.is_plain or self.has_buffers  # else the weights before the step tell the update
+        before = [] if is_told else [weight.detach().clone() for weight in self.counted]
         self.optimizer.step()
         if self.is_plain:  # the step is the gradient times the rate
-            updates = rate * norms
+            torch._foreach_add_(self.updates, norms, alpha=rate)
+        elif self.has_buffers:  # it is the momentum times the rate
+            buffers = [self.optimizer.state[weight]["momentum_buffer"] for weight in self.counted]
+            torch._foreach_add_(self.updates, torch._foreach_norm(buffers), alpha=rate)
         else:
             now = [weight.detach() for weight in self.counted]
-            updates = torch.stack(torch._foreach_norm(torch._foreach_sub(now, before)))
-        self.totals += torch.cat([figures, norms, updates])
+            torch._foreach_add_(self.updates, torch._foreach_norm(torch._foreach_sub(now, before)))
         self.steps += 1
 
     def probe(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """As step, but the network stays as it is."""
         buffers = [(each, each.clone()) for each in self.module.buffers()]
-        figures, norms = self._backward(images[rows], labels[rows])
+        self._backward(images[rows], labels[rows])
         for each, kept in buffers:
             each.copy_(kept)
         self.optimizer.zero_grad()
-        self.totals += torch.cat([figures, norms, torch.zeros_like(norms)])
 
-    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the pictures' losses and how many are right (2,), and the gradient's norm in each layer."""
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """The gradient's norm in each layer; it, the loss and how many are right are added to the epoch's figures."""
         many, self.seen = len(labels), self.seen + len(labels)
         if self.drawn is None:
             x = data.normalise(images, self.scale)
@@ -162,22 +170,25 @@ class Single:
         logits = self.module(x)
         loss = _loss(self.config, logits, labels, self.config.label_smoothing)
         if self.config.mistake != "no-zero-grad":
-            self.optimizer.zero_grad()
+            for parameter in self.parameters.values():  # zero_grad() takes as long as a layer
+                parameter.grad = None
         loss.backward()
         with torch.no_grad():
             plain = _loss(self.config, logits, labels) if self.config.label_smoothing else loss
-            right = (logits.argmax(1) == labels).sum()
-            gradients = [weight.grad for weight in self.counted if weight.grad is not None]
-            return torch.stack([plain.detach() * many, right]), torch.stack(torch._foreach_norm(gradients))
+            self.answers[0].add_(plain.detach(), alpha=many)
+            self.answers[1].add_((logits.argmax(1) == labels).sum())
+            norms = torch._foreach_norm([weight.grad for weight in self.counted if weight.grad is not None])
+            torch._foreach_add_(self.gradients, norms)
+            return norms
 
     # -- figures ---------------------------------------------------------------------------------
 
     def epoch_figures(self, pictures: int, steps: int) -> list[dict[str, float]]:
         """As Stack.epoch_figures has them; the mean learning rate as well, if it has a schedule."""
         weights = torch.stack(torch._foreach_norm([weight.detach() for weight in self.counted]))
-        loss, right, *rest = self.totals.tolist()
+        loss, right = self.answers.tolist()
+        gradients, updates = torch.stack([*self.gradients, *self.updates]).view(2, -1).tolist()
         names = [layer.name for layer in self.arch.weight_layers]
-        gradients, updates = rest[: len(names)], rest[len(names) :]
         figures = {"train_loss": loss / pictures, "train_accuracy": right / pictures}
         figures |= {f"grad_norm/{name}": value / steps for name, value in zip(names, gradients, strict=True)}
         for name, value, weight in zip(names, updates, weights.tolist(), strict=True):
