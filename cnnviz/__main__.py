@@ -156,9 +156,10 @@ def _option(name: str) -> str:
 
 
 def _continue(options: argparse.Namespace) -> None:
+    from cnnviz.jobs import devices
     from cnnviz.store import changes
 
-    _watch(changes.continue_runs(options.run_ids, options.epochs))
+    _watch(changes.continue_runs(options.run_ids, options.epochs, devices.nearest))
 
 
 def _watch(run_ids: Sequence[str]) -> None:
@@ -249,6 +250,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "last_accuracy": _finite(run.accuracy[-1]) if run.accuracy else None,
         "seconds": run.seconds,
         "device": run.device,
+        "elsewhere": run.elsewhere,
         "message": run.message,
         "params": {name: getattr(run.config, name) for name in PARAMETERS},
     }

@@ -75,7 +75,8 @@ def own_name(run: Run) -> str:
 
 
 def status(run: Run) -> str:
-    return "stopping" if run.stopping else "stopped early" if run.stopped_early else STATUS[run.status]
+    words = "stopping" if run.stopping else "stopped early" if run.stopped_early else STATUS[run.status]
+    return f"{words} on {run.elsewhere}" if run.active and run.elsewhere else words
 
 
 def early(run: Run) -> str:
@@ -85,7 +86,14 @@ def early(run: Run) -> str:
 
 def note(run: Run) -> str:
     """What there is to say of a run beside its figures."""
-    return "; ".join(each for each in (early(run), run.message) if each)
+    return "; ".join(each for each in (early(run), place(run), run.message) if each)
+
+
+def place(run: Run) -> str:
+    """ "Trains on lab-3"; "" of a run that this machine trains, or that is over."""
+    if not (run.active and run.elsewhere):
+        return ""
+    return f"{'Trains' if run.status == 'RUNNING' else 'Waits'} on {run.elsewhere}"
 
 
 def judge(runs: Sequence[Run]) -> str:

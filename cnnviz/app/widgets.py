@@ -25,7 +25,7 @@ STATUS = {status: f"{sign} {leaderboard.STATUS[status]}" for status, sign in _SI
 def status(run: Run) -> str:
     """Its status with a sign."""
     if run.stopping:
-        return "◌ stopping"
+        return f"◌ {leaderboard.status(run)}"
     return f"{_SIGNS[run.status]} {leaderboard.status(run)}"
 
 

@@ -1,7 +1,8 @@
 """The user's side of training: submit, stop, continue, fork; keep a worker running.
 
 One worker a device holds that device's lock file for as long as it lives. A free lock and a run that is RUNNING mean
-that the run's worker died; the next one goes on from the last recorded epoch. The store is the message bus; only what
+that the run's worker died; the next one goes on from the last recorded epoch. That is said of this installation's runs:
+on a store that several share, each trains its own. The store is the message bus; only what
 is out of date in a second (steps, images/s) goes through a status file beside the lock.
 """
 
@@ -39,8 +40,8 @@ def submit(
 
 
 def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
-    """Schedule so many more epochs in the same runs; their ids."""
-    continued = changes.continue_runs(run_ids, epochs)
+    """Schedule so many more epochs in the same runs, here, wherever they were trained before; their ids."""
+    continued = changes.continue_runs(run_ids, epochs, devices.nearest)
     ensure_worker()
     return continued
 

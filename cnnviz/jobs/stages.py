@@ -1,6 +1,7 @@
 """How far a launch is, in words: its four stages with their times, and one line about all that trains."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -87,8 +88,23 @@ def epochs_and_rest(moving: Sequence[RunProgress]) -> str:
     return f"epoch {slowest.epoch} of {slowest.target}{known}"
 
 
+def elsewhere(active: Sequence[Run]) -> str:
+    """Where other machines train these: "2 networks train on lab-3, 1 on lab-4"; "" if this one trains all."""
+    places = Counter(run.elsewhere for run in active if run.elsewhere).items()
+    if not places:
+        return ""
+    (first, many), *more = sorted(places)
+    verb = "trains" if many == 1 else "train"
+    return ", ".join(
+        [f"{count(many, 'network')} {verb} on {first}", *(f"{number} on {place}" for place, number in more)]
+    )
+
+
 def one_line(statuses: Sequence[WorkerStatus], active: Sequence[Run]) -> str:
-    """ "12 networks · epoch 7 of 20 · 2 min left"."""
+    """ "12 networks · epoch 7 of 20 · 2 min left"; of other machines' runs only where they train."""
+    others, active = elsewhere(active), [run for run in active if run.is_here]
+    if not active:
+        return others
     alive = [status for status in statuses if status.alive]
     moving = [each for status in alive for each in of_runs(status, active)]
     words = [count(len(active), "network")]
@@ -97,4 +113,5 @@ def one_line(statuses: Sequence[WorkerStatus], active: Sequence[Run]) -> str:
         current = next(step for step in steps(busy, active) if step.state == "now")
         rest = f"{current.title[0].lower()}{current.title[1:]} · {current.words}"
     waiting = sum(run.status == "SCHEDULED" for run in active)
-    return " · ".join([*words, rest, *([f"{waiting} waiting"] if 0 < waiting < len(active) else [])])
+    waits = [f"{waiting} waiting"] if 0 < waiting < len(active) else []
+    return " · ".join([*words, rest, *waits, *([others] if others else [])])

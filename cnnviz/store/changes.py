@@ -3,15 +3,17 @@
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from mlflow import entities
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 
 from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
-from cnnviz.store import artifacts, connection
+from cnnviz.store import artifacts, connection, ownership
 from cnnviz.store.failures import readable_errors
 from cnnviz.store.reading import forget, history, metric_names, run
 from cnnviz.store.records import status_of
@@ -53,7 +55,8 @@ def _create(config: RunConfig, device: str, origin: str = "", predicted: Predict
     if predicted:
         tags["cnnviz.predicted"] = json.dumps(asdict(predicted))
     run_id = client.create_run(connection.experiment(), tags=tags, run_name=config.name + origin).info.run_id
-    client.log_batch(run_id, params=[Param(name, value) for name, value in recorded(config).items()])
+    params = [Param(name, value) for name, value in recorded(config).items()]
+    client.log_batch(run_id, params=params, tags=connection.as_tags(ownership.tags()))
     folder = artifacts.folder_of(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     description = json.dumps(config.architecture.to_dict(), indent=1)
@@ -115,21 +118,33 @@ def fork(run_id: str, epoch: int, changes: Mapping[str, Any], epochs: int, devic
 def request_stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
     """Waiting runs are stopped at once; training ones by their worker, which keeps the last complete epoch.
 
-    Raises StoreError for one that is not active, unless ended_ok: then somebody was faster.
+    Another machine's worker carries it out for that machine's runs, waiting ones too. A run that is nobody's is over at
+    once; the request stays, for a worker that knows of no owners. Raises StoreError for one that is not active, unless
+    ended_ok: then somebody was faster.
     """
     with readable_errors():
         for each in [run(run_id) for run_id in run_ids]:
             with connection.exclusive(each.id) as found:
-                if status_of(found) == "SCHEDULED":
+                owner, status = ownership.of(found), status_of(found)
+                if status == "SCHEDULED" and owner.is_here:
                     _mark(each.id, "KILLED")
-                elif status_of(found) == "RUNNING":
+                elif status in ACTIVE and owner.is_nobody:
+                    _mark(each.id, "KILLED", stop="true")
+                elif status in ACTIVE:
                     connection.client().set_tag(each.id, "cnnviz.stop", "true")
                 elif not ended_ok:
                     raise StoreError(f"{each.name} is not training: there is nothing to stop")
 
 
-def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
-    """Schedule so many more epochs in the same runs. Raises StoreError for one that is still training or waiting."""
+def continue_runs(
+    run_ids: Sequence[str], epochs: int, device_here: Callable[[str], str] = lambda device: device
+) -> list[str]:
+    """Schedule so many more epochs in the same runs, which become this installation's.
+
+    Raises StoreError for one that is still training or waiting, or that another machine continues at this moment.
+
+    device_here: what stands here for the device of a run that was another machine's.
+    """
     if not 1 <= epochs <= 10_000:
         raise StoreError(f"{epochs} more epochs are out of range: it must be at least 1 and at most 10000")
     with readable_errors():
@@ -139,11 +154,16 @@ def continue_runs(run_ids: Sequence[str], epochs: int) -> list[str]:
         for each in chosen:
             with connection.exclusive(each.id) as found:
                 _must_be_idle(each, status_of(found))
+                was_here = ownership.of(found).is_here
+                claimed = ownership.claim(found)
+                each = run(each.id)  # another machine may have continued it since it was read
                 target = max(each.epoch, 0) + epochs
                 fresh = {"queued_at": time.time(), "message": "", "stop": "", "stack": ""}
                 if each.config.patience:
                     fresh["patience_from"] = each.epoch
-                _mark(each.id, "SCHEDULED", target_epochs=target, **fresh)
+                if not was_here:
+                    fresh["device"] = device_here(each.device)
+                _mark(each.id, "SCHEDULED", target_epochs=target, **fresh, **claimed)
     return [each.id for each in chosen]
 
 
@@ -163,7 +183,10 @@ def delete(run_ids: Sequence[str]) -> None:
             with connection.exclusive(each.id) as found:
                 _must_not_train(each, status_of(found))
                 if status_of(found) == "SCHEDULED":
-                    _mark(each.id, "KILLED")
+                    if ownership.of(found).is_here:
+                        _mark(each.id, "KILLED")
+                    else:  # its status is its owner's to change: restored, it is stopped there
+                        connection.client().set_tag(each.id, "cnnviz.stop", "true")
                 if not _is_deleted(each.id):
                     connection.client().delete_run(each.id)
 
@@ -188,10 +211,14 @@ def _is_deleted(run_id: str) -> bool:
 def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> bool:
     """Mark a run as training, in that stack, and say what it recovered from.
 
-    False, and nothing is marked, if somebody stopped or deleted it since it was read from the queue.
+    False if somebody stopped or deleted it since it was read from the queue; a request to stop that waits is carried
+    out.
     """
     with connection.exclusive(run_id) as found:
-        if found.info.lifecycle_stage != "active" or status_of(found) not in ACTIVE:
+        if not ownership.of(found).is_here or not _wanted(found):
+            return False
+        if found.data.tags.get("cnnviz.stop") == "true":
+            _mark(run_id, "KILLED", stop="")
             return False
         recovered = {"message": message} if message else {}  # else an earlier message stays
         _mark(run_id, "RUNNING", stack=_stack_tag(stack), **recovered)
@@ -208,6 +235,10 @@ def is_wanted(run_id: str) -> bool:
     """Whether the run is still there to be trained: it may have been deleted elsewhere."""
     with readable_errors():
         found = connection.client().get_run(run_id)
+    return _wanted(found)
+
+
+def _wanted(found: entities.Run) -> bool:
     return found.info.lifecycle_stage == "active" and status_of(found) in ACTIVE
 
 
@@ -249,4 +280,8 @@ def finish(run_id: str, status: str, message: str | None = None) -> None:
         if found.info.lifecycle_stage == "deleted":
             return
         said = {} if message is None else {"message": message}
-        _mark(run_id, status, stop="", **said)
+        try:
+            _mark(run_id, status, stop="", **said)
+        except MlflowException:
+            if not _is_deleted(run_id):  # by another machine, in this instant
+                raise

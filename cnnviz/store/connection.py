@@ -94,7 +94,8 @@ class _Client(MlflowClient):
 
     PERSISTENT = frozenset(
         {
-            *("create_run", "log_batch", "set_tag", "update_run", "set_terminated", "delete_run", "restore_run"),
+            *("create_run", "log_batch", "log_param", "set_tag", "update_run", "set_terminated"),
+            *("delete_run", "restore_run"),
             *("get_run", "search_runs", "get_metric_history"),
             *("list_artifacts", "download_artifacts", "log_artifact"),
         }
@@ -261,4 +262,8 @@ def experiment() -> str:
 
 def tag(run_id: str, tags: Mapping[str, object]) -> None:
     """Write these tags of cnnviz in one transaction."""
-    client().log_batch(run_id, tags=[RunTag(f"cnnviz.{name}", str(value)) for name, value in tags.items()])
+    client().log_batch(run_id, tags=as_tags(tags))
+
+
+def as_tags(tags: Mapping[str, object]) -> list[RunTag]:
+    return [RunTag(f"cnnviz.{name}", str(value)) for name, value in tags.items()]

@@ -12,6 +12,7 @@ from mlflow import entities
 from mlflow.entities import Metric, ViewType
 from mlflow.exceptions import MlflowException
 
+from cnnviz import paths
 from cnnviz.errors import StoreError
 from cnnviz.store import addresses, connection, records
 from cnnviz.store.failures import readable_errors
@@ -49,14 +50,17 @@ def run(run_id: str) -> Run:
 
 
 def queue(device: str) -> list[Run]:
-    """What a worker of that device should train, oldest first: waiting runs, and RUNNING ones whose worker died."""
+    """What a worker of that device should train, oldest first: this installation's waiting runs, and its RUNNING ones,
+    whose worker died. What trains elsewhere is not its business."""
     with readable_errors():
         # By cnnviz's own tag, and by MLflow's status for runs of versions that had no such tag.
         of_status = [
             f"{what} = '{status}'" for what in ("tags.`cnnviz.status`", "attributes.status") for status in ACTIVE
         ]
         found = {each.info.run_id: each for filter_string in of_status for each in _search(filter_string)}
-        waiting = [each for each in _tracked(list(found.values())) if each.active and each.device == device]
+        waiting = [
+            each for each in _tracked(list(found.values())) if each.active and each.is_here and each.device == device
+        ]
     return sorted(waiting, key=lambda each: each.queued_at)
 
 
@@ -157,14 +161,18 @@ def _finite_or_not(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= _LARGEST else value
 
 
-_known = OrderedDict[tuple[str, str], _Known]()  # by address and run id
+_known = OrderedDict[tuple[str, str], _Known]()  # by the store, as it is seen from here, and run id
 _lock = Lock()  # a server's sessions are threads
 
 
 def forget(run_id: str) -> None:
     """Read the run anew at the next look, whatever of it has changed."""
     with _lock:
-        _known.pop((addresses.tracking_uri(), run_id), None)
+        _known.pop((_seen_from(), run_id), None)
+
+
+def _seen_from() -> str:
+    return f"{addresses.tracking_uri()} {paths.home()}"
 
 
 def _tracked(found: Sequence[entities.Run]) -> list[Run]:
@@ -175,7 +183,7 @@ def _tracked(found: Sequence[entities.Run]) -> list[Run]:
 def _looked_at(found: Sequence[entities.Run]) -> dict[str, _Known]:
     """What is known of the runs, by id. Those that look as they did at the last look are not read again: every epoch
     changes a run's latest metrics, so its accuracy line is as it was as long as they are."""
-    uri = addresses.tracking_uri()
+    uri = _seen_from()
     ours = {each.info.run_id: each for each in found if records.is_ours(each)}
     with _lock:
         known = {run_id: _known[uri, run_id] for run_id in ours if (uri, run_id) in _known}

@@ -13,6 +13,7 @@ from mlflow import entities
 
 from cnnviz.config import DEVICES, restored
 from cnnviz.errors import ConfigError
+from cnnviz.store import ownership
 from cnnviz.store.runs import ACTIVE, STATUSES, Prediction, Run, Segment, StackHistory
 
 T = TypeVar("T")
@@ -101,6 +102,8 @@ def describe(
         parent=parent,
         first_epoch=first,
         predicted=predicted,
+        is_here=ownership.of(found).is_here,
+        host=tags.tags.get("cnnviz.host", ""),
     )
 
 

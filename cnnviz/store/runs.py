@@ -76,6 +76,13 @@ class Run:
     parent: str = ""  # id of the run this one was forked from
     first_epoch: int = 0  # 0, or the epoch at which it left its parent
     predicted: Prediction | None = None
+    is_here: bool = True  # it belongs to this installation, whose workers train it
+    host: str = ""  # name of the computer that it belongs to, if it says so
+
+    @property
+    def elsewhere(self) -> str:
+        """The computer that trains it, if that is another installation's: "lab-3"; "" if it is this one's."""
+        return "" if self.is_here else self.host or "another machine"
 
     @property
     def seconds(self) -> float:

@@ -14,7 +14,9 @@ def of(found: Sequence[Run]) -> list[Run]:
 
     What was launched while others train waits for its turn: it would change their panels, colours and names.
     """
-    active = [run for run in found if run.status == "RUNNING"] or [run for run in found if run.active]
+    # On a store that several share, what trains here comes first.
+    near = [run for run in found if run.active and run.is_here] or [run for run in found if run.active]
+    active = [run for run in near if run.status == "RUNNING"] or near
     watched = set(_WATCHED.get())
     if not active:
         return _ordered(run for run in found if run.id in watched)

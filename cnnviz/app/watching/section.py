@@ -96,11 +96,16 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
         st.warning(plain(line), icon=":material/warning:")
     for status in statuses:
         hung(status)
+    if line := stages.elsewhere(active):
+        st.caption(plain(line))
+    active = [run for run in active if run.is_here]
+    if not active:
+        return
     alive: list[WorkerStatus | None] = [status for status in statuses if status.alive]
     busy = [status for status in alive if status and stages.of_runs(status, active)]
     for each in busy or alive[:1] or [None]:
         st.html(board.steps(stages.steps(each, active)))
-    if training and waiting:
+    if waiting := [run for run in waiting if run.is_here and training]:
         st.caption(plain(f"{len(waiting)} waiting: {listed([run.name for run in waiting])}"))
 
 
