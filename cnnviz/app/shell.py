@@ -16,7 +16,7 @@ from PIL import Image
 
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, UnreachableError
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.render.drawings": "Altair", "cnnviz.app.launch": "cnnviz"}
 ICON = bytes.fromhex("0072b2e69f00009e73cc79a7")  # of 2 × 2 pixels
@@ -109,6 +109,11 @@ def readable_errors() -> Iterator[None]:
         yield
     except CnnvizError as error:
         st.error(plain(str(error)), icon=":material/error:")
+        if isinstance(error, UnreachableError):
+            from cnnviz.jobs.status import workers
+
+            for line in dict.fromkeys(status.away for status in workers() if status.away):
+                st.info(plain(f"{line}."), icon=":material/save:")
     except Exception as error:
         from cnnviz.app import error_log
 

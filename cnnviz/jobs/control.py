@@ -107,6 +107,7 @@ def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
     if (free := _free_bytes()) < LEAST_FREE:
         room = f"{free / 1e6:.1f} MB"
         lines.append(f"Training waits: the disk of {paths.home()} has {room} left. Free some space; it goes on then.")
+    lines += [f"{each.away}." for each in statuses if each.away]
     lines += [
         f"The worker on {each.device} had to stop: {each.message}. It is started again within {RETRY_SECONDS} s."
         for each in statuses

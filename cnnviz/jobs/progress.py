@@ -66,5 +66,10 @@ class Bar(Lines):
 def _rate_and_rest(status: WorkerStatus, ours: Sequence[RunProgress]) -> list[str]:
     rate = sum(each.images_per_second for each in ours)
     left = [each.seconds_left for each in ours if each.seconds_left is not None]
-    words = [f"{rate:,.0f} images/s" if rate else "", f"{duration(max(left))} left" if left else "", status.message]
+    words = [
+        f"{rate:,.0f} images/s" if rate else "",
+        f"{duration(max(left))} left" if left else "",
+        status.message,
+        status.away,
+    ]
     return [word for word in words if word]

@@ -44,6 +44,14 @@ class WorkerStatus:
     stages: dict[str, float] = field(default_factory=dict)  # of STAGES, as they began: seconds, of the last so far
     expected: dict[str, float] = field(default_factory=dict)  # seconds a stage takes here, before it begins
     testing_share: float = 0.0  # of the pictures that the untrained networks are shown
+    spools: str = ""  # the server that is away, while what is trained is kept here until it is back
+
+    @property
+    def away(self) -> str:
+        """One line about a server that is away while training goes on; "" if none is."""
+        if not (self.alive and self.spools):
+            return ""
+        return f"Training goes on: what {self.spools} does not record now is kept here, and recorded once it answers"
 
     @property
     def hangs_for(self) -> float | None:

@@ -23,9 +23,10 @@ from cnnviz.jobs import devices, estimate, processes, resume, status
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.resume import Member
 from cnnviz.jobs.status import RunProgress, WorkerStatus
-from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store import addresses, artifacts, changes, connection, reading
 from cnnviz.store.addresses import masked
 from cnnviz.store.runs import Run, Segment
+from cnnviz.store.spool import Spool, kept
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
 from cnnviz.train.shards import Shard, ShardFailed, ShardProgress, ShardStarted
@@ -34,6 +35,7 @@ CHECK_SECONDS = 2.0  # between two checks of the store for stop requests
 WAITING = "waiting for the store"  # the phase
 WAIT_SECONDS = 3.0  # until a server that did not answer is asked again
 PUBLISH_SECONDS = 0.5  # between two writes of the status
+SPOOL_SECONDS = 1.0  # of writing what the server was not there for, at once
 
 
 class Stopped(BaseException):
@@ -74,8 +76,11 @@ def _work(device: str, only: Collection[str] | None, on_status: Callable[[Worker
             with status.locked(device):
                 with contextlib.suppress(OSError):  # at once: what lies there is another worker's status
                     status.publish(WorkerStatus(device, os.getpid(), "starting", time.time()))
+                spool = Spool(device)
+                _empty(spool, device, on_status)
                 while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
-                    _Training(batch, device, on_status, deaths, free_since).go()
+                    _Training(batch, device, on_status, deaths, free_since, spool).go()
+                    _empty(spool, device, on_status)
                     free_since = time.time()
         except Timeout:
             return False
@@ -83,6 +88,15 @@ def _work(device: str, only: Collection[str] | None, on_status: Callable[[Worker
         # that no worker was started for it.
         if not any(only is None or run.id in only for run in reading.queue(device)):
             return True
+
+
+def _empty(spool: Spool, device: str, on_status: Callable[[WorkerStatus], None]) -> None:
+    """Write what the server was not there for, before anything of its runs is read."""
+    while not spool.write(SPOOL_SECONDS):
+        recording = WorkerStatus(device, os.getpid(), "recording", time.time())
+        with contextlib.suppress(OSError):
+            status.publish(recording)
+        on_status(recording)
 
 
 def _leave(signum: int, frame: object) -> None:
@@ -140,8 +154,10 @@ class _Training:
         on_status: Callable[[WorkerStatus], None],
         deaths: dict[str, int],
         free_since: float,
+        spool: Spool,
     ) -> None:
         self.batch, self.device, self.on_status = batch, device, on_status
+        self.spool = spool
         self.deaths = deaths  # run id → its last epoch when its process was killed
         self.status = WorkerStatus(device, os.getpid(), "starting", time.time())
         # The first stage began with the click, or when the worker was free for these runs.
@@ -158,6 +174,7 @@ class _Training:
         try:
             with connection.patient(self._wait):
                 self._take_runs()
+            with kept(self.spool):
                 self._train()
         except (Stopped, KeyboardInterrupt):
             self._release()
@@ -315,12 +332,19 @@ class _Training:
         if time.monotonic() - self.checked_at < CHECK_SECONDS:
             return
         self.checked_at = time.monotonic()
-        asked = reading.stop_requests()
+        asked = self._asked_to_stop()
         for each in self.trainees:
             if each.run.id in asked and not each.is_over:
                 each.is_left_out = True
                 self._end(each, "KILLED")
         self._publish(self.status.phase)
+
+    def _asked_to_stop(self) -> set[str]:
+        """Of whom it is known: while the server is away training goes on."""
+        try:
+            return reading.stop_requests() if self.spool.write(SPOOL_SECONDS) else set()
+        except UnreachableError:
+            return set()
 
     def _end(self, trainee: _Trainee, run_status: str, message: str | None = None) -> None:
         if not trainee.is_over:
@@ -366,11 +390,9 @@ class _Training:
         return {stage: began[at + 1] - began[at] for at, stage in enumerate(self.stages)}
 
     def _wait(self, error: UnreachableError) -> None:
-        """For a server that does not answer. The shards go on until their pipes are full."""
-        self.status.runs.clear()
+        """For a server that does not answer, before training has begun."""
         self._publish(WAITING, str(error))
         time.sleep(WAIT_SECONDS)
-        self.reported_at = dict.fromkeys(self.reported_at, time.monotonic())  # it was not they who were silent
 
     def _publish(self, phase: str, message: str = "") -> None:
         now = self.published_at = time.monotonic()
@@ -379,6 +401,7 @@ class _Training:
             self.status,
             phase=phase,
             message=message,
+            spools="" if self.spool.is_empty else addresses.shown(),
             updated_at=time.time(),
             silent_seconds=silent,
             stages=self._stage_seconds(),

@@ -103,7 +103,7 @@ def shown() -> str:
 
 
 def for_browser() -> str:
-    """A server's address without user and password."""
+    """The store's address without user and password."""
     parts = urlsplit(tracking_uri())
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 

@@ -63,7 +63,7 @@ def save_checkpoint(run_id: str, epoch: int, weights: Mapping[str, Any], optimiz
     for stale in (folder / "optimizer").glob("*.safetensors"):
         if (checkpoints.epoch_of(stale) or 0) < epoch - 1:
             stale.unlink()
-    if optimizer:
+    if optimizer and not addresses.is_embedded():
         downloads.drop_before(run_id, "optimizer", epoch - 1)
 
 

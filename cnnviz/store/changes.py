@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from cnnviz.config import SETTINGS, RunConfig, recorded
 from cnnviz.errors import StoreError
-from cnnviz.store import artifacts, connection, ownership
+from cnnviz.store import artifacts, connection, ownership, spool
 from cnnviz.store.failures import readable_errors
 from cnnviz.store.reading import forget, history, metric_names, run
 from cnnviz.store.records import status_of
@@ -228,7 +228,7 @@ def start(run_id: str, message: str = "", stack: StackHistory | None = None) -> 
 def note(run_id: str, message: str) -> None:
     """Say something of a run."""
     with readable_errors():
-        connection.tag(run_id, {"message": message})
+        _tag(run_id, {"message": message})
 
 
 def is_wanted(run_id: str) -> bool:
@@ -245,7 +245,7 @@ def _wanted(found: entities.Run) -> bool:
 def record_stack(run_id: str, stack: StackHistory) -> None:
     """The stack has changed. To be called before the epoch is recorded after which it changes."""
     with readable_errors():
-        connection.tag(run_id, {"stack": _stack_tag(stack)})
+        _tag(run_id, {"stack": _stack_tag(stack)})
 
 
 def _stack_tag(stack: StackHistory | None) -> str:
@@ -267,13 +267,22 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
     noted = [asdict(segment) for segment in segments]
     noted[-1:] = [each | {"epoch": epoch} for each in noted[-1:]]
     with readable_errors():
-        connection.tag(run_id, {"segments": json.dumps(noted)})
-        connection.client().log_batch(
-            run_id, [Metric(name, float(value), now, epoch) for name, value in metrics.items()]
-        )
+        _tag(run_id, {"segments": json.dumps(noted)})
+        _log(run_id, now, epoch, {name: float(value) for name, value in metrics.items()})
     forget(run_id)
 
 
+@spool.operation
+def _tag(run_id: str, tags: Mapping[str, object]) -> None:
+    connection.tag(run_id, tags)
+
+
+@spool.operation
+def _log(run_id: str, timestamp: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    connection.client().log_batch(run_id, [Metric(name, value, timestamp, epoch) for name, value in metrics.items()])
+
+
+@spool.operation
 def finish(run_id: str, status: str, message: str | None = None) -> None:
     """FINISHED, FAILED (with the reason) or KILLED; or back to SCHEDULED. message=None leaves what was said before."""
     with connection.exclusive(run_id) as found:

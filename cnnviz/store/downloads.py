@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnnviz import paths
 from cnnviz.errors import CheckpointError
-from cnnviz.store import addresses, caches, checkpoints, connection
+from cnnviz.store import addresses, caches, checkpoints, connection, spool
 from cnnviz.store.failures import readable_errors
 
 MOST_BYTES = 1_000_000_000  # of the cache
@@ -76,12 +76,20 @@ def _download(run_id: str, name: str, to: str) -> tuple[dict[str, Tensor], Path]
 
 
 def upload(run_id: str, path: Path, folder: str | None = None) -> None:
-    """Copy a file to the server, if there is one. Raises StoreError."""
+    """Copy a file of cnnviz's to the server, if there is one. Raises StoreError."""
     if not addresses.is_embedded():
+        _upload(run_id, str(path.relative_to(paths.home())), folder)
+
+
+@spool.operation
+def _upload(run_id: str, name: str, folder: str | None) -> None:
+    path = paths.home() / name
+    if path.exists():  # written late, it may have been deleted meanwhile, as not all epochs are kept
         with readable_errors():
             connection.client().log_artifact(run_id, str(path), folder)
 
 
+@spool.operation
 def drop_before(run_id: str, folder: str, epoch: int) -> None:
     """Delete the folder's files of epochs before that one on the server. One that does not allow it keeps them."""
     if stale := [each for each in epochs(run_id, folder, now=True) if each < epoch]:

@@ -19,14 +19,15 @@ def programs() -> Path:
     """The folder of initdb and postgres. Skips the test, with the reason, where something is missing."""
     if importlib.util.find_spec("psycopg2") is None:
         pytest.skip("no psycopg2: pip install -r requirements-cluster.txt")
-    on_path = [Path(found).resolve().parent for name in ("initdb",) if (found := shutil.which(name))]
-    folders = on_path + sorted((each / "bin" for each in _DEBIANS.glob("*")), reverse=True)
-    found = next((each for each in folders if (each / "initdb").exists() and (each / "postgres").exists()), None)
-    if found is None:
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).resolve().parent] if on_path else []
+    folders += sorted((each / "bin" for each in _DEBIANS.glob("*")), reverse=True)
+    whole = [each for each in folders if (each / "initdb").exists() and (each / "postgres").exists()]
+    if not whole:
         pytest.skip("no PostgreSQL: apt-get install postgresql")
     if os.geteuid() == 0 and _user() is None:
         pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
-    return found
+    return whole[0]
 
 
 def _user() -> pwd.struct_passwd | None:

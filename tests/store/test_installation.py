@@ -47,4 +47,5 @@ def test_a_file_that_says_nothing_is_made_anew(text: str) -> None:
 
 
 def test_a_name_for_people() -> None:
-    assert installation.host() and "." not in installation.host()
+    assert installation.host()
+    assert "." not in installation.host()
