@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -59,8 +60,6 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="cnnviz-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # pytest's own folders are closed to the user that PostgreSQL runs as
@@ -101,7 +100,7 @@ def test_of_two_that_continue_a_run_at_once_one_does(on: Callable[[str], None], 
         )
     try:
         assert [racer.stdout.readline() for racer in racers.values() if racer.stdout] == ["ready\n", "ready\n"]
-        for number in range(1, 13):
+        for number in range(1, 9):
             for racer in racers.values():
                 assert racer.stdin
                 print(file=racer.stdin, flush=True)
@@ -227,8 +226,8 @@ def test_every_page_and_command_works_on_it(
         opened.switch_page(f"pages/{page}.py").run()
         assert not opened.exception, page
         assert not opened.error, (page, opened.error)
-        if page in ("home", "curves"):
-            assert "1 network trains on a" in said(opened) + str(opened.main), page
+        if page == "home":
+            assert "1 network trains on a" in said(opened)
     for words in (
         ["runs"],
         ["features", run_id, "--out", str(tmp_path / "maps.png")],

@@ -342,7 +342,8 @@ class _Training:
     def _asked_to_stop(self) -> set[str]:
         """Of whom it is known: while the server is away training goes on."""
         try:
-            return reading.stop_requests() if self.spool.write(SPOOL_SECONDS) else set()
+            self.spool.write(SPOOL_SECONDS)
+            return reading.stop_requests()
         except UnreachableError:
             return set()
 

@@ -76,6 +76,7 @@ class Spool:
         self.path = paths.home() / "spool" / f"{device}-{store}.jsonl"
         self.place = self.path.with_suffix(".place")  # how far it has been written to the server
         self._end = self._whole_lines()
+        self._over = set[str]()  # runs of which nothing more is written, as a part would leave a gap
 
     @property
     def is_empty(self) -> bool:
@@ -109,7 +110,7 @@ class Spool:
         """Carry out what it holds, for so long; whether it is empty. Raises UnreachableError, StoreError."""
         if self.is_empty:
             return True
-        until, over = monotonic() + seconds, set[str]()
+        until, active = monotonic() + seconds, set[str]()
         outside = _kept.set(None)
         try:
             with self.path.open("rb") as file, readable_errors():
@@ -118,8 +119,12 @@ class Spool:
                     if monotonic() > until:
                         return False
                     name, run_id, *arguments = json.loads(file.readline())
-                    if run_id not in over and not _carry_out(name, run_id, arguments):
-                        over.add(run_id)  # all of a run's operations or none: its epochs have no gap
+                    if run_id not in self._over:
+                        known = run_id in active and name != "finish"
+                        if (known or _is_active_here(run_id)) and _carry_out(name, run_id, arguments):
+                            active.add(run_id)
+                        else:
+                            self._over.add(run_id)
                     self._note(file.tell())
         finally:
             _kept.reset(outside)
@@ -127,6 +132,7 @@ class Spool:
         self.place.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self._end = 0
+        self._over.clear()
         return True
 
     def _written(self) -> int:
@@ -142,15 +148,13 @@ class Spool:
 
 
 def _carry_out(name: str, run_id: str, arguments: list[Any]) -> bool:
-    """False if the run is not this installation's to change any more."""
-    if not _is_active_here(run_id):
-        return False
+    """False if somebody has deleted the run."""
     try:
         _operations[name](run_id, *arguments)
     except (MlflowException, StoreError) as error:
         if failures.is_unreachable(error) or isinstance(error, UnreachableError) or _is_active_here(run_id):
             raise
-        return False  # deleted in this instant
+        return False
     return True
 
 

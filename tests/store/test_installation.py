@@ -39,11 +39,12 @@ def test_a_folder_that_moves_stays_itself_and_a_copy_is_another(
     assert (copied / "installation").read_text().startswith(installation.this())
 
 
-@pytest.mark.parametrize("text", ["", "no id", "\x00" * 40, "é 1"])
+@pytest.mark.parametrize("text", ["", "no id", "\x00" * 40, "é 1"], ids=repr)
 def test_a_file_that_says_nothing_is_made_anew(text: str) -> None:
     paths.home().mkdir()
     (paths.home() / "installation").write_text(text, encoding="latin-1")
-    assert (paths.home() / "installation").read_text().startswith(installation.this())
+    made = installation.this()
+    assert (paths.home() / "installation").read_text().startswith(made)
 
 
 def test_a_name_for_people() -> None:
