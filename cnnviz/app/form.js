@@ -1,12 +1,14 @@
-// On a narrow screen the sidebar has a button of Streamlit's that closes it, of which the server hears nothing: the next
-// "New experiment" would then close the form once more, unseen. So that button presses ours, too.
+// On a narrow screen the sidebar has a button of Streamlit's that closes it, of which the server hears nothing. What is
+// open for the server and closed on the screen is opened there by "New experiment", which would close it for the server.
 if (!window.cnnvizForm) {
   window.cnnvizForm = true;
-  document.addEventListener("click", (event) => {
-    const closes = event.target.closest('[data-testid="stSidebarCollapseButton"]');
-    const isOpen = document.querySelector(".st-key-form_is_open");
-    // Streamlit has a second, hidden one, which does nothing.
-    const ours = [...document.querySelectorAll(".st-key-open_form button")];
-    if (closes && isOpen) ours.find((button) => button.offsetWidth)?.click();
-  });
+  const opened = (event) => {
+    const isClosed = document.querySelector('[data-testid="stSidebar"][data-collapsed="true"]');
+    const expand = document.querySelector('[data-testid="stExpandSidebarButton"]');
+    if (!event.target.closest(".st-key-open_form") || !isClosed || !expand) return;
+    if (!document.querySelector(".st-key-form_is_open")) return;
+    event.stopPropagation();
+    expand.click();
+  };
+  document.addEventListener("click", opened, true);
 }
