@@ -93,7 +93,9 @@ class Single:
                 kind: torch.empty_like(parameter).copy_(value.to(self.device)) for kind, value in state.items()
             }  # in the parameter's layout
             if self.config.optimizer not in ("sgd", "nesterov"):
-                kept["step"] = slots["steps"].to(torch.float32).clone()
+                counts_there = self.optimizer.defaults.get("fused")  # a fused step counts on its own device
+                where = self.device if counts_there else "cpu"
+                kept["step"] = slots["steps"].to(where, torch.float32, copy=True)
             self.optimizer.state[parameter] = kept
             if (piled := slots.get(f"{name}.{GRADIENT}")) is not None:
                 parameter.grad = torch.empty_like(parameter).copy_(piled.to(self.device))
