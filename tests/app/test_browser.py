@@ -83,3 +83,18 @@ def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: s
     page.get_by_text("No runs yet").first.wait_for()
     page.get_by_role("link", name="Feature maps").wait_for()
     page.close()
+
+
+def test_on_a_narrow_screen_a_form_that_was_closed_opens_with_one_press(browser: Any, address: str) -> None:
+    page = page_of(browser, address, [])
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.get_by_text("See what a convolutional network learns").wait_for()
+    form, ours = page.get_by_test_id("stSidebar"), page.locator(".st-key-open_form").get_by_role("button")
+    ours.click()
+    page.locator(".st-key-form_is_open").wait_for(state="attached")
+    form.get_by_role("combobox").first.wait_for()
+    page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    form.wait_for(state="hidden")
+    ours.click()
+    form.get_by_role("combobox").first.wait_for()
+    page.close()
