@@ -105,6 +105,8 @@ def test_a_name_that_no_machine_has_is_one_line(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_line(address: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for driver in ("psycopg", "psycopg2", "MySQLdb", "pyodbc"):
+        monkeypatch.setitem(sys.modules, driver, None)  # as if it were not installed
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(StoreError, match=says) as raised:
         reading.runs()
