@@ -268,7 +268,8 @@ def _print_table(found: Sequence["Run"]) -> None:
         best = f"{run.best[1]:7.2%} @ {run.best[0]:<4}" if run.best else ""
         last = f"{run.accuracy[-1]:7.2%}" if run.accuracy else ""
         epochs = f"{max(run.epoch, 0)}/{run.config.epochs}"
-        note = f"  ({said})" if (said := leaderboard.note(run)) else ""
+        said = "; ".join(each for each in (leaderboard.place(run), leaderboard.note(run)) if each)
+        note = f"  ({said})" if said else ""
         print(
             f"{run.id[:8]}  {run.status:9}  {epochs:>7}  {best:>14}  {last:>7}  "
             f"{duration(run.seconds):>10}  {run.name}{note}"

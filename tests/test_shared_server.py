@@ -170,7 +170,7 @@ def test_two_installations_train_each_its_own_and_the_server_is_killed(
         on(name)
         workers[name] = start_worker()
     try:
-        wait_for(lambda: reading.run(long).epoch >= 1)
+        wait_for(lambda: reading.run(long).epoch >= 1, 300)
         server.kill()
         time.sleep(3)
         server.start()
@@ -183,7 +183,7 @@ def test_two_installations_train_each_its_own_and_the_server_is_killed(
         with pytest.raises(StoreError, match="still training or waiting"):
             changes.continue_runs([long], 1)
         changes.request_stop([long])
-        assert [worker.wait(120) for worker in workers.values()] == [0, 0]
+        assert [worker.wait(300) for worker in workers.values()] == [0, 0]
     finally:
         for worker in workers.values():
             if worker.poll() is None:
@@ -199,7 +199,7 @@ def test_two_installations_train_each_its_own_and_the_server_is_killed(
     workers = {"a": start_worker()}
     on("b")
     workers["b"] = start_worker()
-    assert [worker.wait(120) for worker in workers.values()] == [0, 0]
+    assert [worker.wait(300) for worker in workers.values()] == [0, 0]
     for name in ("a", "b"):
         on(name)
         for run_id in (first, second):

@@ -86,7 +86,7 @@ def early(run: Run) -> str:
 
 def note(run: Run) -> str:
     """What there is to say of a run beside its figures."""
-    return "; ".join(each for each in (early(run), place(run), run.message) if each)
+    return "; ".join(each for each in (early(run), run.message) if each)
 
 
 def place(run: Run) -> str:

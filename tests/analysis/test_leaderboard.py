@@ -125,3 +125,13 @@ def test_a_label_is_what_differs_and_the_id() -> None:
     assert leaderboard.label(fork, ["lr"]) == "fork of 3fa2c1 at 5, lr 0.01 · b"
     assert leaderboard.own_name(GRID[1]) == ""
     assert leaderboard.label(GRID[1], []) == "lenet5x5 tanh cross_entropy lr 0.01 · b"
+
+
+def test_another_machines_run_says_where_it_trains_until_it_is_over() -> None:
+    there = replace(run("there"), status="RUNNING", is_here=False, host="lab-3")
+    assert (leaderboard.status(there), leaderboard.place(there)) == ("training on lab-3", "Trains on lab-3")
+    waiting = replace(there, status="SCHEDULED")
+    assert (leaderboard.status(waiting), leaderboard.place(waiting)) == ("waiting on lab-3", "Waits on lab-3")
+    assert leaderboard.status(replace(there, stopping=True)) == "stopping on lab-3"
+    ended = replace(there, status="FINISHED")
+    assert (leaderboard.status(ended), leaderboard.place(ended)) == ("finished", "")

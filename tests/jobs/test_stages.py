@@ -77,3 +77,12 @@ def test_one_line_for_every_page() -> None:
     assert stages.one_line([mixed], WAITING) == "2 networks · epoch 7 of 20"
     assert stages.one_line([begun], WAITING) == "2 networks · testing the untrained networks · 12 s of about 40 s"
     assert stages.one_line([], WAITING) == "2 networks · data · 3 s"
+
+
+def test_other_machines_runs_are_named_by_their_place() -> None:
+    there = [replace(each, is_here=False, host="lab-3") for each in WAITING]
+    nameless = replace(WAITING[0], is_here=False)
+    assert stages.elsewhere(WAITING) == ""
+    assert stages.elsewhere([*there, nameless]) == "1 network trains on another machine, 2 on lab-3"
+    assert stages.one_line([], there) == "2 networks train on lab-3"
+    assert stages.one_line([], [*WAITING, *there]).endswith(" · 2 networks train on lab-3")
