@@ -241,5 +241,5 @@ def test_every_page_and_command_works_on_it(
     __main__.main(["runs", "--json"])
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
     assert (rows[elsewhere]["status"], rows[elsewhere]["elsewhere"]) == ("RUNNING", "a")
-    assert (rows[run_id]["status"], rows[run_id]["epoch"], rows[run_id]["elsewhere"]) == ("FINISHED", 3, "")
+    assert (rows[run_id]["status"], rows[run_id]["epoch"], rows[run_id]["elsewhere"]) == ("FINISHED", 4, "")
     assert reading.run(elsewhere).stopping
