@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help=", ".join(DEVICES))
     work = command("work", _work, "A worker: trains what is scheduled, then leaves.")
     work.add_argument("--device", default="auto", help=", ".join(DEVICES))
+    command("cluster", _cluster, "The nodes of the Ray cluster that CNNVIZ_RAY names, and what each lacks.")
     runs = command("runs", _runs, "List the runs.")
     runs.add_argument("--json", action="store_true", help="as JSON")
     more = command("continue", _continue, "Train runs for more epochs, in the same runs.")
@@ -212,6 +213,17 @@ def _work(options: argparse.Namespace) -> None:
             print(f"a worker for {devices.resolve(options.device)} is there already")
     except worker.Stopped:
         print("asked to leave: the runs wait for the next worker", flush=True)
+
+
+def _cluster(options: argparse.Namespace) -> None:
+    from cnnviz.jobs import devices, engines, nodes
+
+    with engines.connected("cluster") as engine:
+        engines.note(engine)
+    if found := nodes.seen(devices.cluster_address()):
+        print(nodes.headline(found))
+        for node in found.nodes:
+            print(f"{node.name}: {node.trouble or nodes.used(node)}")
 
 
 def _stop(options: argparse.Namespace) -> None:

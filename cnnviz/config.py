@@ -35,7 +35,7 @@ DATASETS = ("cifar10", "synthetic")
 TRAINING_IMAGES = 50_000  # of either data set
 FEWEST_VALIDATION = 100
 EVALUATION_BATCH = 250  # pictures that autograd's networks are tested on at a time, on a CPU
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICES = ("auto", "cpu", "cuda", "mps", "cluster")
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,7 @@ class StoreError(CnnvizError):
 
 class UnreachableError(StoreError):
     """A server that does not answer now: the same may succeed later."""
+
+
+class ClusterError(CnnvizError):
+    """A Ray cluster that does not answer now, or has no node to train on: the same may succeed later."""

@@ -15,6 +15,7 @@ from cnnviz.app import cache, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.shell import FORM_OPEN, readable_errors
 from cnnviz.app.state import Slot
+from cnnviz.app.watching import nodes
 from cnnviz.config import DATASETS, DEFAULTS, SETTINGS, TYPES, RunConfig, grid, parse
 from cnnviz.errors import ConfigError
 from cnnviz.jobs import control, devices, estimate
@@ -55,6 +56,8 @@ def launcher() -> None:
             device = st.selectbox("Device", ["auto", *devices.available()], key="launch_device")
         configs = grid(None, **choices) if chosen == OWN else PRESETS[chosen].of(choices)
         st.caption(plain(estimate.estimate(configs, device).sentence))
+        if devices.resolve(device) == "cluster":
+            nodes.line()
         if st.button("Train", type="primary", width="stretch", key="launch", icon=":material/play_arrow:"):
             train(configs, device, ask=chosen != OWN)
 

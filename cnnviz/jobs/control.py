@@ -77,6 +77,8 @@ def ensure_worker() -> None:
     with _starting:
         for device in DEVICES[1:]:
             last = next((each for each in workers() if each.device == device), None)
+            if device == "cluster" and devices.no_cluster():
+                continue
             if _is_loading(device, last) or is_locked(device) or not reading.queue(device):
                 continue
             if _free_bytes() >= LEAST_FREE and not (last and _rests(last)):

@@ -4,20 +4,16 @@ import contextlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnviz import wording
 from cnnviz.config import RunConfig
-from cnnviz.jobs import devices
+from cnnviz.jobs import devices, nodes
 from cnnviz.jobs.files import job_file, write_atomically
-from cnnviz.train import shards
+from cnnviz.train import planning
 from cnnviz.train.loop import PROBE_STEPS, Progress, Speed, fastest, speed_key
+from cnnviz.train.planning import EVALUATION_SHARE, TEST_PICTURES, Room
 
-TEST_PICTURES = 10_000
-# A guess, before anything was measured here: seconds to launch a step, and FLOP/s of one core in it.
-GUESS = {"kernel": (0.0, 150e9), "graph": (0.0007, 5e12)}  # a graph's step is some 190 kernels of 2 to 4 µs each
-GUESS_OTHERWISE = (0.0005, 100e9)
-EVALUATION_SHARE = 0.4  # evaluating a picture takes this share of training on it: a pass of three, less well batched
 UNCERTAINTY = 2.0  # a guess may be wrong by this factor, up or down
 START_SECONDS = 6  # of a shard, to its first step
 COMPILE_SECONDS = 10
@@ -39,26 +35,53 @@ class Estimate:
 def estimate(configs: Sequence[RunConfig], device: str = "auto") -> Estimate:
     """How long these runs take here if nothing else is trained. Raises ConfigError for a device that is not here."""
     device = devices.resolve(device)
-    groups = shards.stacks(configs)
-    busy = [0.0] * (shards.cores() if device == "cpu" else 1)
+    groups = planning.stacks(configs)
+    room, place = _room(device)
+    busy = {"cpu": [0.0] * room.cores, "gpu": [0.0] * room.gpus}
     measured, speeds = True, _read_speeds(device)
-    for shard in shards.plan(groups, configs, device):
+    for shard in planning.plan(groups, configs, room):
         members = [configs[member] for member in shard.members]
-        method = fastest(members, device)
+        method = fastest(members, shard.device)
         speed = speeds.get(_with_threads(speed_key(members, method), shard.threads))
-        step_seconds, picture_seconds = speed or _guess(members, method, shard.threads)
+        step_seconds, picture_seconds = speed or planning.guess(members, method, shard.threads)
         measured = measured and speed is not None
         start_up = START_SECONDS + COMPILE_SECONDS * (method == "compiled")
-        busy[busy.index(min(busy))] += start_up + _training_seconds(members, step_seconds, picture_seconds)
-    seconds = max(busy)
+        _occupy(
+            busy["cpu" if shard.device == "cpu" else "gpu"],
+            shard.threads,
+            start_up + _training_seconds(members, step_seconds, picture_seconds),
+        )
+    seconds = max(*busy["cpu"], *busy["gpu"])
+    if device == "cluster":  # one worker records what all of its nodes train
+        seconds = max(seconds, sum(config.epochs + 1 for config in configs) * RECORD_SECONDS)
     factor = 1.0 if measured else UNCERTAINTY
     low, high = seconds / factor, seconds * factor
     together = f" in {len(groups)} groups" if len(groups) > 1 else " trained together" if len(configs) > 1 else ""
     about = wording.duration_range(low, high)
-    sentence = f"{wording.count(len(configs), 'run')}{together}, {about} here"
+    sentence = f"{wording.count(len(configs), 'run')}{together}, {about} {place}"
     sentence += ", or less if training stops early" if any(config.patience for config in configs) else ""
     sentence += "" if measured else " (not measured yet)"
     return Estimate(len(configs), len(groups), seconds, measured, low, high, about, sentence)
+
+
+def _room(device: str) -> tuple[Room, str]:
+    """What there is to train on, and the words for it."""
+    if device != "cluster":
+        return planning.here(device), "here"
+    if room := nodes.room(devices.cluster_address()):
+        gpus = f" and {wording.count(room.gpus, 'GPU')}" if room.gpus else ""
+        return room, f"on the cluster's {wording.count(room.cores, 'core')}{gpus}"
+    return replace(
+        planning.here("cpu"), device="cluster"
+    ), "on a cluster of this machine's size, until it has been seen"
+
+
+def _occupy(busy: list[float], threads: int, seconds: float) -> None:
+    """Of the cores, those that are free first."""
+    busy.sort()
+    free_at = busy[min(threads, len(busy)) - 1]
+    for at in range(min(threads, len(busy))):
+        busy[at] = free_at + seconds
 
 
 def _training_seconds(configs: Sequence[RunConfig], step_seconds: float, picture_seconds: float) -> float:
@@ -69,14 +92,6 @@ def _training_seconds(configs: Sequence[RunConfig], step_seconds: float, picture
     pictures = (epochs + 1) * (TEST_PICTURES + first.validation) + train_evaluations * first.train_size
     recorded = sum(config.epochs + 1 for config in configs)
     return steps * step_seconds + pictures * picture_seconds + recorded * RECORD_SECONDS
-
-
-def _guess(configs: Sequence[RunConfig], method: str, threads: int) -> tuple[float, float]:
-    """Seconds for a step, and for evaluating a picture."""
-    first = configs[0]
-    launching, rate = GUESS.get(method, GUESS_OTHERWISE)
-    picture = 6 * first.architecture.multiply_adds * len(configs) / (rate * threads)
-    return launching + picture * first.batch_size, EVALUATION_SHARE * picture
 
 
 def seconds_left(config: RunConfig, start_epoch: int, progress: Progress) -> float | None:
@@ -102,11 +117,11 @@ def stages(configs: Sequence[RunConfig], device: str) -> dict[str, float]:
     """
     known, speeds = _read_file(device), _read_speeds(device)
     found = {"data": START_SECONDS, "compiling": 0.0, "testing": 0.0}
-    for shard in shards.plan(shards.stacks(configs), configs, device):
+    for shard in planning.plan(planning.stacks(configs), configs, _room(device)[0]):
         members = [configs[member] for member in shard.members]
-        first, method = members[0], fastest(members, device)
+        first, method = members[0], fastest(members, shard.device)
         speed = speeds.get(_with_threads(speed_key(members, method), shard.threads))
-        step, picture = speed or _guess(members, method, shard.threads)
+        step, picture = speed or planning.guess(members, method, shard.threads)
         testing = PROBE_STEPS * step + (TEST_PICTURES + first.validation + first.train_size) * picture
         compiling = COMPILE_SECONDS if method in ("compiled", "kernel") else 0.0
         for stage, seconds in (("testing", testing), ("compiling", compiling)):

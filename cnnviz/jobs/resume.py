@@ -13,9 +13,9 @@ from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, CnnvizError, StoreError
 from cnnviz.store import artifacts, reading
 from cnnviz.store.runs import SHORT_ID, Run, Segment, StackHistory
-from cnnviz.train import shards, stopping
+from cnnviz.train import planning, stopping
 from cnnviz.train.loop import Start, fresh_start
-from cnnviz.train.shards import Shard
+from cnnviz.train.planning import Room, Shard
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plan:
     over: list[tuple[Run, str, str]]  # nothing is left to train: the run, its status and the reason
 
 
-def plan(batch: Sequence[Run], device: str) -> Plan:
+def plan(batch: Sequence[Run], room: Room) -> Plan:
     """What the runs of the queue start from, and in which shards.
 
     A run whose last checkpoint is damaged goes on from the one before, and its message says so.
@@ -58,13 +58,20 @@ def plan(batch: Sequence[Run], device: str) -> Plan:
         fresh += apart
         if stack:
             places = range(len(members), len(members) + len(stack))
-            planned.append(Shard(tuple(places), group[0].history.threads))
+            planned.append(Shard(tuple(places), group[0].history.threads, _device_of(group[0].run, room)))
             members += stack
     placed = {member.run.id for member in [*members, *fresh] if not member.is_placeholder}
     fresh += [member for member in ready if member.run.id not in placed]
-    fresh, new = _in_new_stacks(fresh, device)
+    fresh, new = _in_new_stacks(fresh, room)
     planned += [replace(shard, members=tuple(len(members) + index for index in shard.members)) for shard in new]
     return Plan(members + fresh, planned, over)
+
+
+def _device_of(run: Run, room: Room) -> str:
+    """What its stack is trained on: on a cluster, as before."""
+    if room.device != "cluster":
+        return room.device
+    return "cuda" if run.segments and "cuda" in run.segments[-1].device else "cpu"
 
 
 def _ready(batch: Sequence[Run]) -> tuple[list[Member], list[tuple[Run, str, str]]]:
@@ -84,10 +91,10 @@ def _ready(batch: Sequence[Run]) -> tuple[list[Member], list[tuple[Run, str, str
     return ready, over
 
 
-def _in_new_stacks(fresh: Sequence[Member], device: str) -> tuple[list[Member], list[Shard]]:
+def _in_new_stacks(fresh: Sequence[Member], room: Room) -> tuple[list[Member], list[Shard]]:
     """The members with new stack histories, and their shards (of indices among them)."""
     configs = [member.config for member in fresh]
-    planned = shards.plan(shards.stacks(configs, [member.start for member in fresh]), configs, device)
+    planned = planning.plan(planning.stacks(configs, [member.start for member in fresh]), configs, room)
     members = list(fresh)
     for shard in planned:
         short_ids = tuple(fresh[index].short_id for index in shard.members)

@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import psutil
 import torch
 from filelock import Timeout
 
 from cnnviz import data
-from cnnviz.errors import CheckpointError, CnnvizError, UnreachableError
-from cnnviz.jobs import devices, estimate, processes, resume, status
+from cnnviz.errors import CheckpointError, ClusterError, CnnvizError, UnreachableError
+from cnnviz.jobs import devices, engines, estimate, processes, resume, status
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.resume import Member
 from cnnviz.jobs.status import RunProgress, WorkerStatus
@@ -29,11 +30,14 @@ from cnnviz.store.runs import Run, Segment
 from cnnviz.store.spool import Spool, kept
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult
-from cnnviz.train.shards import Shard, ShardFailed, ShardProgress, ShardStarted
+from cnnviz.train.planning import Shard
+from cnnviz.train.shards import Engine, ShardFailed, ShardProgress, ShardStarted
 
 CHECK_SECONDS = 2.0  # between two checks of the store for stop requests
 WAITING = "waiting for the store"  # the phase
-WAIT_SECONDS = 3.0  # until a server that did not answer is asked again
+WAITING_FOR_CLUSTER = "waiting for the cluster"
+WAIT_SECONDS = 3.0  # until a server, or a cluster, that did not answer is asked again
+LOST_NODES = 10  # that a run may lose in a row without a new epoch
 PUBLISH_SECONDS = 0.5  # between two writes of the status
 SPOOL_SECONDS = 1.0  # of writing what the server was not there for, at once
 
@@ -59,9 +63,10 @@ def work(
         return _work(device, only, on_status)
 
 
-def _wait(device: str, on_status: Callable[[WorkerStatus], None], error: UnreachableError) -> None:
-    """For a server that does not answer, with nothing in training."""
-    waiting = WorkerStatus(device, os.getpid(), WAITING, time.time(), message=str(error))
+def _wait(device: str, on_status: Callable[[WorkerStatus], None], error: UnreachableError | ClusterError) -> None:
+    """For a server, or a cluster, that does not answer, with nothing in training."""
+    phase = WAITING_FOR_CLUSTER if isinstance(error, ClusterError) else WAITING
+    waiting = WorkerStatus(device, os.getpid(), phase, time.time(), message=str(error))
     with contextlib.suppress(OSError):
         status.publish(waiting)
     on_status(waiting)
@@ -69,7 +74,7 @@ def _wait(device: str, on_status: Callable[[WorkerStatus], None], error: Unreach
 
 
 def _work(device: str, only: Collection[str] | None, on_status: Callable[[WorkerStatus], None]) -> bool:
-    deaths: dict[str, int] = {}
+    deaths: dict[str, _Deaths] = {}
     free_since = psutil.Process().create_time()
     while True:
         try:
@@ -79,7 +84,11 @@ def _work(device: str, only: Collection[str] | None, on_status: Callable[[Worker
                 spool = Spool(device)
                 _empty(spool, device, on_status)
                 while batch := [run for run in reading.queue(device) if only is None or run.id in only]:
-                    _Training(batch, device, on_status, deaths, free_since, spool).go()
+                    try:
+                        with engines.connected(device) as engine:
+                            _Training(batch, engine, device, on_status, deaths, free_since, spool).go()
+                    except ClusterError as error:  # the runs are in the queue, and are taken up again when it answers
+                        _wait(device, on_status, error)
                     _empty(spool, device, on_status)
                     free_since = time.time()
         except Timeout:
@@ -101,6 +110,19 @@ def _empty(spool: Spool, device: str, on_status: Callable[[WorkerStatus], None])
 
 def _leave(signum: int, frame: object) -> None:
     raise Stopped
+
+
+@dataclass
+class _Deaths:
+    """How often a run lost what trained it, without a new epoch in between."""
+
+    recorded: int  # its last epoch
+    killed: int = 0
+    lost: int = 0  # with the node of a cluster
+
+    def are_too_many(self) -> bool:
+        """A killed process or a lost node is no run's fault, the first time; a lost node hardly ever."""
+        return self.killed > 1 or self.lost > LOST_NODES
 
 
 @dataclass(eq=False)
@@ -150,15 +172,16 @@ class _Training:
     def __init__(
         self,
         batch: Sequence[Run],
+        engine: Engine[Any],
         device: str,
         on_status: Callable[[WorkerStatus], None],
-        deaths: dict[str, int],
+        deaths: dict[str, _Deaths],
         free_since: float,
         spool: Spool,
     ) -> None:
-        self.batch, self.device, self.on_status = batch, device, on_status
+        self.batch, self.engine, self.device, self.on_status = batch, engine, device, on_status
         self.spool = spool
-        self.deaths = deaths  # run id → its last epoch when its process was killed
+        self.deaths = deaths  # by run id
         self.status = WorkerStatus(device, os.getpid(), "starting", time.time())
         # The first stage began with the click, or when the worker was free for these runs.
         waited = max(time.time() - max(free_since, min(run.queued_at for run in batch)), 0.0)
@@ -169,6 +192,7 @@ class _Training:
         self.checked_at = self.published_at = -1e9  # stop requests, the status
         self.reported_at: dict[Shard, float] = {}  # when a shard reported last
         self.started_at: dict[Shard, tuple[float, float]] = {}  # when its process was started: since 1970, monotonic
+        self.where: dict[Shard, str] = {}  # its device, as a segment records it
 
     def go(self) -> None:
         try:
@@ -178,6 +202,9 @@ class _Training:
                 self._train()
         except (Stopped, KeyboardInterrupt):
             self._release()
+            raise
+        except ClusterError as error:
+            self._release(str(error))
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, CnnvizError) else masked(f"{type(error).__name__}: {error}")
@@ -189,7 +216,7 @@ class _Training:
 
     def _take_runs(self) -> None:
         self._publish("starting")
-        plan = resume.plan(self.batch, self.device)
+        plan = resume.plan(self.batch, self.engine.room)
         for run, run_status, message in plan.over:
             changes.finish(run.id, run_status, message or None)
         shard_of = {member: shard for shard in plan.shards for member in shard.members}
@@ -206,6 +233,14 @@ class _Training:
                 artifacts.sweep(each.run.id)
             else:
                 each.give_up()
+        self._say_troubles()
+
+    def _say_troubles(self) -> None:
+        """Which nodes of a cluster cannot train, in the runs' messages."""
+        if troubles := self.engine.troubles():
+            for each in self.trainees:
+                if not each.is_over:
+                    each.say(troubles)
 
     def _release(self, reason: str | None = None) -> None:
         """Back into the queue with what is not over."""
@@ -226,6 +261,7 @@ class _Training:
             self.device,
             lambda: {member for member, each in enumerate(self.trainees) if each.is_left_out},
             [shard for shard in self.shards if self._in(shard)],
+            self.engine,
         )
         with contextlib.closing(events):
             for event in events:
@@ -236,6 +272,7 @@ class _Training:
                         self._record(trainee, event)
                     case ShardStarted():
                         self.started_at[event.shard] = time.time(), time.monotonic()
+                        self.where[event.shard] = event.where or self.machine.name
                     case ShardProgress():
                         self.reported_at[event.shard] = time.monotonic()
                         self._report(event)
@@ -312,7 +349,7 @@ class _Training:
             goes_on = bool(segments) and segments[-1].started_at >= trainee.run.queued_at
             waited = 0.0 if goes_on else max(started_at - trainee.run.queued_at, 0.0)
             first, together = max(result.epoch - 1, 0), len(shard.members)
-            begun = Segment(first, started_at, 0.0, self.machine.name, shard.threads, together, waited)
+            begun = Segment(first, started_at, 0.0, self.where[shard], shard.threads, together, waited)
             segments.append(replace(begun, method=result.method))
         seconds = segments[-1].seconds + result.metrics["epoch_seconds"]
         setup = max(time.monotonic() - began - seconds, 0.0)
@@ -320,10 +357,15 @@ class _Training:
         return segments
 
     def _fail(self, failed: ShardFailed) -> None:
-        """A killed process is no run's fault: its runs go on once more, and fail if that gets them no further."""
+        """The runs of a process that was killed go on once more, and fail if that gets them no further; those of a
+        node that was lost go on more often."""
         for each in self._in(failed.shard):
-            if failed.died and self.deaths.get(each.run.id) != each.recorded:
-                self.deaths[each.run.id] = each.recorded
+            deaths = self.deaths.setdefault(each.run.id, _Deaths(each.recorded))
+            if deaths.recorded != each.recorded:
+                deaths = self.deaths[each.run.id] = _Deaths(each.recorded)
+            deaths.killed += failed.died and not failed.is_lost
+            deaths.lost += failed.is_lost
+            if failed.died and not deaths.are_too_many():
                 self._end(each, "SCHEDULED", f"went on from epoch {max(each.recorded, 0)}: {failed.message}")
             else:
                 self._end(each, "FAILED", failed.message)
@@ -337,6 +379,7 @@ class _Training:
             if each.run.id in asked and not each.is_over:
                 each.is_left_out = True
                 self._end(each, "KILLED")
+        self._say_troubles()
         self._publish(self.status.phase)
 
     def _asked_to_stop(self) -> set[str]:
@@ -409,6 +452,7 @@ class _Training:
         )
         with contextlib.suppress(OSError):  # training goes on without room, or the right, to write a status
             status.publish(self.status)
+            engines.note(self.engine)
             processes.bound(job_file(self.device, "log"))
         self.on_status(self.status)
 
@@ -429,6 +473,8 @@ class _Machine:
         psutil.cpu_percent()
 
     def figures(self) -> dict[str, float]:
+        if self.name == "cluster":  # what is trained there, this machine's figures say nothing about
+            return {}
         figures = {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_megabytes": psutil.virtual_memory().used / 1e6,

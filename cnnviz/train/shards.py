@@ -1,25 +1,24 @@
-"""Train any runs: those that can share a stack do, and the stacks are spread over the machine's cores.
+"""Train any runs: those that can share a stack do, and the stacks are spread over the machine's cores, or a cluster's.
 
 On a CPU a stack is cut into one shard per core, each a process with one thread: two threads on one small network wait
 for each other longer than they work. On Linux these processes are forked with libraries and CIFAR-10 loaded
-(preload.py); elsewhere, and for GPUs, each loads them itself. A shard reports through a pipe.
+(preload.py); elsewhere, and for GPUs, each loads them itself. A shard reports through a pipe. On a cluster a shard is
+a task of Ray (cluster.py), which sends the same messages: an Engine is what starts shards and receives what they send.
 
 A *member* is the index of a run among those given to train(); a *position* is a member's place within its shard.
 """
 
 import contextlib
-import itertools
 import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -27,17 +26,10 @@ from cnnviz import data
 from cnnviz.config import RunConfig
 from cnnviz.errors import CnnvizError
 from cnnviz.train import memory
-from cnnviz.train.loop import EpochResult, Progress, Start, fresh_start, stack_key, train_stack
+from cnnviz.train.loop import EpochResult, Progress, Start, fresh_start, train_stack
+from cnnviz.train.planning import Room, Shard, here, plan, stacks
 
 PRELOAD = "cnnviz.train.preload"  # by name: a fork server imports it, and would pass over a wrong one silently
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Members trained as one stack by one process."""
-
-    members: tuple[int, ...]
-    threads: int
 
 
 # -- what a shard's process sends -------------------------------------------------------------------
@@ -51,9 +43,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class ShardStarted:
-    """A process has been started for the shard; this side says so."""
+    """The shard's process is there; this side says so."""
 
     shard: Shard
+    where: str = ""  # the device as a segment records it; "": this machine's
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,7 @@ class ShardFailed:
     shard: Shard
     message: str
     died: bool = False  # its process ended without a message: nothing says that the runs are to blame
+    is_lost: bool = False  # the machine that it was trained on is gone: the runs are not to blame
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class Done:
     """All is trained: the process ends."""
 
 
-Message = Ready | ShardProgress | EpochResult | ShardFailed | Done
+Message = Ready | ShardStarted | ShardProgress | EpochResult | ShardFailed | Done
 
 
 # -- what it is sent ----------------------------------------------------------------------------------
@@ -97,45 +91,43 @@ class LeaveOut:
     positions: frozenset[int]
 
 
-# -- planning -----------------------------------------------------------------------------------------
-
-
-def cores() -> int:
-    """Physical cores this process may use; logical ones if psutil is not installed."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        import psutil
-    except ImportError:
-        return allowed
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-
-
-def stacks(configs: Sequence[RunConfig], starts: Sequence[Start] | None = None) -> list[list[int]]:
-    """The members that can share a stack, given what they start from; None: untrained."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for member, config in enumerate(configs):
-        key = stack_key(config, starts[member].epoch, starts[member].method) if starts else stack_key(config, -1)
-        if config.trains_alone:
-            key = (*key, member)
-        groups.setdefault(key, []).append(member)
-    return list(groups.values())
-
-
-def plan(groups: Sequence[Sequence[int]], configs: Sequence[RunConfig], device: str) -> list[Shard]:
-    """Cut stacks into shards: one each on a GPU, up to one a core on a CPU, equal activations side by side."""
-    parts = cores() if device == "cpu" else 1
-    shards = []
-    for group in groups:
-        ordered = sorted(group, key=lambda member: configs[member].activation)
-        count = min(parts, len(ordered))
-        cuts = [round(index * len(ordered) / count) for index in range(count + 1)]
-        shards += [tuple(ordered[start:stop]) for start, stop in itertools.pairwise(cuts)]
-    alone = len(shards) == 1
-    large = {member for member, config in enumerate(configs) if memory.is_large(config)}
-    return [Shard(members, parts if alone and large.issuperset(members) else 1) for members in shards]
-
-
 # -- training: the side that starts the shards ----------------------------------------------------------
+
+
+class Running(Protocol):
+    """A shard that has been started."""
+
+    shard: Shard
+
+    def leave_out(self, members: Collection[int]) -> None:
+        """Train without these members from now on; the same as before is nothing new."""
+
+    def end(self) -> None:
+        """Its last message has come: Done or ShardFailed."""
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+
+
+RunningT = TypeVar("RunningT", bound=Running)
+
+
+class Engine(Protocol[RunningT]):
+    """What runs shards: processes of this machine, or tasks of a cluster."""
+
+    @property
+    def room(self) -> Room: ...
+
+    def start(
+        self, shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], working: Collection[RunningT]
+    ) -> RunningT | None:
+        """Start the shard beside those; None: there is no room for it now."""
+
+    def messages(self, working: Collection[RunningT], seconds: float) -> Iterator[tuple[RunningT, Message]]:
+        """What has come, waited for so long if there is nothing; members as train()'s caller names them."""
+
+    def troubles(self) -> Sequence[str]:
+        """What a run's message should say, one line each."""
 
 
 def train(
@@ -144,43 +136,88 @@ def train(
     device: str = "cpu",
     stopped: Callable[[], Collection[int]] = tuple,
     shards: Sequence[Shard] | None = None,
+    engine: Engine[Any] | None = None,
 ) -> Generator[EpochResult | ShardStarted | ShardProgress | ShardFailed | None]:
     """Train the runs, each to its config.epochs. Yields what the shards report, and None at least twice a second.
 
-    stopped() names members to leave out from now on. shards=None plans them. A script that calls this needs the usual
-    `if __name__ == "__main__":`, as its processes are spawned.
+    stopped() names members to leave out from now on. shards=None plans them. engine=None: processes of this machine. A
+    script that calls this needs the usual `if __name__ == "__main__":`, as its processes are spawned.
     """
     starts = starts or [fresh_start(config) for config in configs]
+    engine = engine or Processes(device)
     if shards is None:
-        shards = plan(stacks(configs, starts), configs, device)
-    waiting, working = deque(shards), dict[Connection, _ShardProcess]()
-    at_once = cores() if device == "cpu" else 1
+        shards = plan(stacks(configs, starts), configs, engine.room)
+    waiting, working = list(shards), list[Any]()
     try:
         while waiting or working:
-            while waiting and (not working or _threads(working.values()) + waiting[0].threads <= at_once):
-                started = _ShardProcess(waiting.popleft(), configs, starts, device)
-                working[started.pipe] = started
-                yield ShardStarted(started.shard)
-            ready = wait(list(working), timeout=0.5)
-            left_out = stopped()
-            for pipe, process in list(working.items()):
-                message = process.receive() if pipe in ready else None
-                match message:
-                    case Ready():
-                        process.send_runs()
-                    case Done() | ShardFailed():
-                        del working[pipe]
-                        process.end()
-                        if isinstance(message, ShardFailed):
-                            yield message
-                        continue
-                process.leave_out(left_out)
-                if isinstance(message, EpochResult | ShardProgress):
+            refused = set()  # what there is no room for
+            for shard in list(waiting):
+                needs = (shard.threads, shard.device)
+                if needs not in refused and (started := engine.start(shard, configs, starts, working)):
+                    waiting.remove(shard)
+                    working.append(started)
+                else:
+                    refused.add(needs)
+            for running, message in engine.messages(working, 0.5):
+                if isinstance(message, Done | ShardFailed):
+                    working.remove(running)
+                    running.end()
+                if isinstance(message, EpochResult | ShardStarted | ShardProgress | ShardFailed):
                     yield message
+            left_out = stopped()
+            for running in working:
+                running.leave_out(left_out)
             yield None
     finally:
-        for process in working.values():
-            process.kill()
+        for running in working:
+            running.kill()
+
+
+def received(shard: Shard, message: Message) -> Message:
+    """A shard's message with its members named as train()'s caller does, and tensors for arrays."""
+    if isinstance(message, EpochResult):
+        members = shard.members
+        stack = tuple(members[position] for position in message.stack)
+        return _unpacked(replace(message, member=members[message.member], stack=stack))
+    return message
+
+
+def command_for(shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start]) -> Train:
+    return Train(tuple(configs[each] for each in shard.members), tuple(_packed(starts[each]) for each in shard.members))
+
+
+def positions(shard: Shard, members: Collection[int]) -> frozenset[int]:
+    return frozenset(at for at, member in enumerate(shard.members) if member in members)
+
+
+class Processes:
+    """Shards as processes of this machine: as many at once as it has cores, or one on its GPU."""
+
+    def __init__(self, device: str) -> None:
+        self.room = here(device)
+
+    def start(
+        self, shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], working: Collection["_ShardProcess"]
+    ) -> "_ShardProcess | None":
+        if working and sum(each.shard.threads for each in working) + shard.threads > self.room.cores:
+            return None
+        return _ShardProcess(shard, configs, starts, self.room.device)
+
+    def messages(
+        self, working: Collection["_ShardProcess"], seconds: float
+    ) -> Iterator[tuple["_ShardProcess", Message]]:
+        for process in [each for each in working if not each.is_announced]:
+            process.is_announced = True
+            yield process, ShardStarted(process.shard)
+        ready = wait([each.pipe for each in working], timeout=seconds)
+        for process in [each for each in working if each.pipe in ready]:
+            message = process.receive()
+            if isinstance(message, Ready):
+                process.send_runs()
+            yield process, message
+
+    def troubles(self) -> Sequence[str]:
+        return ()
 
 
 class _ShardProcess:
@@ -188,12 +225,12 @@ class _ShardProcess:
 
     def __init__(self, shard: Shard, configs: Sequence[RunConfig], starts: Sequence[Start], device: str) -> None:
         self.shard = shard
-        self.configs = tuple(configs[member] for member in shard.members)
-        self.starts = tuple(starts[member] for member in shard.members)
+        self.command = command_for(shard, configs, starts)
+        self.is_announced = False
         self.left_out: frozenset[int] | None = None  # positions, as sent last; None: it does not read its pipe yet
         context = _context(device)
         self.pipe, theirs = context.Pipe()
-        arguments = (theirs, shard, device, memory.malloc_for(self.configs[0]), dict(os.environ))
+        arguments = (theirs, shard, device, memory.malloc_for(self.command.configs[0]), dict(os.environ))
         self.process = context.Process(target=_shard_main, args=arguments, daemon=True)
         self.process.start()
         theirs.close()  # so that a dead process is an end of file here
@@ -208,21 +245,17 @@ class _ShardProcess:
             how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (exit status {code})"
             reason = f"the training process {how}: perhaps memory ran out, then launch fewer runs together"
             return ShardFailed(self.shard, reason, died=code != 0)
-        if isinstance(message, EpochResult):
-            members = self.shard.members
-            stack = tuple(members[position] for position in message.stack)
-            return _unpacked(replace(message, member=members[message.member], stack=stack))
-        return message
+        return received(self.shard, message)
 
     def send_runs(self) -> None:
-        self._send(Train(self.configs, tuple(_packed(start) for start in self.starts)))
+        self._send(self.command)
         self.left_out = frozenset()
 
     def leave_out(self, members: Collection[int]) -> None:
-        positions = frozenset(at for at, member in enumerate(self.shard.members) if member in members)
-        if self.left_out is not None and positions != self.left_out:
-            self._send(LeaveOut(positions))
-            self.left_out = positions
+        now = positions(self.shard, members)
+        if self.left_out is not None and now != self.left_out:
+            self._send(LeaveOut(now))
+            self.left_out = now
 
     def _send(self, command: Train | LeaveOut) -> None:
         with contextlib.suppress(OSError):  # the end of its pipe is read at the next turn
@@ -235,10 +268,6 @@ class _ShardProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.join()
-
-
-def _threads(working: Iterable[_ShardProcess]) -> int:
-    return sum(process.shard.threads for process in working)
 
 
 def warm_up(device: str) -> None:
@@ -268,25 +297,6 @@ def _shard_main(
     memory.set_malloc(*malloc)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    torch.set_num_threads(shard.threads)
-    try:
-        _train_shard(pipe, shard, device)
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        pass  # the process that asked for this is gone
-    except CnnvizError as error:
-        pipe.send(ShardFailed(shard, str(error)))
-    except torch.OutOfMemoryError:
-        many = f"{len(shard.members)} networks at once: launch fewer together"
-        pipe.send(ShardFailed(shard, f"the memory of {device} is too small for {many}"))
-    except Exception as error:
-        import traceback
-
-        traceback.print_exc()  # into the worker's log
-        line = next(iter(str(error).splitlines()), "")
-        pipe.send(ShardFailed(shard, f"{type(error).__name__}: {line}"))
-
-
-def _train_shard(pipe: Connection, shard: Shard, device: str) -> None:
     left_out: frozenset[int] = frozenset()
 
     def stopped() -> frozenset[int]:
@@ -296,18 +306,59 @@ def _train_shard(pipe: Connection, shard: Shard, device: str) -> None:
             left_out = command.positions
         return left_out
 
-    def report(progress: Progress) -> None:
-        pipe.send(ShardProgress(shard, progress))
+    try:
+        pipe.send(Ready())
+        run_shard(shard, pipe.recv(), device, pipe.send, stopped, memory.datasets)
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        pass  # the process that asked for this is gone
 
-    pipe.send(Ready())
-    command: Train = pipe.recv()
+
+def run_shard(
+    shard: Shard,
+    command: Train,
+    device: str,
+    send: Callable[[Message], None],
+    stopped: Callable[[], Collection[int]],
+    datasets: Mapping[str, data.Dataset],
+) -> None:
+    """Train a shard to its end, in the thread that calls this, and send what there is to report; the last message is
+    Done or ShardFailed. datasets: those that need not be loaded."""
+    try:
+        torch.set_num_threads(shard.threads)
+        _train_shard(shard, command, device, send, stopped, datasets)
+    except (ConnectionError, EOFError):
+        raise  # whoever asked for this is gone
+    except CnnvizError as error:
+        send(ShardFailed(shard, str(error)))
+    except torch.OutOfMemoryError:
+        many = f"{len(shard.members)} networks at once: launch fewer together"
+        send(ShardFailed(shard, f"the memory of {device} is too small for {many}"))
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()  # into the worker's log
+        line = next(iter(str(error).splitlines()), "")
+        send(ShardFailed(shard, f"{type(error).__name__}: {line}"))
+
+
+def _train_shard(
+    shard: Shard,
+    command: Train,
+    device: str,
+    send: Callable[[Message], None],
+    stopped: Callable[[], Collection[int]],
+    datasets: Mapping[str, data.Dataset],
+) -> None:
+    def report(progress: Progress) -> None:
+        send(ShardProgress(shard, progress))
+
     starts = [_unpacked(start) for start in command.starts]
     report(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
     name = command.configs[0].dataset
-    dataset = memory.datasets.get(name) or data.load(name)
+    dataset = datasets.get(name) or data.load(name)
     for result in train_stack(command.configs, dataset, starts, device, stopped=stopped, on_progress=report):
-        pipe.send(_packed(result))
-    pipe.send(Done())
+        send(_packed(result))
+    send(Done())
 
 
 def _leave_with_parent() -> None:

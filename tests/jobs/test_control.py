@@ -15,7 +15,7 @@ from cnnviz.jobs import status as status_module
 from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import artifacts, changes, reading
-from cnnviz.train import shards
+from cnnviz.train import planning
 from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
@@ -31,7 +31,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
         assert steps_of(run_id) == [0, 1, 2, 3]
         (segment,) = run.segments
         assert segment.start_epoch == 0
-        assert segment.stack == max(1, 4 // shards.cores())
+        assert segment.stack == max(1, 4 // planning.cores())
         frame = reading.history([run_id], ["epoch_seconds"])
         assert run.seconds == pytest.approx(frame.value.sum())
     wait_for(lambda: not workers()[0].alive)

@@ -57,7 +57,7 @@ def test_a_speed_is_that_of_the_same_stack_alone(change: dict[str, Any], monkeyp
 
 
 def test_threads_and_the_number_of_networks_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnviz.train.shards.cores", lambda: 2)
+    monkeypatch.setattr("cnnviz.train.planning.cores", lambda: 2)
     note([CONV5], threads=2)
     assert estimate.estimate([CONV5], "cpu").measured
     assert not estimate.estimate(grid(CONV5, lr=[0.1, 0.2]), "cpu").measured  # a thread each
@@ -69,10 +69,10 @@ def test_threads_and_the_number_of_networks_count(monkeypatch: pytest.MonkeyPatc
 def test_evaluation_is_most_of_a_short_training_and_counted() -> None:
     """conv5 on 2,000 pictures: 400 steps, and 34,000 pictures evaluated."""
     guess = estimate.estimate([CONV5], "cpu")
-    note([CONV5], 0.025, 0.001, estimate.shards.cores())
+    note([CONV5], 0.025, 0.001, estimate.planning.cores())
     measured = estimate.estimate([CONV5], "cpu")
     assert measured.seconds == pytest.approx(6 + 500 * 0.025 + 34_000 * 0.001 + 3 * 0.03)
-    assert guess.at_most > 6 + 500 * estimate._guess([CONV5], "eager", estimate.shards.cores())[0]
+    assert guess.at_most > 6 + 500 * estimate.planning.guess([CONV5], "eager", estimate.planning.cores())[0]
 
 
 def test_half_a_measurement_is_none() -> None:

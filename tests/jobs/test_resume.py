@@ -6,6 +6,7 @@ from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.jobs import resume, worker
 from cnnviz.store import changes, connection, reading
+from cnnviz.train import planning
 from tests.helpers.processes import kill_all
 from tests.helpers.workers import TINY, start_worker, wait_for
 
@@ -50,7 +51,7 @@ def test_a_placeholder_is_not_the_run_whose_settings_it_has() -> None:
     noted = {"begun": run_id, "threads": 1, "seats": [[0, ["0123456789ab", run_id[:12]]]]}
     connection.tag(run_id, {"stack": json.dumps(noted)})
     connection.client().update_run(run_id, status="RUNNING")  # its worker died
-    plan = resume.plan([reading.run(run_id)], "cpu")
+    plan = resume.plan([reading.run(run_id)], planning.here("cpu"))
     assert [(member.is_placeholder, member.has_left) for member in plan.members] == [(True, True), (False, False)]
     assert worker.work("cpu")
     run = reading.run(run_id)

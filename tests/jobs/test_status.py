@@ -18,7 +18,8 @@ from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import changes, reading
 from cnnviz.train import loop, shards
 from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
-from cnnviz.train.shards import Shard, ShardProgress, ShardStarted
+from cnnviz.train.planning import Shard
+from cnnviz.train.shards import ShardProgress, ShardStarted
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -115,7 +116,12 @@ def test_a_status_is_read_by_this_version_and_the_one_before() -> None:
 
 
 def in_this_process(
-    configs: Sequence[RunConfig], starts: Sequence[Start], device: str, stopped: object, planned: Sequence[Shard]
+    configs: Sequence[RunConfig],
+    starts: Sequence[Start],
+    device: str,
+    stopped: object,
+    planned: Sequence[Shard],
+    engine: object,
 ) -> Iterator[ShardStarted | ShardProgress | EpochResult]:
     """As shards.train, whose processes would not see what a test has patched."""
     for shard in planned:

@@ -8,7 +8,8 @@ import pytest
 from cnnviz.config import RunConfig
 from cnnviz.train import shards
 from cnnviz.train.loop import EpochResult, Progress, fresh_start
-from cnnviz.train.shards import Shard, ShardFailed, ShardProgress
+from cnnviz.train.planning import Shard
+from cnnviz.train.shards import ShardFailed, ShardProgress
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, epochs=2, lr=0.05, momentum=0.5)
 pytestmark = pytest.mark.usefixtures("synthetic_root")

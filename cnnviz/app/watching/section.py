@@ -8,7 +8,7 @@ from cnnviz.analysis import headline, launches
 from cnnviz.app import cache, shell, widgets
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import flag_key
-from cnnviz.app.watching import batch, board, chart, style
+from cnnviz.app.watching import batch, board, chart, nodes, style
 from cnnviz.app.watching.film import PICTURE, RUN, film
 from cnnviz.jobs import control, stages
 from cnnviz.jobs.status import WorkerStatus, workers
@@ -105,6 +105,8 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
     busy = [status for status in alive if status and stages.of_runs(status, active)]
     for each in busy or alive[:1] or [None]:
         st.html(board.steps(stages.steps(each, active)))
+    if any(run.device == "cluster" for run in active) and not large:
+        nodes.line()
     if waiting := [run for run in waiting if run.is_here and training]:
         st.caption(plain(f"{len(waiting)} waiting: {listed([run.name for run in waiting])}"))
 
