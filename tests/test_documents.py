@@ -61,6 +61,8 @@ def test_readmes_command_lines_run(
     said = capsys.readouterr()
     if words[0] == "stop":
         assert "is not training" in said.err, "it has ended already"
+    elif words[0] == "cluster":
+        assert "set CNNVIZ_RAY" in said.err
     elif words[0] == "data":
         assert "CNNVIZ_DATA" in said.err, "CIFAR-10 is not in this test's folder"
     elif words[0] == "continue":

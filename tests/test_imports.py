@@ -66,6 +66,10 @@ if __name__ == "__main__":
     assert sheet(network, images, None, "c1").width > 100
 """
 
+EMBEDDED = """
+import cnnviz.app.shell, cnnviz.app.home.page, cnnviz.app.launch, cnnviz.jobs.worker
+"""
+
 HELP = """
 from cnnviz.__main__ import main
 from cnnviz.config import RunConfig
@@ -80,7 +84,7 @@ else:
 """
 
 UNCHANGED = """
-import atexit, importlib, pkgutil, psutil, sys, torch
+import atexit, importlib.util, pkgutil, psutil, sys, torch
 
 def state():
     cudnn = torch.backends.cudnn
@@ -115,7 +119,8 @@ sys.addaudithook(audited)
 before = state()
 import cnnviz
 for module in pkgutil.walk_packages(cnnviz.__path__, "cnnviz."):
-    if not module.name.endswith("__main__"):
+    is_optional = module.name == "cnnviz.train.cluster" and not importlib.util.find_spec("ray")
+    if not module.name.endswith("__main__") and not is_optional:
         importlib.import_module(module.name)
 assert state() == before, (before, state())
 assert not done, done
@@ -155,3 +160,8 @@ def test_settings_and_help_do_without_torch(tmp_path: Path) -> None:
 
 def test_importing_any_module_changes_nothing(tmp_path: Path) -> None:
     run(tmp_path, UNCHANGED)
+
+
+def test_the_app_and_the_worker_know_nothing_of_ray(tmp_path: Path) -> None:
+    run(tmp_path, WITHOUT.format(names={"ray"}) + EMBEDDED)
+    run(tmp_path, f"{EMBEDDED}\nassert 'ray' not in sys.modules")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file, write_atomically
-from cnnviz.train import nodes, planning
+from cnnviz.train import planning
 from cnnviz.train.nodes import Node
 from cnnviz.wording import count
 
@@ -28,7 +28,7 @@ class Seen:
 
     @property
     def room(self) -> planning.Room:
-        return nodes.room(self.nodes)
+        return planning.of_nodes(self.nodes)
 
 
 def note(address: str, found: Sequence[Node], trouble: str = "") -> None:

@@ -33,7 +33,7 @@ from cnnviz.errors import ClusterError
 from cnnviz.train import memory, nodes
 from cnnviz.train.loop import EpochResult, Start
 from cnnviz.train.nodes import Node
-from cnnviz.train.planning import Room, Shard
+from cnnviz.train.planning import Room, Shard, of_nodes
 from cnnviz.train.shards import (
     Done,
     Message,
@@ -131,7 +131,7 @@ class Cluster:
         self.started = 0
         self.looked_at = 0.0
         self._look()
-        while any(place.probe is not None for place in self.places.values()):
+        while any(place.node.trouble == PROBED for place in self.places.values()):
             time.sleep(0.1)
             self._look()
         if not self.room.cores:
@@ -149,7 +149,7 @@ class Cluster:
 
     @property
     def room(self) -> Room:
-        return nodes.room(self.nodes)
+        return of_nodes(self.nodes)
 
     def troubles(self) -> Sequence[str]:
         return [f"node {node.name} {node.trouble}" for node in self.nodes if node.trouble and node.trouble != PROBED]
@@ -171,7 +171,10 @@ class Cluster:
                 name = self._name(each, found)
                 address = each["NodeManagerAddress"], int(each["NodeManagerPort"])
                 place = self.places[each["NodeID"]] = _Place(Node(name, cores, gpus, trouble=PROBED), address)
-                place.probe = _probe(each["NodeID"]) if cores else None
+                if cores:
+                    place.probe = _probe(each["NodeID"])
+                else:
+                    place.node = replace(place.node, trouble="")
             busy = cores - int(left.get("CPU", 0)), gpus - int(left.get("GPU", 0))
             place.node = replace(place.node, busy_cores=busy[0], busy_gpus=busy[1])
             ours = [task for task in self.tasks if task.node == each["NodeID"]]
@@ -194,7 +197,8 @@ class Cluster:
         except GetTimeoutError:
             if not place.is_gone and time.monotonic() - place.since < PROBE_SECONDS:
                 return
-            trouble = "does not answer"
+            place.node = replace(place.node, trouble="does not answer")  # so far
+            return
         except RayError as error:
             trouble = f"cannot train: {_line(error)}"
         place.probe, place.node = None, replace(place.node, trouble=trouble)

@@ -1,12 +1,12 @@
-"""The nodes of a cluster, as they were seen last, and what makes a node one to train on. Needs no Ray."""
+"""The nodes of a cluster, as they were seen last, and what makes a node one to train on.
+
+Imports neither Ray nor PyTorch: a node that is asked what it has answers at once.
+"""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-
-from cnnviz.train.planning import Room
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TRAINING = ("*.py", "data/*", "train/*")  # the package's sources that decide how a network is trained
@@ -20,13 +20,6 @@ class Node:
     busy_cores: int = 0
     busy_gpus: int = 0
     trouble: str = ""  # why nothing is trained there
-
-
-def room(nodes: Sequence[Node]) -> Room:
-    """What the nodes that can train have together."""
-    able = [node for node in nodes if not node.trouble]
-    cores = [node.cores for node in able]
-    return Room("cluster", sum(cores), sum(node.gpus for node in able), max(cores, default=1))
 
 
 def signature() -> dict[str, str]:

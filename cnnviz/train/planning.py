@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cnnviz.config import RunConfig
 from cnnviz.train import memory
 from cnnviz.train.loop import Start, fastest, stack_key
+from cnnviz.train.nodes import Node
 
 TEST_PICTURES = 10_000
 # A guess, before anything was measured: seconds to launch a step, and FLOP/s of one core in it.
@@ -50,6 +51,13 @@ def cores() -> int:
 def here(device: str) -> Room:
     """This machine's room; on a GPU one shard is trained at a time."""
     return Room(device, cores()) if device == "cpu" else Room(device, 1, gpus=1)
+
+
+def of_nodes(nodes: Sequence[Node]) -> Room:
+    """What those of a cluster's nodes that can train have together."""
+    able = [node for node in nodes if not node.trouble]
+    cores = [node.cores for node in able]
+    return Room("cluster", sum(cores), sum(node.gpus for node in able), max(cores, default=1))
 
 
 def stacks(configs: Sequence[RunConfig], starts: Sequence[Start] | None = None) -> list[list[int]]:
