@@ -24,7 +24,7 @@ from cnnviz.jobs import devices, processes
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.status import WorkerStatus, is_locked, workers
 from cnnviz.store import changes, connection, reading
-from cnnviz.store.runs import Prediction
+from cnnviz.store.runs import Prediction, Run
 
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
 LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
@@ -101,7 +101,7 @@ def _free_bytes() -> int:
     return shutil.disk_usage(paths.home()).free
 
 
-def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
+def troubles(statuses: Sequence[WorkerStatus], active: Sequence[Run] = ()) -> list[str]:
     """What keeps waiting runs from being trained, one line each."""
     if connection.is_read_only():
         return [f"Training waits: nothing can be written to {paths.home()}. Allow it, or set CNNVIZ_HOME to a copy."]
@@ -109,6 +109,8 @@ def troubles(statuses: Sequence[WorkerStatus]) -> list[str]:
     if (free := _free_bytes()) < LEAST_FREE:
         room = f"{free / 1e6:.1f} MB"
         lines.append(f"Training waits: the disk of {paths.home()} has {room} left. Free some space; it goes on then.")
+    if any(run.device == "cluster" and run.is_here for run in active) and (reason := devices.no_cluster()):
+        lines.append(f"Training waits: {reason}.")
     lines += [f"{each.away}." for each in statuses if each.away]
     lines += [
         f"The worker on {each.device} had to stop: {each.message}. It is started again within {RETRY_SECONDS} s."

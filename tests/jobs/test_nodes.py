@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from cnnviz.config import RunConfig, grid
-from cnnviz.jobs import estimate, nodes
+from cnnviz.jobs import control, devices, estimate, nodes
 from cnnviz.train.nodes import Node
+from tests.helpers.runs import run
 
 NODES = [Node("a", 8, 1, busy_cores=5), Node("b", 8, busy_cores=7), Node("c", 4, trouble="has no cnnviz")]
 
@@ -51,3 +54,9 @@ def test_an_estimate_counts_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None
     nodes.note("head:1", [Node("a", 4000)])
     many = grid(RunConfig(dataset="synthetic", limit_train=100), lr=[0.001 * (1 + at) for at in range(300)])
     assert estimate.estimate(many, "cluster").seconds >= 300 * 2 * estimate.RECORD_SECONDS  # one worker records them
+
+
+def test_runs_that_wait_for_a_cluster_say_what_is_missing() -> None:
+    waiting = replace(run("a"), device="cluster", status="SCHEDULED")
+    assert control.troubles([], [waiting]) == [f"Training waits: {devices.no_cluster()}."]
+    assert control.troubles([], [replace(waiting, device="cpu")]) == []

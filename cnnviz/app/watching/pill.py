@@ -46,7 +46,7 @@ def _line(found: list[Run]) -> str:
     statuses, active = workers(), [run for run in found if run.active]
     if active and not any(status.alive for status in statuses):
         control.ensure_worker()
-    if troubles := control.troubles(statuses):
+    if troubles := control.troubles(statuses, active):
         return f"⚠ {troubles[0]}"
     if any(status.hangs_for is not None for status in statuses):
         return "⚠ Training does not move: see Home"

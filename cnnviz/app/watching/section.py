@@ -92,7 +92,7 @@ def _stages(active: Sequence[Run], many: int, large: bool) -> None:
             with st.container(horizontal=True, width="content"):
                 _stop(active)
                 to_projector()
-    for line in control.troubles(statuses):
+    for line in control.troubles(statuses, active):
         st.warning(plain(line), icon=":material/warning:")
     for status in statuses:
         hung(status)
