@@ -1,6 +1,7 @@
 """Lines that grow while networks train: axes that stay, and names at the lines' ends that do not overlap."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,15 +45,19 @@ def rows(
     ends: tuple[float, float],
     gap: float,
     tall: float,
+    letters: int,
 ) -> pd.DataFrame:
     """What spec() draws: a row for each point, and one for each line's name.
 
     lines: columns run_id, x, value (per cent), finite; names and series: run id → its name and its colour's value;
-    ends: of the x-axis, tall: of the y-axis; gap: per cent between two names.
+    ends: of the x-axis, tall: of the y-axis; gap: per cent between two names; letters: what is shown of a name.
+    A name that would be cut to the same letters as another's tells nothing, and is left out.
     """
     points = lines.assign(kind="point", y=lines.value, x2=np.nan, y2=np.nan)
     last = lines.sort_values("x").groupby("run_id").tail(1)
-    last = last.sort_values("value", ascending=False).head(MOST_NAMED)
+    cut = Counter(name[:letters] for name in names.values() if len(name) > letters)
+    alike = [run_id for run_id, name in names.items() if len(name) > letters and cut[name[:letters]] > 1]
+    last = last[~last.run_id.isin(alike)].sort_values("value", ascending=False).head(MOST_NAMED)
     away = 0.025 * (ends[1] - ends[0])
     named = last.assign(kind="name", y=last.value, x2=last.x + away, y2=spread(last.value.tolist(), gap, 0.0, tall))
     made = pd.concat([points, named])[list(COLUMNS)].astype(COLUMNS)

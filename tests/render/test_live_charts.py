@@ -36,7 +36,7 @@ def test_names_lie_apart_in_the_order_of_their_lines_and_as_near_as_can_be() -> 
 
 
 def test_each_line_has_its_points_and_its_name_at_its_end() -> None:
-    rows = live_charts.rows(LINES, NAMES, NAMES, (0.0, 20.0), 4.0, 70.0)
+    rows = live_charts.rows(LINES, NAMES, NAMES, (0.0, 20.0), 4.0, 70.0, 30)
     assert (rows.kind == "point").sum() == len(LINES)
     named = rows[rows.kind == "name"].set_index("run_id")
     assert named.x.tolist() == [2.0] * 3  # where the lines end so far
@@ -45,10 +45,23 @@ def test_each_line_has_its_points_and_its_name_at_its_end() -> None:
     assert named.name.to_dict() == NAMES
 
 
+def test_names_that_would_be_cut_to_the_same_letters_are_left_out() -> None:
+    names = {
+        "a": "lenet5x5, dropout 0.3, batch 32",
+        "b": "lenet5x5, dropout 0.3, batch 64",
+        "c": "residual-8, dropout 0.3",
+    }
+    rows = live_charts.rows(LINES, names, names, (0.0, 20.0), 4.0, 70.0, 20)
+    assert rows[rows.kind == "name"].run_id.tolist() == ["c"]
+    assert rows[rows.kind == "point"].name.nunique() == 3  # their points still say whose they are
+    whole = live_charts.rows(LINES, names, names, (0.0, 20.0), 4.0, 70.0, 31)
+    assert (whole.kind == "name").sum() == 3
+
+
 def test_the_chart_draws_with_and_without_points() -> None:
     spec = live_charts.spec((0.0, 20.0), 70.0, {"lr 0.1": "#0072b2"}, 9, 200, 12, "#000")
     for lines in (LINES, LINES.iloc[:0]):
-        rows = live_charts.rows(lines, NAMES, NAMES, (0.0, 20.0), 4.0, 70.0)
+        rows = live_charts.rows(lines, NAMES, NAMES, (0.0, 20.0), 4.0, 70.0, 30)
         values = json.loads(rows.to_json(orient="records"))
         drawn = vl_convert.vegalite_to_svg(spec | {"data": {"values": values}, "width": 300})
         assert ("lr 0.001" in drawn) == bool(len(lines))

@@ -117,9 +117,10 @@ def _panels(
     made, longest = [], 0
     for title, some in sorted(groups.items()):
         names = labels(some)
-        longest = max(longest, *map(len, names.values()))
         own = lines[lines.run_id.isin(names)]
-        made.append((title, live_charts.rows(own, names, series, ends, gap, tall)))
+        rows = live_charts.rows(own, names, series, ends, gap, tall, size.letters)
+        longest = max([longest, *rows.name[rows.kind == "name"].str.len()])
+        made.append((title, rows))
     ink = "#e6ebf0" if dark else "#1c2733"
     return made, live_charts.spec(
         ends, tall, _group.hues, min(longest, size.letters), height, size.font, ink, len(groups) == 1
