@@ -384,12 +384,15 @@ def ticks(low: float, high: float) -> list[float]:
 
 def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) -> dict[str, Drawing]:
     """Run id → heat map, layer × epoch, of its per-layer figures, all on one colour scale; runs without them left out.
+    Exact zeros, which have no place on a log scale, are written as such.
 
     history: columns run_id, metric ("grad_norm/c1"), epoch, value; kind: of FLOWS; layers: run id → its layers' names,
     from the picture to the logits.
     """
     title, _, number, is_log = FLOWS[kind]
     frame = history[history.metric.str.startswith(f"{kind}/") & is_finite(history.value)]
+    frame = frame.assign(layer=frame.metric.str.split("/").str[1], start=frame.epoch - 0.5, end=frame.epoch + 0.5)
+    every = frame
     if is_log:
         frame = frame[frame.value > 0]
     if frame.empty:
@@ -399,14 +402,15 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
         orient="top", format=number, values=ticks(*domain) if is_log else [0, 0.5, 1], gradientLength=200
     )
     scale = alt.Scale(scheme="viridis", type="log" if is_log else "linear", domain=domain)
-    frame = frame.assign(layer=frame.metric.str.split("/").str[1], start=frame.epoch - 0.5, end=frame.epoch + 0.5)
     made = {}
-    for run_id, part in frame.groupby("run_id"):
+    for run_id, part in every.groupby("run_id"):
         names = list(layers[str(run_id)])
         epochs = history.epoch[history.run_id == run_id]  # of all kinds: their pictures are aligned
-        rows = Rows()
+        rows, columns = Rows(), ["layer", "epoch", "start", "end", "value"]
+        zeros = part[part.value == 0] if is_log else part[:0]
+        place = alt.Y("layer:N", scale=alt.Scale(domain=names), title=None, axis=alt.Axis(labelOverlap=False))
         chart = (
-            alt.Chart(rows.add(part[["layer", "epoch", "start", "end", "value"]]))
+            alt.Chart(rows.add(part.drop(zeros.index)[columns]))
             .mark_rect()
             .encode(
                 x=alt.X(
@@ -416,11 +420,13 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
                     scale=alt.Scale(domain=[epochs.min() - 0.5, epochs.max() + 0.5], nice=False),
                 ),
                 x2="end:Q",
-                y=alt.Y("layer:N", scale=alt.Scale(domain=names), title=None, axis=alt.Axis(labelOverlap=False)),
+                y=place,
                 color=alt.Color("value:Q", title=title, scale=scale, legend=legend),
                 tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=title, format=number)],
             )
-            .properties(width="container", height=24 * len(names) + 150)
         )
-        made[str(run_id)] = Drawing.of(chart, rows)
+        if len(zeros):
+            written = alt.Chart(rows.add(zeros[columns])).mark_text(text="0", color="gray", fontSize=10)
+            chart = alt.layer(chart, written.encode(x="epoch:Q", y=place, tooltip=["layer:N", "epoch:Q", "value:Q"]))
+        made[str(run_id)] = Drawing.of(chart.properties(width="container", height=24 * len(names) + 150), rows)
     return made

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import vl_convert
 
 from cnnviz.analysis import curves
 from cnnviz.render import curve_charts
@@ -230,6 +231,20 @@ def test_gradient_flow_is_layer_by_epoch() -> None:
     assert spec["encoding"]["x"]["scale"]["domain"] == [-0.5, 3.5]
     assert [made[each].spec["encoding"]["color"]["scale"]["domain"] for each in "ab"] == [[0.1, 10.0]] * 2
     assert curve_charts.flow(recorded, "saturation", layers) == {}
+
+
+def test_a_gradient_of_exactly_zero_is_written_where_a_log_scale_has_no_colour_for_it() -> None:
+    rows = [(run, "grad_norm/c1", epoch, value) for run, value in (("a", 0.1), ("dead", 0.0)) for epoch in range(3)]
+    recorded = pd.DataFrame([*rows, ("dead", "grad_norm/c1", 3, 1e-3)], columns=["run_id", "metric", "epoch", "value"])
+    made = curve_charts.flow(recorded, "grad_norm", {"a": ["c1"], "dead": ["c1"]})
+    assert "layer" not in made["a"].spec
+    spec = made["dead"].whole()
+    coloured, written = (spec["datasets"][layer["data"]["name"]] for layer in spec["layer"])
+    assert [row["epoch"] for row in coloured] == [3]
+    assert [row["epoch"] for row in written] == [0, 1, 2]
+    drawn = vl_convert.vegalite_to_svg(spec | {"width": 300})
+    assert drawn.count(">epoch<") == 1
+    assert "NaN" not in drawn
 
 
 def test_the_history_of_these_tests_is_of_the_stores_form() -> None:
