@@ -98,7 +98,7 @@ def _group(which: str, members: Sequence[tuple[Run, Finding]], chosen: Sequence[
     if len(chosen) == 1:
         subject = "It"
     elif len(members) == len(chosen):
-        subject = f"All {len(chosen)} runs"
+        subject = "Both runs" if len(chosen) == 2 else f"All {len(chosen)} runs"
     else:
         subject = count(len(members), "run")
     who = in_common(chosen, {run.id for run, _ in members}) if len(members) < len(chosen) else ""

@@ -30,7 +30,7 @@ def findings(sources: Sources) -> Iterator[Piece]:
             yield Text(f"Tried: {plans[run.id].trial.what}. {said}")
         if not alone:
             yield Fold(
-                f"The evidence of all {len(group.members)}",
+                f"The evidence of {'both' if len(group.members) == 2 else f'all {len(group.members)}'}",
                 [
                     Table(
                         ("run", "evidence", "tried"),
