@@ -100,6 +100,8 @@ def choose(found: list[Run]) -> list[Chosen]:
     kept = [artifacts.epochs_to_open(each) for each in chosen]
     epoch = _epoch(sorted(set().union(*kept)), chosen[0])
     OTHER_EPOCH.offer([FOLLOW, *map(str, kept[-1])] if len(chosen) > 1 else [FOLLOW])
+    if len({each.id for each in chosen}) > 1:
+        names |= labels(chosen)  # only what tells the two apart
     result = []
     for side, each, epochs in zip(("run", "other"), chosen, kept, strict=False):
         fixed = OTHER_EPOCH.get() if side == "other" else FOLLOW
