@@ -6,7 +6,7 @@ import pytest
 
 from tests.app.test_browser_home import faults
 from tests.helpers.runs import recorded
-from tests.helpers.screens import page_of
+from tests.helpers.screens import box_of, page_of
 
 pytestmark = pytest.mark.usefixtures("synthetic_root")
 
@@ -135,4 +135,14 @@ def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> N
     page.get_by_role("button", name="a7 channel 12:").hover()
     assert lit(page) == ["c6 channel 12", "a7 channel 12"]
     page.get_by_text("plus nothing: the block's input has no such map").wait_for()
+    page.locator(".scroll:not(.after)").wait_for()  # closer together all its columns are in sight
+
+    page.goto(f"{address}/feature_maps?run={residual}&other={run}")
+    page.get_by_text("residual-8 · epoch 1", exact=True).wait_for()  # only what tells the two apart
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.locator(".scroll.after").wait_for()
+    last, below = page.get_by_label("Class probabilities").first.get_by_role("button").last, page.locator(".name").last
+    page.wait_for_timeout(1500)
+    assert box_of(last)["y"] + box_of(last)["height"] <= box_of(below)["y"]  # its classes do not reach into the other
+    assert box_of(below)["width"] < 390
     page.close()

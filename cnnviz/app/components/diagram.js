@@ -4,8 +4,11 @@ const GAP = 3; // pixels between maps
 const NAME = 22; // above a network
 const HEADING = 36; // above a column
 const BETWEEN = 16; // columns, at least: lines run there
+const TIGHT = { pictured: 84, classes: 158, between: 12 }; // where that brings the last columns into sight
+const FAR = 2; // times the width: then much is out of sight anyway, and maps rather use the height
 const HEADED = 64; // the narrowest column, so that its range fits above it
 const SIDES = { most: 140, least: 26, scrolling: [30, 24] }; // of the largest map
+const CLASS = 21; // pixels that a class needs
 const UNITS = { most: 18, least: 8 };
 const BAR = 12; // of a column that scrolls
 const ABREAST = [4, 3, 2]; // maps, at most, in a column that scrolls: as many as leave all columns in sight
@@ -251,29 +254,32 @@ function layout(root, anew = false) {
   own.size = size;
 
   const { rows } = own.data;
-  const room = Math.floor(tall / rows.length) - NAME - HEADING - 6;
-  const pictured = Math.min(room - 60, wide > 1100 ? 112 : wide > 700 ? 84 : 64);
-  const classes = wide > 1100 ? 180 : wide > 900 ? 168 : 158;
+  const least = CLASS * rows[0].columns.at(-1).items.length; // two networks' classes are not to overlap
+  const room = Math.max(least, Math.floor(tall / rows.length) - NAME - HEADING - 6);
+  const roomy = {
+    pictured: Math.min(room - 60, wide > 1100 ? 112 : wide > 700 ? 84 : 64),
+    classes: wide > 1100 ? 180 : wide > 900 ? 168 : 158,
+    between: BETWEEN,
+  };
+  const tight = {
+    pictured: Math.min(roomy.pictured, TIGHT.pictured),
+    classes: Math.min(roomy.classes, TIGHT.classes),
+    between: TIGHT.between,
+  };
   const columns = rows[0].columns.map((_, place) => {
     const every = rows.map((row) => row.columns[place]).filter(Boolean);
     return { count: Math.max(...every.map((each) => each.items.length)), cells: Math.max(...every.map((each) => each.cells)) };
   });
   columns.pop(); // the classes
-  const across = (plan) => plan.reduce((sum, each) => sum + each.width + BETWEEN, pictured + classes + BETWEEN);
-  let side = SIDES.most;
-  let plan = planned(columns, side, room);
-  while (side > SIDES.least && across(plan) > wide) plan = planned(columns, --side, room);
-  const narrower = ABREAST.flatMap((abreast) => SIDES.scrolling.map((side) => [side, abreast]));
-  for (const [small, abreast] of across(plan) > wide ? narrower : []) {
-    plan = planned(columns, small, room, abreast);
-    if (across(plan) <= wide) break;
-  }
-  if (across(plan) > wide) plan = planned(columns, SIDES.scrolling[0], room, ABREAST[0]); // then they scroll
-  const whole = Math.max(wide, across(plan));
+  const spaces = [roomy, tight].find((each) => fitted(columns, wide, room, each)) ?? roomy;
+  const plan = fitted(columns, wide, room, spaces) ?? scrolling(columns, wide, room, spaces);
+  const { pictured, classes } = spaces;
+  const whole = Math.max(wide, across(plan, spaces));
   const stage = root.querySelector(".stage");
   stage.style.width = `${whole}px`;
   stage.style.setProperty("--room", `${room}px`);
   stage.style.setProperty("--pictured", `${pictured}px`);
+  root.style.setProperty("--wide", `${wide}px`);
   root.style.setProperty("--classes", `${classes + BETWEEN}px`);
   for (const network of root.querySelectorAll(".network")) {
     network.querySelectorAll(".column:not(.picture)").forEach((column, place) => {
@@ -285,6 +291,37 @@ function layout(root, anew = false) {
   reveal(root, wide, classes);
   hint(root);
   light(root);
+}
+
+const across = (plan, { pictured, classes, between }) =>
+  plan.reduce((sum, each) => sum + each.width + between, pictured + classes + between);
+
+// The plan with the largest maps that has all columns in sight, if there is one.
+function fitted(columns, wide, room, spaces) {
+  for (let side = SIDES.most; side >= SIDES.least; side -= 1) {
+    const plan = planned(columns, side, room);
+    if (across(plan, spaces) <= wide) return plan;
+  }
+  for (const abreast of ABREAST) {
+    for (const side of SIDES.scrolling) {
+      const plan = planned(columns, side, room, abreast);
+      if (across(plan, spaces) <= wide) return plan;
+    }
+  }
+  return null;
+}
+
+// The plan if columns scroll from left to right.
+function scrolling(columns, wide, room, spaces) {
+  const plan = planned(columns, SIDES.scrolling[0], room, ABREAST[0]);
+  if (across(plan, spaces) < FAR * wide) return plan;
+  return plan.map((each, place) => {
+    const { count, cells } = columns[place];
+    const rows = Math.ceil(count / each.abreast);
+    if (cells === 1 || rows * (each.side + GAP) > room) return each;
+    const side = Math.max(each.side, Math.min(HEADED, Math.floor((room + GAP) / rows) - GAP));
+    return { ...each, side, width: Math.max(HEADED, each.abreast * (side + GAP)) };
+  });
 }
 
 // What is open beside it stays in sight, once it is opened and whenever there is less room.
