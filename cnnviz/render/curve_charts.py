@@ -409,7 +409,7 @@ def flow(history: pd.DataFrame, kind: str, layers: Mapping[str, Sequence[str]]) 
         rows, columns = Rows(), ["layer", "epoch", "start", "end", "value"]
         zeros = part[part.value == 0] if is_log else part[:0]
         place = alt.Y("layer:N", scale=alt.Scale(domain=names), title=None, axis=alt.Axis(labelOverlap=False))
-        chart = (
+        chart: Any = (
             alt.Chart(rows.add(part.drop(zeros.index)[columns]))
             .mark_rect()
             .encode(
