@@ -69,8 +69,9 @@ def headline(found: Seen) -> str:
     if found.trouble:
         return found.trouble
     able = [node for node in found.nodes if not node.trouble]
-    words = [count(len(able), "node"), used(*able), f"{len(found.nodes) - len(able)} cannot train"]
-    return " · ".join(words if len(able) < len(found.nodes) else words[:-1])
+    words = [count(len(able), "node"), *([used(*able)] if able else [])]
+    words += [f"{len(found.nodes) - len(able)} cannot train"] if len(able) < len(found.nodes) else []
+    return " · ".join(words)
 
 
 def used(*some: Node) -> str:

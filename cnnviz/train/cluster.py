@@ -114,11 +114,25 @@ class Cluster:
         handler = signal.getsignal(signal.SIGTERM)  # which Ray replaces
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error", namespace="cnnviz")
+            with self._closed_by_errors():
+                self._settle()
         except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise ClusterError(f"{self._said()} does not answer: {_line(error)}") from error
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)
+
+    @contextlib.contextmanager
+    def _closed_by_errors(self) -> Iterator[None]:
+        """Connected to one cluster, this process could not connect again."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle(self) -> None:
+        """See what there is, once connected."""
         context = ray.get_runtime_context()
         self.head = _host_and_port(context.gcs_address)
         # Beside the worker: it lives as long as somebody records.
@@ -135,7 +149,6 @@ class Cluster:
             time.sleep(0.1)
             self._look()
         if not self.room.cores:
-            self.close()
             raise ClusterError(". ".join([f"{self._said()} has no node to train on", *self.troubles()]))
 
     def close(self) -> None:
@@ -160,7 +173,10 @@ class Cluster:
         self._check_head()
         from ray._private.state import available_resources_per_node
 
-        free, found = available_resources_per_node(), [each for each in ray.nodes() if each["Alive"]]
+        try:
+            free, found = available_resources_per_node(), [each for each in ray.nodes() if each["Alive"]]
+        except (RuntimeError, RayError) as error:
+            raise ClusterError(f"{self._said()} does not answer: {_line(error)}") from error
         recently = self.looked_at - BEHIND_SECONDS
         self.tasks = [task for task in self.tasks if task.ended_at is None or task.ended_at > recently]
         for each in found:

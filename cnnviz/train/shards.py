@@ -164,7 +164,8 @@ def train(
                     running.end()
                 if isinstance(message, EpochResult | ShardStarted | ShardProgress | ShardFailed):
                     yield message
-            left_out = stopped()
+            left_out = frozenset(stopped())
+            waiting = [shard for shard in waiting if not left_out.issuperset(shard.members)]
             for running in working:
                 running.leave_out(left_out)
             yield None

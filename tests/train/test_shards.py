@@ -1,15 +1,16 @@
 import os
 import signal
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import psutil
 import pytest
 
 from cnnviz.config import RunConfig
-from cnnviz.train import shards
+from cnnviz.train import planning, shards
 from cnnviz.train.loop import EpochResult, Progress, fresh_start
 from cnnviz.train.planning import Shard
-from cnnviz.train.shards import ShardFailed, ShardProgress
+from cnnviz.train.shards import Done, ShardFailed, ShardProgress
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, epochs=2, lr=0.05, momentum=0.5)
 pytestmark = pytest.mark.usefixtures("synthetic_root")
@@ -60,3 +61,28 @@ def test_progress_names_its_shard() -> None:
     assert {event.shard for event in events} == {Shard((0,), 1)}
     assert events[0].progress == Progress("loading data", 0, 0.0, 0.0)
     assert events[-1].progress.speed is not None
+
+
+class Full:
+    """An engine that has room for nothing."""
+
+    room = planning.here("cpu")
+
+    def start(self, *arguments: object) -> None:
+        pass
+
+    def messages(self, working: Collection[object], seconds: float) -> Iterator[tuple[object, Done]]:
+        return iter(())
+
+    def troubles(self) -> list[str]:
+        return []
+
+
+def test_what_waits_for_room_and_is_left_out_is_waited_for_no_more() -> None:
+    left_out: set[int] = set()
+    events = shards.train([TINY, TINY], shards=[Shard((0, 1), 1)], stopped=lambda: left_out, engine=Full())
+    assert next(events) is None
+    left_out.add(0)
+    assert next(events) is None
+    left_out.add(1)
+    assert list(events) == [None]
