@@ -64,6 +64,10 @@ class Nodes:
         self.nodes = [self.add() for _ in range(NODES)]
 
     def add(self, **options: Any) -> Any:
+        """One more; on a busy machine Ray gives up after half a minute, and succeeds at the next try."""
+        for _ in range(3):
+            with contextlib.suppress(Exception):
+                return self.cluster.add_node(wait=False, num_cpus=1, **OPTIONS, **options)
         return self.cluster.add_node(wait=False, num_cpus=1, **OPTIONS, **options)
 
     def kill(self, node: Any) -> None:

@@ -19,6 +19,6 @@ def line() -> None:
         st.caption(plain(nodes.headline(found)))
     else:
         with st.expander(plain(f"Cluster: {nodes.headline(found)}")):
-            st.markdown(
+            st.caption(
                 "\n".join(f"- {plain(f'{node.name}: {node.trouble or nodes.used(node)}')}" for node in found.nodes)
             )
