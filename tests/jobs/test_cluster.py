@@ -36,7 +36,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "2"))
 BY_HAND = KILLS > 2
-AT_ONCE = 4 if BY_HAND else 1  # while one grid is trained
+AT_ONCE = min(KILLS, 4)  # while one grid is trained
 SEED = int(os.environ.get("CNNVIZ_SEED", "0")) or random.randrange(1, 10**6)
 SMALL = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, momentum=0.5, epochs=2)
 NODES = 3 if BY_HAND else 2
@@ -218,7 +218,7 @@ def test_what_is_asked_of_a_worker_and_its_end_reach_its_tasks(on_cluster: Nodes
 
 def test_without_its_head_the_worker_waits_and_goes_on(on_cluster: Nodes) -> None:
     """The last test here, as it takes the cluster down."""
-    (run_id,) = changes.schedule([replace(SMALL, limit_train=3000, epochs=20)], "cluster")
+    (run_id,) = changes.schedule([replace(SMALL, limit_train=3000, epochs=10)], "cluster")
     with working() as worker:
         wait_for(lambda: reading.run(run_id).epoch > 0)
         on_cluster.lose_head()
@@ -231,4 +231,4 @@ def test_without_its_head_the_worker_waits_and_goes_on(on_cluster: Nodes) -> Non
         wait_for(ended([run_id]), 600)
         worker.wait(60)
     assert reading.run(run_id).status == "FINISHED"
-    assert steps_of(run_id) == list(range(21))
+    assert steps_of(run_id) == list(range(11))
