@@ -108,8 +108,8 @@ def test_a_status_is_read_by_this_version_and_the_one_before() -> None:
     before |= {"message": "", "alive": True, "silent_seconds": 0.0}
     write_atomically(job_file("cpu", "json"), json.dumps(before))
     (found,) = workers()
-    stages = {"stages": {}, "expected": {}, "testing_share": 0.0}  # which the version before did not report
-    assert asdict(replace(found, alive=True)) == before | stages  # and so it is written
+    new = {"stages": {}, "expected": {}, "testing_share": 0.0, "spools": ""}  # which the version before did not report
+    assert asdict(replace(found, alive=True)) == before | new  # and so it is written
     newer = before | {"host": "b", "runs": {"a": progress | {"batch": 3}}}
     write_atomically(job_file("cpu", "json"), json.dumps(newer))
     assert workers() == [found]
