@@ -138,7 +138,7 @@ def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> N
     page.locator(".scroll:not(.after)").wait_for()  # closer together all its columns are in sight
 
     page.goto(f"{address}/feature_maps?run={residual}&other={run}")
-    page.get_by_text("residual-8 · epoch 1", exact=True).wait_for()  # only what tells the two apart
+    page.get_by_text("residual-8 · epoch 0", exact=True).wait_for()  # only what tells the two apart
     page.set_viewport_size({"width": 390, "height": 900})
     page.locator(".scroll.after").wait_for()
     last, below = page.get_by_label("Class probabilities").first.get_by_role("button").last, page.locator(".name").last
