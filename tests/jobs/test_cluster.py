@@ -106,7 +106,10 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def _cluster() -> Iterator[Nodes]:
-    made = Nodes()
+    try:
+        made = Nodes()
+    except Exception as error:  # Ray raises its own, and the system's: of ports, of shared memory
+        pytest.skip(f"Ray does not start here: {type(error).__name__}: {error}")
     yield made
     made.cluster.shutdown()
 
