@@ -324,9 +324,19 @@ def run_shard(
 ) -> None:
     """Train a shard to its end, in the thread that calls this, and send what there is to report; the last message is
     Done or ShardFailed. datasets: those that need not be loaded."""
+
+    def report(progress: Progress) -> None:
+        send(ShardProgress(shard, progress))
+
     try:
         torch.set_num_threads(shard.threads)
-        _train_shard(shard, command, device, send, stopped, datasets)
+        starts = [_unpacked(start) for start in command.starts]
+        report(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
+        name = command.configs[0].dataset
+        dataset = datasets.get(name) or data.load(name)
+        for result in train_stack(command.configs, dataset, starts, device, stopped=stopped, on_progress=report):
+            send(_packed(result))
+        send(Done())
     except (ConnectionError, EOFError):
         raise  # whoever asked for this is gone
     except CnnvizError as error:
@@ -340,26 +350,6 @@ def run_shard(
         traceback.print_exc()  # into the worker's log
         line = next(iter(str(error).splitlines()), "")
         send(ShardFailed(shard, f"{type(error).__name__}: {line}"))
-
-
-def _train_shard(
-    shard: Shard,
-    command: Train,
-    device: str,
-    send: Callable[[Message], None],
-    stopped: Callable[[], Collection[int]],
-    datasets: Mapping[str, data.Dataset],
-) -> None:
-    def report(progress: Progress) -> None:
-        send(ShardProgress(shard, progress))
-
-    starts = [_unpacked(start) for start in command.starts]
-    report(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
-    name = command.configs[0].dataset
-    dataset = datasets.get(name) or data.load(name)
-    for result in train_stack(command.configs, dataset, starts, device, stopped=stopped, on_progress=report):
-        send(_packed(result))
-    send(Done())
 
 
 def _leave_with_parent() -> None:
