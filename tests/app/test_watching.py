@@ -2,13 +2,16 @@
 
 import re
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import data, paths
 from cnnviz.app import cache
+from cnnviz.app.watching import chart
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
+from cnnviz.render import live_charts
 from cnnviz.store import artifacts, changes, reading
 from tests.helpers.runs import record
 from tests.helpers.screens import said, with_open
@@ -93,3 +96,13 @@ def test_from_the_click_to_the_end() -> None:
     assert not opened.error
     assert reading.run(waiting).status == "KILLED"
     assert "2 stopped" in said(opened)
+
+
+def test_a_chart_is_told_of_whether_its_lines_have_names_or_not() -> None:
+    lines = pd.DataFrame([("a", 0.0, 10.0), ("a", 1.0, 20.0), ("b", 0.0, 30.0)], columns=["run_id", "x", "value"])
+    names = {"a": "lenet5x5, dropout 0.3, batch 32", "b": "lenet5x5, dropout 0.3, batch 64"}
+    for letters in (40, 10):  # 10: both names would be cut to the same letters, and neither is drawn
+        rows = live_charts.rows(lines, names, names, (0.0, 2.0), 4.0, 40.0, letters)
+        assert (rows.kind == "name").any() == (letters == 40)
+        assert chart.told("tanh", rows) == f"Test accuracy by epoch, tanh: the best is {names['b']} with 30.0 %"
+    assert chart.told("", rows.iloc[:0]) == "Test accuracy by epoch: no point yet"

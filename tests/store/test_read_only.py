@@ -121,7 +121,7 @@ def test_the_pages_show_it_and_say_why_training_waits(store: str) -> None:
         "for page in ('home', 'runs', 'curves', 'feature_maps'):\n"
         "    opened = AppTest.from_file('app.py', default_timeout=60).run().switch_page(f'pages/{page}.py').run()\n"
         "    assert not opened.exception, opened.exception\n"
-        "    assert not opened.error, opened.error\n"
+        "    assert not opened.error, [each.value for each in opened.error]\n"
         "    print(page, said(opened).replace(chr(92), ''))\n"
     )
     forbid(files=True, folders=True)

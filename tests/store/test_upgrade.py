@@ -175,7 +175,7 @@ def test_an_old_address_of_the_feature_maps_shows_what_it_names() -> None:
     assert opened.selectbox(key="other").value == FORK
     assert opened.select_slider(key="epoch").value == 2
     text = said(opened).replace("\\", "")
-    assert "c1, activation · channel 1** of tanh, cross entropy, lr 0.01" in text
+    assert "c1, activation · channel 1** of lr 0.01, epoch 2" in text
     first, second = (row["name"] for row in diagram(opened)["rows"])
     assert first.endswith(" · epoch 2")
     assert second.endswith(" · epoch 2")

@@ -73,14 +73,15 @@ def chart(runs: Sequence[Run], group: Grouping, size: Size) -> None:
             with place:
                 if title:
                     st.markdown(f"**{plain(title)}**")
-                st.vega_lite_chart(rows, spec, key=f"live {title}", width="stretch", alt=_said(title, rows))
+                st.vega_lite_chart(rows, spec, key=f"live {title}", width="stretch", alt=told(title, rows))
 
 
-def _said(title: str, rows: pd.DataFrame) -> str:
+def told(title: str, rows: pd.DataFrame) -> str:
+    """A panel in one sentence, for a screen reader."""
     of = f", {title}" if title else ""
     if rows.empty:
         return f"Test accuracy by epoch{of}: no point yet"
-    best = rows[rows.kind == "name"].sort_values("value").iloc[-1]
+    best = rows[rows.kind == "point"].sort_values("x").groupby("run_id").tail(1).sort_values("value").iloc[-1]
     return f"Test accuracy by epoch{of}: the best is {best['name']} with {best.value:.1f} %"
 
 
