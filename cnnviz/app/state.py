@@ -266,9 +266,8 @@ class Address:
         Else the session knows better: the browser may not have received yet what was written last. An address that
         says nothing, as the menu's, brings back what was last chosen on the page in this session.
         """
-        context, before = get_script_run_ctx(), _visit()
+        before, went = _visit(), _went()
         shown = {key.name: st.session_state[key.widget] for key in self.keys if key.widget in st.session_state}
-        went = context is not None and context.is_history_navigation
         if before.page == self.page and not went:
             # A page that is not drawn to its end is asked for anew with what its widgets showed before it went back.
             before.moved |= {name for name, value in before.left.items() if shown.get(name, _UNSET) == value}
@@ -311,9 +310,16 @@ class Address:
         chosen = {name: value for name, value in visit.values.items() if value != visit.defaults.get(name, _UNSET)}
         _CHOSEN.set(_CHOSEN.get() | {self.page: chosen})
         texts = {name: each for name, each in texts.items() if each}
-        if texts != {name: st.query_params.get_all(name) for name in st.query_params}:
+        # What the page that was left wrote last may have reached the browser after it had gone back to this one.
+        if _went() or texts != {name: st.query_params.get_all(name) for name in st.query_params}:
             st.query_params.from_dict(texts)
         return texts
+
+
+def _went() -> bool:
+    """Whether this run was asked for by the browser's Back or Forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 def open_page(page: str, **parameters: str | list[str]) -> None:

@@ -57,10 +57,36 @@ def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> No
     page.wait_for_function("() => location.search.includes('picture=7')")
     page.go_back()  # each page is one entry, however its address was completed
     page.get_by_role("heading", name="Curves").wait_for()
-    page.wait_for_timeout(3000)  # drawn to its end: its address, which comes last, is not to reach the next page
     page.go_back()
     page.get_by_role("img", name="test picture 7, as").wait_for()
     page.get_by_text("· epoch 1").wait_for()
     assert f"run={run}" in page.url
     page.close()
     assert not (paths.home() / "app.log").exists()
+
+
+@pytest.mark.usefixtures("synthetic_root")
+def test_what_a_page_reports_while_the_browser_goes_back_does_not_hold_it(browser: Any, address: str) -> None:
+    seed([0.1, 0.2, 0.3])
+    page = page_of(browser, f"{address}/runs", [])
+    page.get_by_role("heading", name="Runs").wait_for()
+    page.get_by_role("link", name="Curves").click()
+    page.get_by_role("button", name="Export").wait_for()
+    page.wait_for_function("() => location.search.includes('runs=')")
+    for wait in (0, 20, 60, 150, 400):  # ms, until a button reports something without having been touched
+        page.evaluate(
+            """wait => {
+                const buttons = [...document.querySelectorAll('button')];
+                const button = buttons.find(each => each.innerText.includes('New experiment'));
+                history.back();
+                setTimeout(() => button.click(), wait);
+            }""",
+            wait,
+        )
+        page.get_by_role("heading", name="Runs").wait_for()
+        page.wait_for_timeout(2000)
+        assert "/runs" in page.url
+        assert page.get_by_role("heading", name="Runs").is_visible()
+        page.go_forward()
+        page.get_by_role("button", name="Export").wait_for()
+    page.close()
