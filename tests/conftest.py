@@ -4,17 +4,27 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small tensors: threads would only wait
 
+import contextlib
+import functools
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+from streamlit.components.v2 import manifest_scanner
+
+from cnnviz import paths
+from cnnviz.store import connection
 
 torch.set_num_threads(1)
 settings.register_profile("cnnviz", deadline=None, derandomize=True, database=None)  # the same examples every time
 settings.load_profile("cnnviz")
 
+ARTIFACTS = "file:///empty"
+MADE_BY_MLFLOW: Any = vars(connection)["SqlAlchemyStore"]
 REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
@@ -24,6 +34,52 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CNNVIZ_OFFLINE", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes one. Its migrations, from its first version to today's, take more than a second."""
+    folder = tmp_path_factory.mktemp("empty")
+    MADE_BY_MLFLOW(f"sqlite:///{folder / 'mlflow.db'}", ARTIFACTS)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_copies(_empty_store: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Where this process makes a store, its tables are there at once, unless the test is about the making."""
+
+    def opened(uri: str, artifacts: str) -> Any:
+        if (paths.home() / "mlflow.db.unfinished").exists():
+            with (
+                contextlib.closing(sqlite3.connect(_empty_store)) as made,
+                contextlib.closing(sqlite3.connect(paths.home() / "mlflow.db")) as copy,
+            ):
+                made.backup(copy)
+                copy.execute(
+                    "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)",
+                    (ARTIFACTS, artifacts),
+                )
+                copy.commit()
+                copy.execute("PRAGMA journal_mode=WAL")
+        return MADE_BY_MLFLOW(uri, artifacts)
+
+    if "stores_are_made" not in request.fixturenames:
+        monkeypatch.setattr(connection, "SqlAlchemyStore", opened)
+
+
+@pytest.fixture
+def stores_are_made() -> None:
+    """A store's tables are made by MLflow, as everywhere but in tests."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_are_searched_once() -> Iterator[None]:
+    """For components, by Streamlit: AppTest would search them all for each session, which takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            manifest_scanner, "scan_component_manifests", functools.cache(manifest_scanner.scan_component_manifests)
+        )
+        yield
 
 
 @pytest.fixture

@@ -1,33 +1,30 @@
 """The app in a real browser, and in AppTest without a worker."""
 
-import os
+import contextlib
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from cnnviz import paths
 from cnnviz.jobs import control
+from tests.helpers.processes import Started, kill_all
 from tests.helpers.screens import CHROMIUM, FLAGS
 
 
-@pytest.fixture
-def address(synthetic_root: Path) -> Iterator[str]:
+@contextlib.contextmanager
+def served(start: Callable[[list[str], Path], subprocess.Popen[bytes] | Started]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     paths.home().mkdir(parents=True)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    with (paths.home() / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--server.port", str(port)], cwd=paths.PROJECT, stdout=log, stderr=log, env=dict(os.environ)
-        )
+    words = ["run", "app.py", "--server.headless", "true", "--server.port", str(port)]
+    server = start(words, paths.home() / "server.log")
     try:
         for _ in range(300):
             with socket.socket() as probe:
@@ -36,11 +33,27 @@ def address(synthetic_root: Path) -> Iterator[str]:
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        family = [*psutil.Process(server.pid).children(recursive=True), psutil.Process(server.pid)]
-        for process in family:
-            process.kill()
-        server.wait()
-        psutil.wait_procs(family, timeout=10)
+        kill_all(server)
+
+
+@pytest.fixture
+def address(synthetic_root: Path) -> Iterator[str]:
+    with served(lambda words, log: Started("streamlit", *words, log=log)) as address:
+        yield address
+
+
+@pytest.fixture
+def cold_address(synthetic_root: Path) -> Iterator[str]:
+    """The app as README starts it."""
+
+    def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "streamlit", *words], cwd=paths.PROJECT, stdout=said, stderr=said
+            )
+
+    with served(start) as address:
+        yield address
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     assert elsewhere == []
 
 
-def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, address: str) -> None:
-    page = page_of(browser, f"{address}/curves?runs=nothing", [])
+def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, cold_address: str) -> None:
+    page = page_of(browser, f"{cold_address}/curves?runs=nothing", [])
     page.get_by_text("No runs yet").first.wait_for()
     page.get_by_role("link", name="Feature maps").wait_for()
     page.close()

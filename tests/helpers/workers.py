@@ -1,21 +1,18 @@
 """A real worker in its own process, and what tests ask of it."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.store import connection
+from tests.helpers.processes import Started
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
 
 
-def start_worker() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cnnviz", "work", "--device", "cpu"]
-    with (paths.home() / "test.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log, start_new_session=True)
+def start_worker() -> Started:
+    return Started("cnnviz", "work", "--device", "cpu", log=paths.home() / "test.log")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:

@@ -4,7 +4,6 @@ By hand, for longer:  CNNVIZ_KILLS=200 CNNVIZ_SEED=7 pytest -s tests/jobs/test_f
 """
 
 import contextlib
-import multiprocessing
 import os
 import random
 import resource
@@ -26,6 +25,7 @@ from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
+from tests.helpers.processes import warm
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "6"))
 BY_HAND = KILLS > 6  # longer than anybody waits for the tests
@@ -48,8 +48,6 @@ pytestmark = [
     pytest.mark.usefixtures("synthetic_root"),
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
 ]
-workers = multiprocessing.get_context("forkserver")  # a worker starts from a process that has its libraries loaded
-workers.set_forkserver_preload(["cnnviz.jobs.worker", "cnnviz.__main__"])
 
 
 # -- faults, put in place within the worker's process -----------------------------------------------
@@ -148,7 +146,7 @@ def first_start(environment: dict[str, str]) -> None:
 
 def start(fault: str = "none") -> Any:
     environment = {name: value for name, value in os.environ.items() if name.startswith("CNNVIZ_")}
-    process = workers.Process(target=worker_main, args=(environment, fault))
+    process = warm.Process(target=worker_main, args=(environment, fault))
     process.start()
     return process
 
@@ -305,7 +303,7 @@ def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
     for number in range(KILLS // 2 + 1):
         monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / f"store {number}"))
         began = time.monotonic()
-        process = workers.Process(target=first_start, args=(dict(os.environ),))
+        process = warm.Process(target=first_start, args=(dict(os.environ),))
         process.start()
         process.join(draw.uniform(0, seconds) if seconds else None)  # the first one is left alone
         process.kill()

@@ -36,6 +36,7 @@ def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None
     assert len(reading.runs()) == 4
 
 
+@pytest.mark.usefixtures("stores_are_made")
 def test_a_store_whose_making_was_cut_short_is_made_again() -> None:
     home = paths.home()
     home.mkdir(parents=True)

@@ -5,9 +5,6 @@ whose worker was killed after epoch 3 of 5, one waiting, one deleted, one failed
 that no run is continued from were left out.
 """
 
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +17,9 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.jobs import control
 from cnnviz.store import addresses, artifacts, changes, connection, reading
+from tests.helpers.processes import Started
 from tests.helpers.screens import diagram, said, with_open
+from tests.helpers.workers import start_worker
 
 ARCHIVE = Path(__file__).with_name("version-0.1.0.zip")
 # id: status, last epoch, epoch of the best accuracy, its value, starts of the segments, epochs kept
@@ -53,10 +52,8 @@ def pages(warm_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def worker() -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "cnnviz", "work", "--device", "cpu"]
-    with (paths.home() / "work.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log, env=dict(os.environ))
+def worker() -> Iterator[Started]:
+    process = start_worker()
     family = psutil.Process(process.pid)
     try:
         yield process
@@ -120,10 +117,8 @@ def going_on() -> list[str]:
     return [continued, *(reading.run(key).id for key in (*INTERRUPTED, WAITING))]
 
 
-def test_a_worker_finishes_what_was_interrupted_waits_or_is_continued(
-    going_on: list[str], worker: subprocess.Popen[bytes]
-) -> None:
-    assert worker.wait(timeout=300) == 0, (paths.home() / "work.log").read_text()
+def test_a_worker_finishes_what_was_interrupted_waits_or_is_continued(going_on: list[str], worker: Started) -> None:
+    assert worker.wait(timeout=300) == 0, (paths.home() / "test.log").read_text()
     finished = {run.id: run for run in reading.runs()}
     client = connection.client()
     for run_id, last in zip(going_on, (6, 5, 5, 2), strict=True):
