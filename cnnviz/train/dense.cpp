@@ -7,7 +7,11 @@
 #include <memory>
 #include <numeric>
 
+#ifdef __ARM_NEON
+#define LANES 4
+#else
 #define LANES 8  // wider vectors would not wait less for the memory
+#endif
 #include "vectors.h"
 
 constexpr int WHOLE = UNITS / L, REST = UNITS % L, V = WHOLE + (REST > 0);  // vectors of a row
@@ -43,7 +47,7 @@ static inline void forward(const float* row, const float* entering, vec (*sums)[
         for (int r = 0; r < rows; r++) weights[r] = take(row + r * UNITS, v);
         for (int n = 0; n < PICTURES; n++) {
             vec sum = sums[v][n];
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int r = 0; r < rows; r++) sum += weights[r] * some[n][r];
             sums[v][n] = sum;
         }
@@ -75,24 +79,24 @@ extern "C" void forward(const float* weights, const float* bias, const float* en
 template <int count>
 static inline void back(const float* row, const vec (*grads)[V], float* before, long inputs) {
     vec sums[count] = {};
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int v = 0; v < V; v++) {
         vec weights = take(row, v);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int n = 0; n < count; n++) sums[n] += grads[n][v] * weights;
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int n = 0; n < count; n++) before[n * inputs] = sum(sums[n]);
 }
 
 template <int count>
 static inline void add_gradient(vec gradient[V], const vec (*grads)[V], const float* entering, long inputs) {
     vec from[count];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int n = 0; n < count; n++) from[n] = vec{} + entering[n * inputs];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int v = 0; v < V; v++) {
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int n = 0; n < count; n++) gradient[v] += grads[n][v] * from[n];
     }
 }

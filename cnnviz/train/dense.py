@@ -118,7 +118,7 @@ def _compiled(units: int, pictures: int) -> ctypes.CDLL | None:
     if native.compiler() is None:
         return None
     try:
-        library = native.library("dense.cpp", "-fopenmp", UNITS=units, PICTURES=pictures)
+        library = native.library("dense.cpp", *native.openmp(), UNITS=units, PICTURES=pictures)
     except CnnvizError as error:
         native.note(f"{error}; PyTorch's products are used instead")
         return None

@@ -12,31 +12,8 @@
 
 #include "vectors.h"
 
-typedef int32_t bits __attribute__((vector_size(4 * L)));
-
 static inline vec all(float value) { return vec{} + value; }
 static inline vec larger(vec a, vec b) { return b > a ? b : a; }
-
-#ifdef __clang__
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define PICK(a, b, ...) __builtin_shuffle(a, b, bits{__VA_ARGS__})
-#endif
-
-// Of two vectors' floats those at even places, those at odd ones; and in turn, the first half and the last.
-#if LANES == 16
-static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
-static inline vec odd(vec a, vec b) { return PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
-static inline vec first(vec a, vec b) { return PICK(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
-static inline vec last(vec a, vec b) {
-    return PICK(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-#else
-static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
-static inline vec odd(vec a, vec b) { return PICK(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
-static inline vec first(vec a, vec b) { return PICK(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
-static inline vec last(vec a, vec b) { return PICK(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
-#endif
 
 // -- shapes ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +98,7 @@ static void convolve1(const float* w, const float* bias, const float in[IN][SIDE
                 for (int i = 0; i < K1; i++)
                     for (int j = 0; j < K1; j++) {
                         vec left = load(&in[c][y + i][0] + x + j), right = load(&in[c][y + i][0] + x + j + L);
-#pragma GCC unroll 16
+                        UNROLL(16)
                         for (int o = 0; o < C1; o++) {
                             float weight = w[((o * K1 + i) * K1 + j) * IN + c];
                             sums[o][0] += left * weight;
@@ -154,7 +131,7 @@ static void convolve2(const float* w, const float* bias, const float in[S2][ROW2
             for (int i = 0; i < K2; i++)
                 for (int t = 0; t < T2; t++) {
                     vec weight = load(w + (i * T2 + t) * P2 + v * L);
-#pragma GCC unroll 16
+                    UNROLL(16)
                     for (int x = 0; x < W2; x++) sums[x] += weight * in[y + i][x * C1 + t];
                 }
             for (int x = 0; x < W2; x++) store(&out[y * W2 + x][v * L], sums[x]);
@@ -182,7 +159,7 @@ static void dense(int kind, const float* w, const float in[N][WIDEST], float out
             for (int b = 0; b < BLOCK; b++) sums[b] = load(w + ins * units + u);
             for (int k = 0; k < ins; k++) {
                 vec weight = load(w + k * units + u);
-#pragma GCC unroll 16
+                UNROLL(16)
                 for (int b = 0; b < BLOCK; b++) sums[b] += weight * in[n + b][k];
             }
             for (int b = 0; b < BLOCK; b++)
@@ -204,7 +181,7 @@ static float dense_back(int kind, float rate, float* w, const float in[N][WIDEST
             vec sums[BLOCK] = {};
             for (int v = 0; v < V; v++) {
                 vec weight = load(row + v * L);
-#pragma GCC unroll 16
+                UNROLL(16)
                 for (int b = 0; b < BLOCK; b++) sums[b] += weight * load(&grad[n + b][v * L]);
             }
             for (int b = 0; b < BLOCK; b++) before[n + b][k] = sum(sums[b]);
@@ -250,7 +227,7 @@ static void unpool2(const float map[W2 * W2][P2], const float* grad, float out[W
             }
 }
 
-constexpr int MOST = L == 16 ? 28 : 12;  // sums that stay in registers
+constexpr int MOST = L == 8 ? 12 : 28;  // sums that stay in registers: AVX2 has 16 of them, the others 32
 constexpr int PARTS = (T2 + MOST - 1) / MOST, TB = (T2 + PARTS - 1) / PARTS;
 
 static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 + 1][P2], vec found[K2][T2][V2]) {
@@ -262,7 +239,7 @@ static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 
                     for (int x = 0; x < W2; x++) {
                         vec arriving = load(&grad[y * W2 + x][v * L]);
                         const float* entering = &in[y + i][x * C1 + start];
-#pragma GCC unroll 32
+                        UNROLL(32)
                         for (int t = 0; t < TB; t++) sums[t] += arriving * entering[t];
                     }
                 for (int t = 0; t < TB; t++)
@@ -270,7 +247,7 @@ static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 
             }
 }
 
-constexpr int TT = L == 16 ? TV : 1;  // vectors of a row at once
+constexpr int TT = L == 16 ? TV : L == 4 && TV % 2 == 0 ? 2 : 1;  // vectors of a row at once
 
 static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * W2 + 1][P2], float out[S2 + 1][ROW2]) {
     std::memset(out, 0, sizeof(float) * (S2 + 1) * ROW2);
@@ -281,9 +258,9 @@ static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * 
                 const float *one = grad[y * W2 + x], *two = x + 1 < W2 ? grad[y * W2 + x + 1] : grad[W2 * W2];
                 for (int o = 0; o < C2; o++) {
                     float left = one[o], right = two[o];
-#pragma GCC unroll 8
+                    UNROLL(8)
                     for (int i = 0; i < K2; i++)
-#pragma GCC unroll 4
+                        UNROLL(4)
                         for (int t = 0; t < TT; t++) {
                             sums[0][i][t] += left * turned[i][o][start + t];
                             sums[1][i][t] += right * turned[i][o][start + t];
@@ -318,7 +295,7 @@ static void unpool1(const float map[C1][W1][ROW], const float grad[C1][S2][ROW /
             }
 }
 
-constexpr int OB = L == 16 && C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
+constexpr int OB = L != 8 && C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
 
 static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1][W1][ROW], vec found[C1][IN][K1][K1]) {
     for (int o = 0; o < C1; o += OB)
@@ -329,10 +306,10 @@ static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1]
                     for (int x = 0; x < ROW; x += L) {
                         vec arriving[OB];
                         for (int b = 0; b < OB; b++) arriving[b] = load(&grad[o + b][y][x]);
-#pragma GCC unroll 8
+                        UNROLL(8)
                         for (int j = 0; j < K1; j++) {
                             vec entering = load(&in[c][y + i][0] + x + j);
-#pragma GCC unroll 4
+                            UNROLL(4)
                             for (int b = 0; b < OB; b++) sums[b][j] += arriving[b] * entering;
                         }
                     }

@@ -19,10 +19,17 @@ from cnnviz.train import native
 from cnnviz.train.stack import SATURATION_PICTURES, Stack
 
 KINDS = ("sigmoid", "tanh", "relu", "leaky_relu")  # by their number in lenet.cpp
-LANES = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8  # floats in a vector
 MOST_MAPS = (12, 32)  # of the convolutions: with more, PyTorch's kernels are no worse
 MOST_BATCH, MOST_UNITS = 64, 1024  # so that a network and its batch stay in the cache
 PICTURES_AT_ONCE = 1000
+
+
+def _lanes() -> int:
+    """How many floats a vector of this processor holds; 0: the kernel is not made for it."""
+    return 4 if native.is_arm() else {"AVX512": 16, "AVX2": 8}.get(torch.backends.cpu.get_cpu_capability(), 0)
+
+
+LANES = _lanes()
 # Fields of RunConfig that the kernel obeys, that fits() looks at, or that change no step.
 KNOWN: frozenset[str] = frozenset(
     {
@@ -36,10 +43,10 @@ def fits(configs: Sequence[RunConfig]) -> bool:
     """Whether these runs, which share a stack, are of the family and this machine can run the kernel.
 
     Two unpadded convolutions with 2×2 max pooling after each, a monotone activation, plain gradient descent; a
-    processor whose vectors hold 8 or 16 floats, and a C++ compiler.
+    processor with AVX-512, AVX2 or NEON, and a C++ compiler.
     """
     return (
-        torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX2")
+        LANES > 0
         and native.compiler() is not None
         and _is_family(architecture(configs[0].model))
         and all(

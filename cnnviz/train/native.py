@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import platform
 import re
 import shutil
 import signal
@@ -19,13 +20,34 @@ COMPILE_SECONDS = 120  # it takes one or two
 ANSWER_SECONDS = 30  # for a program of two lines, which takes a tenth of one
 LONGEST_REASON = 200  # characters
 FUNCTIONS = {"lenet.cpp": ("walk", "judge_all", "floats"), "dense.cpp": ("forward", "back_and_learn")}
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+NO_COMPILER = "There is no C++ compiler here: every step runs without one, slower"
 
 
 def compiler() -> str | None:
     """A C++ compiler with vector types, None if there is none."""
     names = (os.environ.get("CXX", ""), "g++", "clang++")
     return next((name for name in names if name and shutil.which(name)), None) if sys.platform != "win32" else None
+
+
+def is_arm() -> bool:
+    """Whether this processor is a 64-bit ARM."""
+    return platform.machine().lower() in ("arm64", "aarch64")
+
+
+def flags() -> tuple[str, ...]:
+    """The compiler's, for a library of this processor. An ARM's is named by -mcpu: older Clangs know no other word."""
+    return ("-O3", "-mcpu=native" if is_arm() else "-march=native", "-std=c++17", "-shared", "-fPIC")
+
+
+def openmp() -> tuple[str, ...]:
+    """What spreads loops over the cores; nothing on macOS, whose Clang refuses the word. They run on one core then."""
+    return () if sys.platform == "darwin" else ("-fopenmp",)
+
+
+def command(source: str, made: str, *words: str, **constants: int | str) -> list[str]:
+    """What compiles cnnviz/train/<source> with these constants."""
+    defined = [f"-D{name}={value}" for name, value in constants.items()]
+    return [compiler() or "c++", *flags(), *words, *defined, str(Path(__file__).with_name(source)), "-o", made]
 
 
 troubles: list[str] = []  # what is wrong with the compiler here and what that costs, a line each: never a run
@@ -69,7 +91,7 @@ def silence() -> str:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "made.cpp"
             source.write_text("#include <cmath>\nint made;\n")
-            for words in (["--version"], [*FLAGS, "-fopenmp", str(source), "-o", f"{source}.so"]):
+            for words in (["--version"], [*flags(), *openmp(), str(source), "-o", f"{source}.so"]):
                 _run([name, *words], ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
         return f"{Path(name).name} does not answer within {ANSWER_SECONDS} s"
@@ -79,17 +101,14 @@ def silence() -> str:
 
 
 @functools.cache
-def library(source: str, *flags: str, **constants: int | str) -> ctypes.CDLL:
+def library(source: str, *words: str, **constants: int | str) -> ctypes.CDLL:
     """cnnviz/train/<source> with these constants. Raises CnnvizError, in one line, if it cannot be compiled."""
     if silent := silence():
         raise CnnvizError(f"{source} cannot be compiled: {silent}")
-    defined = [f"-D{name}={value}" for name, value in constants.items()]
     try:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "made.so"
-            paths = str(Path(__file__).with_name(source)), "-o", str(made)
-            command = [compiler() or "c++", *FLAGS, *flags, *defined, *paths]
-            status, said = _run(command, COMPILE_SECONDS)
+            status, said = _run(command(source, str(made), *words, **constants), COMPILE_SECONDS)
             if status:
                 reason = first_error(said) if said.strip() else f"exit status {status}"
                 raise CnnvizError(f"{source} cannot be compiled: {reason}")

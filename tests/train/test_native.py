@@ -1,5 +1,8 @@
 """C++ of our own is compiled, or one line says why not."""
 
+import platform
+import sys
+
 import pytest
 
 from cnnviz.errors import CnnvizError
@@ -25,3 +28,31 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     with pytest.raises(CnnvizError, match=r"^dense\.cpp cannot be compiled: .*nowhere[^\n]*$"):
         native.library("dense.cpp", **CONSTANTS | {"UNITS": 7})
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "words"),
+    [
+        ("linux", "x86_64", "-O3 -march=native -std=c++17 -shared -fPIC -fopenmp"),
+        ("linux", "aarch64", "-O3 -mcpu=native -std=c++17 -shared -fPIC -fopenmp"),
+        ("darwin", "arm64", "-O3 -mcpu=native -std=c++17 -shared -fPIC"),
+        ("darwin", "x86_64", "-O3 -march=native -std=c++17 -shared -fPIC"),
+    ],
+)
+def test_each_machine_has_its_command_line(
+    system: str, machine: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.delenv("CXX", raising=False)
+    command = native.command("dense.cpp", "made.so", *native.openmp(), **CONSTANTS)
+    *before, source, _, made = command
+    assert " ".join(before) == f"g++ {words} -DUNITS=5 -DPICTURES=2"
+    assert (source.endswith("/cnnviz/train/dense.cpp"), made) == (True, "made.so")
+
+
+def test_windows_has_no_compiler_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"C:/{name}.exe")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert native.compiler() is None
