@@ -101,6 +101,16 @@ static inline void add_gradient(vec gradient[V], const vec (*grads)[V], const fl
     }
 }
 
+// A row's part in the gradient of what enters, and its own gradient, some pictures at a time.
+template <int n = 0>
+static inline void visit(const float* row, const vec (*grads)[V], const float* entering, float* before,
+                         vec gradient[V], long inputs) {
+    constexpr int count = std::min(BLOCK, PICTURES - n);
+    back<count>(row, grads + n, before + n * inputs, inputs);
+    add_gradient<count>(gradient, grads + n, entering + n * inputs, inputs);
+    if constexpr (n + count < PICTURES) visit<n + count>(row, grads, entering, before, gradient, inputs);
+}
+
 // grad (PICTURES, UNITS), before (PICTURES, inputs) = grad · weightsᵀ, then weights -= rate · enteringᵀ · grad. Returns
 // the L2 norm of that product.
 extern "C" float back_and_learn(float* weights, const float* entering, const float* grad, float* before, long inputs,
@@ -108,7 +118,6 @@ extern "C" float back_and_learn(float* weights, const float* entering, const flo
     const auto grads = std::make_unique<vec[][V]>(PICTURES);
     for (int n = 0; n < PICTURES; n++)
         for (int v = 0; v < V; v++) grads[n][v] = take(grad + n * UNITS, v);
-    constexpr int whole = PICTURES / BLOCK * BLOCK, rest = PICTURES - whole;
     double squares[CHUNKS];
 #pragma omp parallel for schedule(static)
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
@@ -117,14 +126,7 @@ extern "C" float back_and_learn(float* weights, const float* entering, const flo
             float* row = weights + i * UNITS;
             send_for(row + AHEAD * UNITS, 1);
             vec gradient[V] = {};
-            for (int n = 0; n < whole; n += BLOCK) {
-                back<BLOCK>(row, &grads[n], before + n * inputs + i, inputs);
-                add_gradient<BLOCK>(gradient, &grads[n], entering + n * inputs + i, inputs);
-            }
-            if constexpr (rest > 0) {
-                back<rest>(row, &grads[whole], before + whole * inputs + i, inputs);
-                add_gradient<rest>(gradient, &grads[whole], entering + whole * inputs + i, inputs);
-            }
+            visit(row, grads.get(), entering + i, before + i, gradient, inputs);
             for (int v = 0; v < V; v++) {
                 some += gradient[v] * gradient[v];
                 put(row, v, take(row, v) - rate * gradient[v]);
