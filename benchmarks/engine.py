@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.throughput import BATCH, in_memory_loop
+from benchmarks.throughput import BATCH, RULES, in_memory_loop
 from cnnviz import data
 from cnnviz.analysis import costs
 from cnnviz.architectures import architecture
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--model", default="lenet5x5")
     parser.add_argument("--runs", default="1,6", help="networks in the stack")
     parser.add_argument("--activation", default="tanh")
+    parser.add_argument("--optimizer", choices=list(RULES), default="sgd")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seconds", type=float, default=3, help="for each way, each time")
@@ -40,14 +41,21 @@ def main() -> None:
     dataset, arch = data.load("cifar10").to(device), architecture(options.model)
     flops, peak = costs.step_flops(arch) * BATCH, costs.peak_flops(options.threads, device)
     machine = f"{options.threads} threads" if on_cpu else torch.cuda.get_device_name()
-    print(f"{options.model}, {machine}, wide convolution {peak / 1e9:.0f} GFLOP/s")
+    print(f"{options.model}, {options.optimizer}, {machine}, wide convolution {peak / 1e9:.0f} GFLOP/s")
     print("| networks | way | network-steps/s | GFLOP/s | share of wide convolution | evaluation, share of an epoch |")
     print("|---|---|---|---|---|---|")
-    plain = [in_memory_loop(options.model, device, options.seconds, 0)]
+    plain = [in_memory_loop(options.model, device, options.seconds, 0, options.optimizer)]
     memory.set_malloc(*memory.malloc_for(RunConfig(model=options.model)))
     for size in map(int, options.runs.split(",")):
         configs = [
-            RunConfig(model=options.model, activation=options.activation, lr=0.01 / (1 + k)) for k in range(size)
+            RunConfig(
+                model=options.model,
+                activation=options.activation,
+                lr=0.01 / (1 + k),
+                optimizer="adam" if options.optimizer == "adam" else "sgd",
+                momentum=0.9 if options.optimizer == "momentum" else 0.0,
+            )
+            for k in range(size)
         ]
         ways = ["eager", "graph", "compiled graph", "reduce-overhead"]
         if on_cpu:
@@ -60,7 +68,7 @@ def main() -> None:
         for trainer in trainers.values():  # compile
             trainer.train_on(order[0])
         for _ in range(options.rounds):
-            plain.append(in_memory_loop(options.model, device, options.seconds, 0))
+            plain.append(in_memory_loop(options.model, device, options.seconds, 0, options.optimizer))
             for way, trainer in trainers.items():
                 began, steps = time.perf_counter(), 0
                 while time.perf_counter() - began < options.seconds:

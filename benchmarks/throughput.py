@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,17 @@ GRIDS = {  # how many runs → what is asked of the command line
     3: ["--activation", "tanh", "--loss", "cross_entropy", "--lr", "0.1,0.01,0.001"],
     12: ["--activation", "sigmoid,tanh", "--loss", "mse,cross_entropy", "--lr", "0.1,0.01,0.001"],
 }
+RULES: dict[str, tuple[Callable[..., torch.optim.Optimizer], list[str]]] = {  # and what is asked of the command line
+    "sgd": (torch.optim.SGD, []),
+    "momentum": (partial(torch.optim.SGD, momentum=0.9), ["--momentum", "0.9"]),
+    "adam": (torch.optim.Adam, ["--optimizer", "adam"]),
+}
 
 
 # -- the usual loops: each trains for so many seconds and returns steps a second ----------------------
 
 
-def lightning_loop(model: str, device: str, seconds: float, workers: int) -> float:
+def lightning_loop(model: str, device: str, seconds: float, workers: int, rule: str = "sgd") -> float:
     """Lightning and a DataLoader, as a course's notebook has it."""
     import lightning
 
@@ -55,7 +61,7 @@ def lightning_loop(model: str, device: str, seconds: float, workers: int) -> flo
             return cross_entropy(self.net(batch[0]), batch[1])
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), RATE)
+            return RULES[rule][0](self.parameters(), RATE)
 
     class Clock(lightning.Callback):
         began, steps = 0.0, 0
@@ -77,17 +83,17 @@ def lightning_loop(model: str, device: str, seconds: float, workers: int) -> flo
     return clock.steps / (time.perf_counter() - clock.began)
 
 
-def data_loader_loop(model: str, device: str, seconds: float, workers: int) -> float:
+def data_loader_loop(model: str, device: str, seconds: float, workers: int, rule: str = "sgd") -> float:
     """Plain PyTorch and a DataLoader."""
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             yield from ((images.to(device), labels.to(device)) for images, labels in loader(workers))
 
-    return plain_loop(model, device, seconds, batches())
+    return plain_loop(model, device, seconds, batches(), rule)
 
 
-def in_memory_loop(model: str, device: str, seconds: float, workers: int) -> float:
+def in_memory_loop(model: str, device: str, seconds: float, workers: int, rule: str = "sgd") -> float:
     """Plain PyTorch on tensors that lie on the device."""
     dataset = data.load("cifar10").to(device)
 
@@ -96,7 +102,7 @@ def in_memory_loop(model: str, device: str, seconds: float, workers: int) -> flo
             for rows in data.batch_order(0, epoch, len(dataset.train_labels)).to(device).split(BATCH):
                 yield data.normalise(dataset.train_images[rows]), dataset.train_labels[rows]
 
-    return plain_loop(model, device, seconds, batches())
+    return plain_loop(model, device, seconds, batches(), rule)
 
 
 LOOPS: dict[str, tuple[Callable[..., float], int]] = {
@@ -107,9 +113,9 @@ LOOPS: dict[str, tuple[Callable[..., float], int]] = {
 }
 
 
-def plain_loop(model: str, device: str, seconds: float, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+def plain_loop(model: str, device: str, seconds: float, batches: Iterator[tuple[Tensor, Tensor]], rule: str) -> float:
     net = network(model).to(device)
-    optimizer = torch.optim.SGD(net.parameters(), RATE)
+    optimizer = RULES[rule][0](net.parameters(), RATE)
     began = 0.0
     for step in count(-20):
         if step == 0:
@@ -146,12 +152,12 @@ def loader(workers: int) -> Any:
 # -- cnnviz, from outside --------------------------------------------------------------------------
 
 
-def cnnviz(model: str, device: str, runs: int, epochs: int, limit: int) -> dict[str, float]:
+def cnnviz(model: str, device: str, runs: int, epochs: int, limit: int, rule: str = "sgd") -> dict[str, float]:
     """Train from the command line in a store of its own; what a watch beside the machine shows."""
     with tempfile.TemporaryDirectory() as home:
         choices = ["--activation", "relu", "--lr", "0.001"] if model == "conv5" else GRIDS[runs]
         command = [sys.executable, "-m", "cnnviz", "train", "--model", model, *choices, "--epochs", str(epochs)]
-        command += ["--device", device, *(["--limit-train", str(limit)] if limit else [])]
+        command += ["--device", device, *RULES[rule][1], *(["--limit-train", str(limit)] if limit else [])]
         began, peak = time.time(), 0
         log = Path(home) / "benchmark.log"
         with log.open("wb") as said:
@@ -213,11 +219,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15, help="for each of the usual loops")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--optimizer", choices=list(RULES), default="sgd")
     parser.add_argument("--loop", choices=list(LOOPS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.loop:
         loop, workers = LOOPS[options.loop]
-        print(json.dumps(loop(options.model, options.device, options.seconds, workers)))
+        print(json.dumps(loop(options.model, options.device, options.seconds, workers, options.optimizer)))
         return
     rates: dict[str, list[float]] = {name: [] for name in LOOPS}
     measured: dict[int, list[dict[str, float]]] = {int(runs): [] for runs in options.runs.split(",")}
@@ -227,11 +234,13 @@ def main() -> None:
             for name in LOOPS:
                 again = [sys.executable, "-m", "benchmarks.throughput", "--loop", name]
                 again += ["--model", options.model, "--device", options.device, "--seconds", str(options.seconds)]
+                again += ["--optimizer", options.optimizer]
                 out = subprocess.run(again, capture_output=True, text=True, check=True).stdout
                 rates[name].append(json.loads(out.splitlines()[-1]))
                 print(f"{name}: {rates[name][-1]:.0f} steps/s", file=sys.stderr)
             for runs, each in measured.items():
-                each.append(cnnviz(options.model, options.device, runs, options.epochs, options.limit_train))
+                settings = options.epochs, options.limit_train, options.optimizer
+                each.append(cnnviz(options.model, options.device, runs, *settings))
                 print(runs, {name: round(value, 1) for name, value in each[-1].items()}, file=sys.stderr)
     report(options, rates, measured)
 
@@ -242,7 +251,7 @@ def report(
     cores = torch.get_num_threads() if options.device == "cpu" else 1
     peaks = sgemm_peak(options.device), costs.peak_flops(cores, options.device)
     machine = torch.cuda.get_device_name() if options.device == "cuda" else f"{os.cpu_count()} CPU cores"
-    print(f"\n{options.model}, batch {BATCH}, {machine}, torch {torch.__version__}")
+    print(f"\n{options.model}, {options.optimizer}, batch {BATCH}, {machine}, torch {torch.__version__}")
     print(f"matrix product {peaks[0] / 1e9:.0f} GFLOP/s, wide convolution {peaks[1] / 1e9:.0f} GFLOP/s\n")
     base = rates["Lightning, DataLoader"]
     print("| what | network-steps/s (median of rounds) | × Lightning | share of matrix product | of wide convolution |")

@@ -1,7 +1,7 @@
-// Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 max pooling, then fully
-// connected layers; plain gradient descent. A network and its batch stay in a core's second-level cache, which no
-// library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC, BATCH) and the memory's
-// layout.
+// Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 pooling, then fully connected
+// layers; gradient descent, plain or with momentum, or Adam. A network and its batch stay in a core's second-level cache,
+// which no library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC, BATCH, AVERAGE,
+// SLOTS, DECAYS) and the memory's layout.
 
 #include <algorithm>
 #include <cmath>
@@ -36,6 +36,7 @@ constexpr int at_dense(int layer) {
     return at;
 }
 constexpr int FLOATS = at_dense(LAYERS);
+constexpr int STRIDE = FLOATS * (1 + SLOTS);  // of a network: behind its weights is what the optimizer remembers of each
 
 struct Pictures {  // of one batch, and what the layers make of them
     float in[N][IN][SIDE][ROW], slack[32];
@@ -44,7 +45,7 @@ struct Pictures {  // of one batch, and what the layers make of them
     float map2[N][W2 * W2][P2];
     float act[LAYERS + 1][N][WIDEST], grad[LAYERS + 1][N][WIDEST];
     float grad1[C1][W1][ROW], grad2[W2 * W2 + 1][P2], grad_pool1[S2 + 1][ROW2], by_map[C1][S2][ROW / 2];
-    vec kernel1[C1][IN][K1][K1], bias1[C1], kernel2[K2][T2][V2], bias2[V2], turned[K2][P2][TV];
+    vec kernel1[C1][IN][K1][K1], bias1[C1], layer1[AT_W2 / L], kernel2[K2][T2][V2], bias2[V2], turned[K2][P2][TV];
 };
 
 // -- activations: 0 sigmoid, 1 tanh, 2 relu, 3 leaky relu ------------------------------------------------------------
@@ -87,9 +88,57 @@ static inline vec slope(int kind, vec y) {
     return y > 0.0f ? all(1.0f) : all(kind == 3 ? 0.01f : 0.0f);
 }
 
+// -- pooling: of the largest value, which is activated then, or the mean of what is activated before ------------------
+
+static inline vec kept(int kind, vec x) { return AVERAGE ? activate(kind, x) : x; }  // of a convolution's values
+static inline vec pooled(vec a, vec b) { return AVERAGE ? a + b : larger(a, b); }
+static inline vec left(int kind, vec pooled) { return AVERAGE ? 0.25f * pooled : activate(kind, pooled); }
+
+// -- learning: what torch.optim does ----------------------------------------------------------------------------------
+
+enum { PLAIN, MOMENTUM, ADAM };  // by what they remember of each weight: nothing, its momentum, its mean and square
+constexpr float KEEP_MEAN = 0.9f, KEEP_SQUARE = 0.999f, EPSILON = 1e-8f;
+
+struct Rule {  // of one network at one step
+    float rate, momentum, decay, root;
+    Rule(const float* rates, int networks, double step) : rate(rates[0]), momentum(rates[networks]) {
+        decay = rates[2 * networks];
+        root = std::sqrt(1 - std::pow(0.999, step));
+        if (SLOTS == ADAM) rate /= 1 - std::pow(0.9, step);
+    }
+};
+
+struct Squares {  // summed over a layer's weights: of the gradient, and of the change by a rate of one
+    vec gradient{}, change{};
+};
+
+static inline void learn_from(const Rule& rule, float* at, vec gradient, Squares& squares) {
+    vec weight = load(at), change = gradient;
+    squares.gradient += gradient * gradient;
+    if (DECAYS) change += rule.decay * weight;
+    if (SLOTS == MOMENTUM) {
+        change += rule.momentum * load(at + FLOATS);
+        store(at + FLOATS, change);
+    }
+    if (SLOTS == ADAM) {
+        vec mean = load(at + FLOATS), square = load(at + 2 * FLOATS);
+        mean += (1 - KEEP_MEAN) * (change - mean);
+        square = KEEP_SQUARE * square + (1 - KEEP_SQUARE) * (change * change);
+        store(at + FLOATS, mean);
+        store(at + 2 * FLOATS, square);
+        change = mean / (root(square) / rule.root + EPSILON);
+    }
+    squares.change += change * change;
+    store(at, weight - rule.rate * change);
+}
+
+static void learn_from(const Rule& rule, float* at, const vec* gradient, int vectors, Squares& squares) {
+    for (int v = 0; v < vectors; v++) learn_from(rule, at + v * L, gradient[v], squares);
+}
+
 // -- forward -------------------------------------------------------------------------------------------------------
 
-static void convolve1(const float* w, const float* bias, const float in[IN][SIDE][ROW], float out[C1][W1][ROW]) {
+static void convolve1(int kind, const float* w, const float* bias, const float in[IN][SIDE][ROW], float out[C1][W1][ROW]) {
     for (int y = 0; y < W1; y++)
         for (int x = 0; x < ROW; x += 2 * L) {
             vec sums[C1][2];
@@ -106,8 +155,8 @@ static void convolve1(const float* w, const float* bias, const float in[IN][SIDE
                         }
                     }
             for (int o = 0; o < C1; o++) {
-                store(out[o][y] + x, sums[o][0]);
-                store(out[o][y] + x + L, sums[o][1]);
+                store(out[o][y] + x, kept(kind, sums[o][0]));
+                store(out[o][y] + x + L, kept(kind, sums[o][1]));
             }
         }
 }
@@ -117,13 +166,13 @@ static void pool1(int kind, const float map[C1][W1][ROW], float out[S2][ROW2]) {
         for (int y = 0; y < S2; y++)
             for (int x = 0; x < S2; x += L) {
                 const float *top = map[o][2 * y] + 2 * x, *below = map[o][2 * y + 1] + 2 * x;
-                vec left = larger(load(top), load(below)), right = larger(load(top + L), load(below + L));
-                vec pooled = activate(kind, larger(even(left, right), odd(left, right)));
-                for (int i = 0; i < std::min(L, S2 - x); i++) out[y][(x + i) * C1 + o] = pooled[i];
+                vec one = pooled(load(top), load(below)), other = pooled(load(top + L), load(below + L));
+                vec all = left(kind, pooled(even(one, other), odd(one, other)));
+                for (int i = 0; i < std::min(L, S2 - x); i++) out[y][(x + i) * C1 + o] = all[i];
             }
 }
 
-static void convolve2(const float* w, const float* bias, const float in[S2][ROW2], float out[W2 * W2][P2]) {
+static void convolve2(int kind, const float* w, const float* bias, const float in[S2][ROW2], float out[W2 * W2][P2]) {
     for (int v = 0; v < V2; v++)
         for (int y = 0; y < W2; y++) {
             vec sums[W2];
@@ -134,7 +183,7 @@ static void convolve2(const float* w, const float* bias, const float in[S2][ROW2
                     UNROLL(16)
                     for (int x = 0; x < W2; x++) sums[x] += weight * in[y + i][x * C1 + t];
                 }
-            for (int x = 0; x < W2; x++) store(&out[y * W2 + x][v * L], sums[x]);
+            for (int x = 0; x < W2; x++) store(&out[y * W2 + x][v * L], kept(kind, sums[x]));
         }
 }
 
@@ -143,10 +192,9 @@ static void pool2(int kind, const float map[W2 * W2][P2], float* out) {  // out 
         for (int x = 0; x < S4; x++)
             for (int v = 0; v < V2; v++) {
                 const float* at = &map[2 * y * W2 + 2 * x][v * L];
-                vec above = larger(load(at), load(at + P2));
-                vec below = larger(load(at + W2 * P2), load(at + (W2 + 1) * P2));
-                vec most = larger(above, below);
-                store(out + (y * S4 + x) * C2 + v * L, activate(kind, most));
+                vec above = pooled(load(at), load(at + P2));
+                vec below = pooled(load(at + W2 * P2), load(at + (W2 + 1) * P2));
+                store(out + (y * S4 + x) * C2 + v * L, left(kind, pooled(above, below)));
             }
 }
 
@@ -169,12 +217,12 @@ static void dense(int kind, const float* w, const float in[N][WIDEST], float out
 
 // -- backward ------------------------------------------------------------------------------------------------------
 
-// Gradient of the layer's inputs, and the weights' update in the same visit; the sum of the gradient's squares.
+// Gradient of the layer's inputs, and the weights' update in the same visit.
 template <int layer>
-static float dense_back(int kind, float rate, float* w, const float in[N][WIDEST], const float grad[N][WIDEST],
-                        float before[N][WIDEST]) {
+static void dense_back(int kind, const Rule& rule, float* w, const float in[N][WIDEST], const float grad[N][WIDEST],
+                       float before[N][WIDEST], Squares& squares) {
     constexpr int ins = FCS[layer], units = padded(FCS[layer + 1]), V = units / L;
-    vec squares{};
+    Squares biases;
     for (int k = 0; k < ins; k++) {
         float* row = w + k * units;
         for (int n = 0; n < N; n += BLOCK) {
@@ -189,21 +237,19 @@ static float dense_back(int kind, float rate, float* w, const float in[N][WIDEST
         for (int v = 0; v < V; v++) {
             vec change{};
             for (int n = 0; n < N; n++) change += in[n][k] * load(&grad[n][v * L]);
-            squares += change * change;
-            store(row + v * L, load(row + v * L) - rate * change);
+            learn_from(rule, row + v * L, change, squares);
         }
     }
     for (int v = 0; v < V; v++) {
         vec change{};
         for (int n = 0; n < N; n++) change += load(&grad[n][v * L]);
-        float* bias = w + ins * units + v * L;
-        store(bias, load(bias) - rate * change);
+        learn_from(rule, w + ins * units + v * L, change, biases);
     }
     for (int n = 0; n < N; n++) {
-        for (int k = 0; k < ins; k += L) store(&before[n][k], load(&before[n][k]) * slope(kind, load(&in[n][k])));
+        for (int k = 0; k < ins && (layer > 0 || !AVERAGE); k += L)
+            store(&before[n][k], load(&before[n][k]) * slope(kind, load(&in[n][k])));
         for (int k = ins; k < padded(ins); k++) before[n][k] = 0;  // the unused lanes may hold anything
     }
-    return sum(squares);
 }
 
 static inline vec share(vec grad, vec most, vec a, vec b, vec c, vec d) {  // equal maxima share a gradient
@@ -211,7 +257,8 @@ static inline vec share(vec grad, vec most, vec a, vec b, vec c, vec d) {  // eq
     return grad / __builtin_convertvector(sharers, vec);
 }
 
-static void unpool2(const float map[W2 * W2][P2], const float* grad, float out[W2 * W2 + 1][P2], vec bias[V2]) {
+static void unpool2(int kind, const float map[W2 * W2][P2], const float* grad, float out[W2 * W2 + 1][P2],
+                    vec bias[V2]) {
     for (int y = 0; y < S4; y++)
         for (int x = 0; x < S4; x++)
             for (int v = 0; v < V2; v++) {
@@ -220,6 +267,14 @@ static void unpool2(const float map[W2 * W2][P2], const float* grad, float out[W
                 std::memcpy(compact, grad + (y * S4 + x) * C2 + v * L, 4 * std::min(L, C2 - v * L));
                 vec arriving = load(compact), z[4];
                 for (int p = 0; p < 4; p++) z[p] = load(&map[places[p]][v * L]);
+                if (AVERAGE) {
+                    for (int p = 0; p < 4; p++) {
+                        vec part = 0.25f * arriving * slope(kind, z[p]);
+                        bias[v] += part;
+                        store(&out[places[p]][v * L], part);
+                    }
+                    continue;
+                }
                 vec most = larger(larger(z[0], z[1]), larger(z[2], z[3]));
                 vec part = share(arriving, most, z[0], z[1], z[2], z[3]);
                 bias[v] += arriving;
@@ -275,19 +330,26 @@ static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * 
             }
 }
 
-static void unpool1(const float map[C1][W1][ROW], const float grad[C1][S2][ROW / 2], float out[C1][W1][ROW],
-                    vec bias[C1]) {
+static void unpool1(int kind, const float map[C1][W1][ROW], const float grad[C1][S2][ROW / 2],
+                    float out[C1][W1][ROW], vec bias[C1]) {
     for (int o = 0; o < C1; o++)
         for (int y = 0; y < S2; y++)
             for (int x = 0; x < ROW; x += 2 * L) {
                 const float *top = map[o][2 * y] + x, *below = map[o][2 * y + 1] + x;
                 vec a = even(load(top), load(top + L)), b = odd(load(top), load(top + L));
                 vec c = even(load(below), load(below + L)), d = odd(load(below), load(below + L));
-                vec most = larger(larger(a, b), larger(c, d)), arriving = load(grad[o][y] + x / 2), none{};
-                vec part = share(arriving, most, a, b, c, d);
-                bias[o] += arriving;
-                a = a == most ? part : none, b = b == most ? part : none;
-                c = c == most ? part : none, d = d == most ? part : none;
+                vec arriving = load(grad[o][y] + x / 2), none{};
+                if (AVERAGE) {
+                    vec part = 0.25f * arriving;
+                    a = part * slope(kind, a), b = part * slope(kind, b);
+                    c = part * slope(kind, c), d = part * slope(kind, d);
+                    bias[o] += a + b + c + d;
+                } else {
+                    vec most = larger(larger(a, b), larger(c, d)), part = share(arriving, most, a, b, c, d);
+                    bias[o] += arriving;
+                    a = a == most ? part : none, b = b == most ? part : none;
+                    c = c == most ? part : none, d = d == most ? part : none;
+                }
                 store(out[o][2 * y] + x, first(a, b));
                 store(out[o][2 * y] + x + L, last(a, b));
                 store(out[o][2 * y + 1] + x, first(c, d));
@@ -329,11 +391,11 @@ static void dense_layers(int kind, const float* w, Pictures& p) {
 }
 
 template <int layer = LAYERS - 1>
-static void dense_layers_back(int kind, float rate, float* w, Pictures& p, float squares[]) {
+static void dense_layers_back(int kind, const Rule& rule, float* w, Pictures& p, Squares squares[]) {
     if constexpr (layer >= 0) {
-        float* weights = w + at_dense(layer);
-        squares[2 + layer] = dense_back<layer>(kind, rate, weights, p.act[layer], p.grad[layer + 1], p.grad[layer]);
-        dense_layers_back<layer - 1>(kind, rate, w, p, squares);
+        const auto &entering = p.act[layer], &grad = p.grad[layer + 1];
+        dense_back<layer>(kind, rule, w + at_dense(layer), entering, grad, p.grad[layer], squares[2 + layer]);
+        dense_layers_back<layer - 1>(kind, rule, w, p, squares);
     }
 }
 
@@ -342,9 +404,9 @@ static void forward(int kind, const float* w, Pictures& p, const uint8_t (*plane
         const uint8_t* from = &planes[n][0][0][0];
         float* to = &p.in[n][0][0][0];
         for (int at = 0; at < IN * SIDE * SIDE; at++) to[at] = from[at] * (2.0f / 255.0f) - 1.0f;
-        convolve1(w, w + AT_B1, p.in[n], p.map1[n]);
+        convolve1(kind, w, w + AT_B1, p.in[n], p.map1[n]);
         pool1(kind, p.map1[n], p.pool1[n]);
-        convolve2(w + AT_W2, w + AT_B2, p.pool1[n], p.map2[n]);
+        convolve2(kind, w + AT_W2, w + AT_B2, p.pool1[n], p.map2[n]);
         pool2(kind, p.map2[n], p.act[0][n]);
     }
     for (int n = count; n < N; n++) std::memset(p.act[0][n], 0, sizeof p.act[0][n]);
@@ -370,8 +432,8 @@ static void judge(bool mse, Pictures& p, const int64_t* labels, int count, bool 
     }
 }
 
-static void learn(int kind, float rate, float* w, Pictures& p, int count, float squares[]) {
-    dense_layers_back(kind, rate, w, p, squares);
+static void learn(int kind, const Rule& rule, float* w, Pictures& p, int count, Squares squares[]) {
+    dense_layers_back(kind, rule, w, p, squares);
     std::memset(p.kernel1, 0, sizeof p.kernel1);
     std::memset(p.bias1, 0, sizeof p.bias1);
     std::memset(p.kernel2, 0, sizeof p.kernel2);
@@ -381,38 +443,30 @@ static void learn(int kind, float rate, float* w, Pictures& p, int count, float 
         for (int t = 0; t < T2; t++)
             for (int o = 0; o < C2; o++) ((float*)p.turned[i][o])[t] = w[AT_W2 + (i * T2 + t) * P2 + o];
     for (int n = 0; n < count; n++) {
-        unpool2(p.map2[n], p.grad[0][n], p.grad2, p.bias2);
+        unpool2(kind, p.map2[n], p.grad[0][n], p.grad2, p.bias2);
         kernel2_gradient(p.pool1[n], p.grad2, p.kernel2);
         input2_gradient(p.turned, p.grad2, p.grad_pool1);
         for (int y = 0; y < S2; y++) {
-            for (int at = 0; at < S2 * C1; at += L)
+            for (int at = 0; at < S2 * C1 && !AVERAGE; at += L)
                 store(&p.grad_pool1[y][at], load(&p.grad_pool1[y][at]) * slope(kind, load(&p.pool1[n][y][at])));
             for (int x = 0; x < S2; x++)
                 for (int o = 0; o < C1; o++) p.by_map[o][y][x] = p.grad_pool1[y][x * C1 + o];
         }
-        unpool1(p.map1[n], p.by_map, p.grad1, p.bias1);
+        unpool1(kind, p.map1[n], p.by_map, p.grad1, p.bias1);
         kernel1_gradient(p.in[n], p.grad1, p.kernel1);
     }
-    float total = 0;
+    float* found = (float*)p.layer1;
     for (int o = 0; o < C1; o++) {
         for (int c = 0; c < IN; c++)
             for (int i = 0; i < K1; i++)
-                for (int j = 0; j < K1; j++) {
-                    float change = sum(p.kernel1[o][c][i][j]);
-                    total += change * change;
-                    w[((o * K1 + i) * K1 + j) * IN + c] -= rate * change;
-                }
-        w[AT_B1 + o] -= rate * sum(p.bias1[o]);
+                for (int j = 0; j < K1; j++) found[((o * K1 + i) * K1 + j) * IN + c] = sum(p.kernel1[o][c][i][j]);
+        found[AT_B1 + o] = sum(p.bias1[o]);
     }
-    squares[0] = total;
-    vec squares2{};
-    for (int at = 0; at < K2 * T2 * V2; at++) {
-        vec change = (&p.kernel2[0][0][0])[at];
-        squares2 += change * change;
-        store(w + AT_W2 + at * L, load(w + AT_W2 + at * L) - rate * change);
-    }
-    squares[1] = sum(squares2);
-    for (int v = 0; v < V2; v++) store(w + AT_B2 + v * L, load(w + AT_B2 + v * L) - rate * p.bias2[v]);
+    Squares biases;
+    learn_from(rule, w, p.layer1, AT_B1 / L, squares[0]);
+    learn_from(rule, w + AT_B1, p.layer1 + AT_B1 / L, (AT_W2 - AT_B1) / L, biases);
+    learn_from(rule, w + AT_W2, &p.kernel2[0][0][0], K2 * T2 * V2, squares[1]);
+    learn_from(rule, w + AT_B2, p.bias2, V2, biases);
 }
 
 static Pictures& room() {
@@ -430,12 +484,13 @@ static std::vector<uint8_t> planes_of(const uint8_t* images, const int64_t* orde
     return planes;
 }
 
-extern "C" int floats() { return FLOATS; }
+extern "C" int floats() { return STRIDE; }
 
 // Every network learns from images[order], batch by batch. totals[0..1]: loss · pictures, hits; then the norms of the
-// gradients, layer by layer, and those of the changes, all added to what is there: (2 + 2 · layers, networks).
+// gradients, layer by layer, and those of the changes, all added to what is there: (2 + 2 · layers, networks). rates:
+// learning rate, momentum and weight decay, (3, networks). steps: how many each has made.
 extern "C" void walk(float* weights, int networks, const int32_t* kinds, const uint8_t* mse, const float* rates,
-                     const uint8_t* images, const int64_t* labels, const int64_t* order, long pictures, float* totals) {
+                     const float* steps, const uint8_t* images, const int64_t* labels, const int64_t* order, long pictures, float* totals) {
     std::vector<uint8_t> planes = planes_of(images, order, pictures);
     auto batches = (const uint8_t(*)[IN][SIDE][SIDE])planes.data();
     std::vector<int64_t> answers(pictures);
@@ -443,20 +498,25 @@ extern "C" void walk(float* weights, int networks, const int32_t* kinds, const u
     Pictures& p = room();
     constexpr int layers = LAYERS + 2;
     for (int k = 0; k < networks; k++) {
-        double loss = 0, hits = 0, norms[layers] = {};
+        double loss = 0, hits = 0, step = steps[k], norms[layers] = {}, changes[layers] = {};
+        float* w = weights + k * STRIDE;
         for (long start = 0; start < pictures; start += BATCH) {
             int count = std::min<long>(BATCH, pictures - start);
-            float squares[layers];
-            forward(kinds[k], weights + k * FLOATS, p, batches + start, count);
+            const Rule rule(rates + k, networks, ++step);
+            Squares squares[layers];
+            forward(kinds[k], w, p, batches + start, count);
             judge(mse[k], p, &answers[start], count, true, loss, hits);
-            learn(kinds[k], rates[k], weights + k * FLOATS, p, count, squares);
-            for (int l = 0; l < layers; l++) norms[l] += std::sqrt(squares[l]);
+            learn(kinds[k], rule, w, p, count, squares);
+            for (int l = 0; l < layers; l++) {
+                norms[l] += std::sqrt(sum(squares[l].gradient));
+                changes[l] += rule.rate * std::sqrt(sum(squares[l].change));
+            }
         }
         totals[k] += loss;
         totals[networks + k] += hits;
         for (int l = 0; l < layers; l++) {
             totals[(2 + l) * networks + k] += norms[l];
-            totals[(2 + layers + l) * networks + k] += rates[k] * norms[l];
+            totals[(2 + layers + l) * networks + k] += changes[l];
         }
     }
 }
@@ -469,7 +529,7 @@ extern "C" void judge_all(const float* weights, int networks, const int32_t* kin
     for (int k = 0; k < networks; k++)
         for (long start = 0; start < pictures; start += BATCH) {
             int count = std::min<long>(BATCH, pictures - start);
-            forward(kinds[k], weights + k * FLOATS, room(), batches + start, count);
+            forward(kinds[k], weights + k * STRIDE, room(), batches + start, count);
             judge(mse[k], room(), labels + start, count, false, totals[k], totals[networks + k]);
         }
 }

@@ -42,7 +42,7 @@ KNOWN: frozenset[str] = frozenset(
 def fits(configs: Sequence[RunConfig]) -> bool:
     """Whether these runs, which share a stack, are of the family and this machine can run the kernel.
 
-    Two unpadded convolutions with 2×2 max pooling after each, a monotone activation, plain gradient descent; a
+    Two unpadded convolutions with 2×2 pooling after each, a monotone activation, gradient descent or Adam; a
     processor with AVX-512, AVX2 or NEON, and a C++ compiler.
     """
     return (
@@ -51,9 +51,8 @@ def fits(configs: Sequence[RunConfig]) -> bool:
         and _is_family(architecture(configs[0].model))
         and all(
             config.activation in KINDS
-            and (config.pooling, config.optimizer) == ("max", "sgd")
-            and not config.momentum
-            and not config.weight_decay
+            and config.pooling in ("max", "avg")
+            and config.optimizer in ("sgd", "adam")
             and config.batch_size <= MOST_BATCH
             and all(getattr(config, name) == default for name, default in DEFAULTS.items() if name not in KNOWN)
             for config in configs
@@ -77,7 +76,7 @@ class Kernel:
     """A stack's networks in the layout of lenet.cpp. Raises CnnvizError if it cannot be compiled."""
 
     def __init__(self, stack: Stack, batch_size: int) -> None:
-        self.stack = stack
+        self.stack, self.batch_size = stack, batch_size
         (c1, c2), dense = stack.arch.convs, stack.weights[2 * len(MOST_MAPS) :: 2]
         widths = dense[0].shape[1], *(weight.shape[2] for weight in dense)
         self.library = native.library(
@@ -89,25 +88,33 @@ class Kernel:
             FC=",".join(map(str, widths)),
             BATCH=batch_size,
             LANES=LANES,
+            AVERAGE=int(stack.pooling == "avg"),
+            SLOTS=len(stack.slots),
+            DECAYS=int(stack.has_decay),
         )
         pointer, number = ctypes.c_void_p, ctypes.c_long
-        self.library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 6, number, pointer]
+        self.library.walk.argtypes = [pointer, ctypes.c_int, *[pointer] * 7, number, pointer]
         self.library.judge_all.argtypes = [pointer, ctypes.c_int, *[pointer] * 4, number, pointer]
         self.packed = torch.cat([_padded(view).flatten(1) for view in self._views()], 1)
         assert self.packed.shape[1] == self.library.floats()
         kinds = [KINDS.index(name) for name, start, stop in stack.groups for _ in range(start, stop)]
         self.kinds = torch.tensor(kinds, dtype=torch.int32)
-        self.mse, self.rates = stack.mse.to(torch.uint8), stack.rates[0].contiguous()
+        self.mse = stack.mse.to(torch.uint8)
 
     def _views(self) -> list[Tensor]:
-        """The stack's own weights, (K, …) and in the order in which the kernel reads them."""
+        """The stack's own weights and then what its optimizer remembers of them, (K, …) and in the order in which the
+        kernel reads them."""
         views = []
-        for name, weight in zip(self.stack.names, self.stack.weights, strict=True):
+        for name, weight in (
+            each
+            for weights in (self.stack.weights, *self.stack.slots.values())
+            for each in zip(self.stack.names, weights, strict=True)
+        ):
             if name.startswith("fc"):
                 views.append(weight)
             elif weight.dim() == 1:
                 views.append(weight.view(self.stack.size, -1))
-            elif not views:  # kernels of the first layer as they lie: (K, map, row, column, colour)
+            elif name == self.stack.names[0]:  # kernels of the first layer as they lie: (K, map, row, column, colour)
                 views.append(weight.unflatten(0, (self.stack.size, -1)).permute(0, 1, 3, 4, 2).flatten(1))
             else:  # of the second with its maps side by side: (K, row, column, map before, map)
                 views.append(weight.unflatten(0, (self.stack.size, -1)).permute(0, 3, 4, 2, 1))
@@ -116,11 +123,14 @@ class Kernel:
     def walk(self, images: Tensor, labels: Tensor, order: Tensor) -> None:
         """Train on images[order], batch by batch; the steps' figures are added to the stack's totals."""
         order = order.contiguous()
-        pointers = [each.data_ptr() for each in (self.kinds, self.mse, self.rates, images, labels, order)]
-        self.library.walk(self.packed.data_ptr(), self.stack.size, *pointers, len(order), self.stack.totals.data_ptr())
+        stack = self.stack
+        given = self.kinds, self.mse, stack.rates, stack.steps, images, labels, order
+        pointers = [each.data_ptr() for each in given]
+        self.library.walk(self.packed.data_ptr(), stack.size, *pointers, len(order), stack.totals.data_ptr())
+        stack.steps += -(-len(order) // self.batch_size)
 
     def write_back(self) -> None:
-        """Copy the trained weights into the stack's, which are out of date until then."""
+        """Copy the trained weights, and all that is remembered of them, into the stack's, out of date until then."""
         at = 0
         for view in self._views():
             padded = _padded(view).shape

@@ -36,7 +36,7 @@ def is_arm() -> bool:
 
 def flags() -> tuple[str, ...]:
     """The compiler's, for a library of this processor. An ARM's is named by -mcpu: older Clangs know no other word."""
-    return ("-O3", "-mcpu=native" if is_arm() else "-march=native", "-std=c++17", "-shared", "-fPIC")
+    return ("-O3", "-mcpu=native" if is_arm() else "-march=native", "-std=c++17", "-fno-math-errno", "-shared", "-fPIC")
 
 
 def openmp() -> tuple[str, ...]:

@@ -20,6 +20,11 @@ typedef int32_t bits __attribute__((vector_size(4 * L)));
 static inline vec load(const float* at) { return *(const loose*)at; }
 static inline void store(float* at, vec value) { *(loose*)at = value; }
 
+static inline vec root(vec x) {
+    for (int lane = 0; lane < L; lane++) x[lane] = __builtin_sqrtf(x[lane]);
+    return x;
+}
+
 // Of two vectors' floats those at even places, those at odd ones; and in turn, the first half and the last.
 #if LANES == 16
 static inline vec even(vec a, vec b) { return PICK(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }

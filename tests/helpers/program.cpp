@@ -37,8 +37,8 @@ int main(int, char** words) {
     auto kinds = [&] { return (const int32_t*)arrays[1].data(); };
     if (function == "floats") std::printf("%d", floats());
     if (function == "walk")
-        walk(floats_at(0), number(0), kinds(), bytes_at(2), floats_at(3), bytes_at(4), whole_at(5), whole_at(6),
-             number(1), floats_at(7));
+        walk(floats_at(0), number(0), kinds(), bytes_at(2), floats_at(3), floats_at(4), bytes_at(5), whole_at(6),
+             whole_at(7), number(1), floats_at(8));
     if (function == "judge_all")
         judge_all(floats_at(0), number(0), kinds(), bytes_at(2), bytes_at(3), whole_at(4), number(1),
                   (double*)arrays[5].data());

@@ -68,13 +68,13 @@ class Program:
         return int(self._run([*self.machine.emulator, str(self.made), str(self.folder), "floats"]))
 
     def _walk(
-        self, weights: int, runs: int, kinds: int, mse: int, rates: int, images: int, labels: int, order: int,
-        pictures: int, totals: int,
+        self, weights: int, runs: int, kinds: int, mse: int, rates: int, steps: int, images: int, labels: int,
+        order: int, pictures: int, totals: int,
     ) -> None:  # fmt: skip
         rows = struct.unpack(f"{pictures}q", ctypes.string_at(order, 8 * pictures))
         given = max(rows) + 1
-        arrays = (weights, 4 * runs * self._floats()), (kinds, 4 * runs), (mse, runs), (rates, 4 * runs)
-        data = (images, PICTURE * given), (labels, 8 * given), (order, 8 * pictures)
+        arrays = (weights, 4 * runs * self._floats()), (kinds, 4 * runs), (mse, runs), (rates, 12 * runs)
+        data = (steps, 4 * runs), (images, PICTURE * given), (labels, 8 * given), (order, 8 * pictures)
         self._call("walk", [runs, pictures], *arrays, *data, (totals, 4 * runs * (2 + 2 * self.layers)))
 
     def _judge_all(

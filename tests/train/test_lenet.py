@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,17 @@ from cnnviz.train.stack import Stack
 from tests.helpers.plain_torch import furthest, order, pictures, plain_loop
 
 LENET = RunConfig(lr=0.01)
+VARIANTS: list[dict[str, Any]] = [  # of the kernel
+    {"momentum": 0.9},
+    {"weight_decay": 0.01},
+    {"momentum": 0.9, "weight_decay": 0.01},
+    {"optimizer": "adam", "lr": 0.00001},
+    {"optimizer": "adam", "lr": 0.00001, "weight_decay": 0.01},
+    {"pooling": "avg"},
+    {"pooling": "avg", "optimizer": "adam", "lr": 0.00001},
+]
 needs_the_machine = pytest.mark.skipif(
-    not lenet.fits([LENET]), reason="no processor with AVX2 here, or no C++ compiler"
+    not lenet.fits([LENET]), reason="no processor with AVX2 or NEON here, or no C++ compiler"
 )
 
 
@@ -26,7 +36,7 @@ def kernel_of(configs: Sequence[RunConfig]) -> lenet.Kernel:
     return lenet.Kernel(stack, configs[0].batch_size)
 
 
-@pytest.fixture(params=[8, 16], ids="{} lanes".format)
+@pytest.fixture(params=[4, 8, 16], ids="{} lanes".format)
 def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor with vectors of so many floats."""
     monkeypatch.setattr(lenet, "LANES", request.param)
@@ -59,9 +69,34 @@ def test_every_run_is_the_run_that_plain_pytorch_trains(model: str, size: int) -
 
 
 @needs_the_machine
+@pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: "-".join(map(str, settings.values())))
+def test_every_optimizer_is_torch_optims(settings: dict[str, Any]) -> None:
+    # Smooth activations: at a kink, two sums in another order can part ways for good, in PyTorch's own steps, too.
+    configs = [
+        replace(LENET, activation=kind, loss=loss, **settings) for kind in ("sigmoid", "tanh") for loss in LOSSES
+    ]
+    images, labels = pictures()
+    kernel, batches = kernel_of(configs), order(100, 10)
+    kernel.walk(images, labels, torch.cat(batches))
+    kernel.write_back()
+    for run, config in enumerate(configs):
+        assert furthest(plain_loop(config, run, batches), kernel.stack.weights_of(run)) < 2e-5, config.name
+
+
+@needs_the_machine
 @pytest.mark.usefixtures("lanes")
 def test_figures_are_the_stacks() -> None:
-    configs = [replace(LENET, activation=kind, loss=loss) for kind in lenet.KINDS for loss in LOSSES]
+    figures_are_the_stacks({})
+
+
+@needs_the_machine
+@pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: "-".join(map(str, settings.values())))
+def test_so_are_every_optimizers(settings: dict[str, Any]) -> None:
+    figures_are_the_stacks(settings)
+
+
+def figures_are_the_stacks(settings: dict[str, Any]) -> None:
+    configs = [replace(LENET, activation=kind, loss=loss, **settings) for kind in lenet.KINDS for loss in LOSSES]
     images, labels = pictures()
     kernel, reference = kernel_of(configs), kernel_of(configs).stack
     rows = torch.cat(order(20, 10))[:-3]  # the last batch is not full
@@ -77,13 +112,16 @@ def test_figures_are_the_stacks() -> None:
 
 
 @needs_the_machine
-@pytest.mark.usefixtures("lanes")
-def test_a_diverging_run_changes_no_other_runs_bits() -> None:
-    tame, wild = replace(LENET, activation="relu"), replace(LENET, activation="relu", lr=900.0)
+@pytest.mark.parametrize("settings", [{}, VARIANTS[2], VARIANTS[-1]], ids=["sgd", "momentum", "adam-avg"])
+def test_a_diverging_run_changes_no_other_runs_bits(settings: dict[str, Any]) -> None:
+    tame = replace(LENET, activation="relu", **settings)
+    wild = replace(tame, lr=900.0)
     images, labels = pictures()
     seen = []
     for configs in ([tame, tame, tame], [tame, wild, tame]):
         kernel = kernel_of(configs)
+        if configs[1] is wild and settings:  # which may bound its steps
+            kernel.packed[1] = float("nan")
         kernel.walk(images, labels, torch.cat(order(60, 10))[:-4])
         kernel.walk(images, labels, torch.cat(order(60, 10)))
         kernel.write_back()
@@ -95,10 +133,12 @@ def test_a_diverging_run_changes_no_other_runs_bits() -> None:
 
 
 @needs_the_machine
-def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit() -> None:
+@pytest.mark.parametrize("settings", [{}, VARIANTS[2], VARIANTS[-1]], ids=["sgd", "momentum", "adam-avg"])
+def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit(settings: dict[str, Any]) -> None:
     images, labels = pictures(500)
     dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:100], labels[:100])
-    configs = [replace(LENET, epochs=3), replace(LENET, epochs=1, loss="mse"), replace(LENET, epochs=3, lr=0.02)]
+    first = replace(LENET, epochs=3, **settings)
+    configs = [first, replace(first, epochs=1, loss="mse"), replace(first, lr=2 * first.lr)]
     whole = {(each.member, each.epoch): each for each in loop.train_stack(configs, dataset, method="kernel")}
     assert whole[0, 1].stack == (0, 2)
     middle = whole[2, 1]
@@ -106,6 +146,8 @@ def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit() -> None:
     (*_, last) = loop.train_stack([configs[2]], dataset, [start], method="kernel")
     assert last.epoch == 3
     assert furthest(last.weights, whole[2, 3].weights) == 0
+    assert bool(last.slots) == bool(settings)
+    assert all(torch.equal(value, whole[2, 3].slots[name]) for name, value in last.slots.items())
     assert last.metrics["test_loss"] == whole[2, 3].metrics["test_loss"]
 
 
@@ -115,11 +157,9 @@ def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit() -> None:
     [
         {"model": "conv5"},
         {"model": "f30"},
-        {"pooling": "avg"},
         {"activation": "gelu"},
-        {"optimizer": "adam"},
-        {"momentum": 0.9},
-        {"weight_decay": 0.01},
+        {"optimizer": "adamw"},
+        {"dropout": 0.5},
         {"batch_size": 128},
     ],
 )
@@ -140,3 +180,31 @@ def test_a_compiler_that_cannot_is_no_reason_to_fail(
     (_, last) = loop.train_stack([replace(LENET, epochs=1)], dataset, method="kernel")
     assert last.epoch == 1
     assert "PyTorch compiles the step instead" in capsys.readouterr().err
+
+
+@needs_the_machine
+def test_a_run_without_momentum_is_the_same_beside_one_that_has_some() -> None:
+    images, labels = pictures()
+    seen = []
+    for momentum in (0.0, 0.9):
+        kernel = kernel_of([LENET, replace(LENET, momentum=momentum, weight_decay=momentum / 100)])
+        kernel.walk(images, labels, torch.cat(order(30, 10)))
+        kernel.write_back()
+        seen.append(kernel.stack.weights_of(0))
+    assert furthest(*seen) == 0
+
+
+def test_a_machine_without_a_compiler_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(native, "troubles", [])
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    images, labels = pictures(50)
+    dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images, labels)
+    for model in ("lenet5x5", "lenet3x3"):
+        config = replace(LENET, model=model, epochs=1)
+        assert loop.fastest([replace(config, epochs=20)], "cpu") == "eager"
+        assert [each.epoch for each in loop.train_stack([config], dataset)] == [0, 1]
+    assert native.troubles == [native.NO_COMPILER]
+    assert capsys.readouterr().err.splitlines() == [native.NO_COMPILER]

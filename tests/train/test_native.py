@@ -33,10 +33,10 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("system", "machine", "words"),
     [
-        ("linux", "x86_64", "-O3 -march=native -std=c++17 -shared -fPIC -fopenmp"),
-        ("linux", "aarch64", "-O3 -mcpu=native -std=c++17 -shared -fPIC -fopenmp"),
-        ("darwin", "arm64", "-O3 -mcpu=native -std=c++17 -shared -fPIC"),
-        ("darwin", "x86_64", "-O3 -march=native -std=c++17 -shared -fPIC"),
+        ("linux", "x86_64", "-O3 -march=native -std=c++17 -fno-math-errno -shared -fPIC -fopenmp"),
+        ("linux", "aarch64", "-O3 -mcpu=native -std=c++17 -fno-math-errno -shared -fPIC -fopenmp"),
+        ("darwin", "arm64", "-O3 -mcpu=native -std=c++17 -fno-math-errno -shared -fPIC"),
+        ("darwin", "x86_64", "-O3 -march=native -std=c++17 -fno-math-errno -shared -fPIC"),
     ],
 )
 def test_each_machine_has_its_command_line(

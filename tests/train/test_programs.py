@@ -1,6 +1,7 @@
 """Both kernels for ARM, run in an emulator, and under the sanitizers: PyTorch's results, and no step outside."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,22 +34,31 @@ def on_both(*shapes: tuple[object, ...]) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("_machine", "model", "size"),
+    ("_machine", "model", "size", "settings"),
     on_both(
-        ("c5k4-s2-c9k3-s2-f12", 4),  # odd sides, and lanes that nobody uses
-        ("c2k3-s2-c17k5-s2-f13-f30", 13),  # blocks that are not full
-        ("c1k7-s2-c1k1-s2", 3),  # no hidden layer
-        ("c3k2-s2-c4k6-s2-f40", 5),
-        ("lenet3x3", 7),
-        ("lenet5x5", 10),
+        ("c5k4-s2-c9k3-s2-f12", 4, "adam avg"),  # odd sides, and lanes that nobody uses
+        ("c2k3-s2-c17k5-s2-f13-f30", 13, "momentum"),  # blocks that are not full
+        ("c1k7-s2-c1k1-s2", 3, ""),  # no hidden layer
+        ("c3k2-s2-c4k6-s2-f40", 5, "momentum avg"),
+        ("lenet3x3", 7, "adam"),
+        ("lenet5x5", 10, ""),
     ),
     indirect=["_machine"],
 )
-def test_lenets_kernel(_machine: None, model: str, size: int) -> None:
-    kinds = [(kind, LOSSES[index % 2]) for index, kind in enumerate(lenet.KINDS)]
+def test_lenets_kernel(_machine: None, model: str, size: int, settings: str) -> None:
+    is_adam = "adam" in settings
+    shared = RunConfig(
+        model=model,
+        batch_size=size,
+        lr=0.00001 if is_adam else 0.01,
+        optimizer="adam" if is_adam else "sgd",
+        momentum=0.9 if "momentum" in settings else 0.0,
+        weight_decay=0.01 if settings else 0.0,
+        pooling="avg" if "avg" in settings else "max",
+    )
     configs = [
-        RunConfig(model=model, activation=kind, loss=loss, lr=0.01 * (1 + index), batch_size=size)
-        for index, (kind, loss) in enumerate(kinds)
+        replace(shared, activation=kind, loss=LOSSES[index % 2], lr=shared.lr * (1 + index))
+        for index, kind in enumerate(lenet.KINDS)
     ]
     arch, (images, labels) = architecture(model), pictures()
     rows = torch.cat(order(5, size, 40))[:-1]  # the last batch is not full
