@@ -1,7 +1,7 @@
-// Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 pooling, then fully connected
-// layers; gradient descent, plain or with momentum, or Adam. A network and its batch stay in a core's second-level cache,
-// which no library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC, BATCH, AVERAGE,
-// SLOTS, DECAYS) and the memory's layout.
+// Training steps of LeNet's family, one network at a time: two convolutions, each with 2x2 pooling, then fully
+// connected layers; gradient descent, plain or with momentum, or Adam. A network and its batch stay in a core's
+// second-level cache, which no library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC,
+// BATCH, AVERAGE, SLOTS, DECAYS) and the memory's layout.
 
 #include <algorithm>
 #include <cmath>
@@ -36,7 +36,7 @@ constexpr int at_dense(int layer) {
     return at;
 }
 constexpr int FLOATS = at_dense(LAYERS);
-constexpr int STRIDE = FLOATS * (1 + SLOTS);  // of a network: behind its weights is what the optimizer remembers of each
+constexpr int STRIDE = FLOATS * (1 + SLOTS);  // of a network: behind its weights is what its optimizer remembers
 
 struct Pictures {  // of one batch, and what the layers make of them
     float in[N][IN][SIDE][ROW], slack[32];
@@ -92,14 +92,14 @@ static inline vec slope(int kind, vec y) {
 
 static inline vec kept(int kind, vec x) { return AVERAGE ? activate(kind, x) : x; }  // of a convolution's values
 static inline vec pooled(vec a, vec b) { return AVERAGE ? a + b : larger(a, b); }
-static inline vec left(int kind, vec pooled) { return AVERAGE ? 0.25f * pooled : activate(kind, pooled); }
+static inline vec leaving(int kind, vec pooled) { return AVERAGE ? 0.25f * pooled : activate(kind, pooled); }
 
 // -- learning: what torch.optim does ----------------------------------------------------------------------------------
 
 enum { PLAIN, MOMENTUM, ADAM };  // by what they remember of each weight: nothing, its momentum, its mean and square
 constexpr float KEEP_MEAN = 0.9f, KEEP_SQUARE = 0.999f, EPSILON = 1e-8f;
 
-struct Rule {  // of one network at one step
+struct Rule {  // of one network at one step; root: of how much of the squares' mean has come in so far
     float rate, momentum, decay, root;
     Rule(const float* rates, int networks, double step) : rate(rates[0]), momentum(rates[networks]) {
         decay = rates[2 * networks];
@@ -138,7 +138,8 @@ static void learn_from(const Rule& rule, float* at, const vec* gradient, int vec
 
 // -- forward -------------------------------------------------------------------------------------------------------
 
-static void convolve1(int kind, const float* w, const float* bias, const float in[IN][SIDE][ROW], float out[C1][W1][ROW]) {
+static void convolve1(int kind, const float* w, const float* bias, const float in[IN][SIDE][ROW],
+                      float out[C1][W1][ROW]) {
     for (int y = 0; y < W1; y++)
         for (int x = 0; x < ROW; x += 2 * L) {
             vec sums[C1][2];
@@ -167,8 +168,8 @@ static void pool1(int kind, const float map[C1][W1][ROW], float out[S2][ROW2]) {
             for (int x = 0; x < S2; x += L) {
                 const float *top = map[o][2 * y] + 2 * x, *below = map[o][2 * y + 1] + 2 * x;
                 vec one = pooled(load(top), load(below)), other = pooled(load(top + L), load(below + L));
-                vec all = left(kind, pooled(even(one, other), odd(one, other)));
-                for (int i = 0; i < std::min(L, S2 - x); i++) out[y][(x + i) * C1 + o] = all[i];
+                vec values = leaving(kind, pooled(even(one, other), odd(one, other)));
+                for (int i = 0; i < std::min(L, S2 - x); i++) out[y][(x + i) * C1 + o] = values[i];
             }
 }
 
@@ -194,7 +195,7 @@ static void pool2(int kind, const float map[W2 * W2][P2], float* out) {  // out 
                 const float* at = &map[2 * y * W2 + 2 * x][v * L];
                 vec above = pooled(load(at), load(at + P2));
                 vec below = pooled(load(at + W2 * P2), load(at + (W2 + 1) * P2));
-                store(out + (y * S4 + x) * C2 + v * L, left(kind, pooled(above, below)));
+                store(out + (y * S4 + x) * C2 + v * L, leaving(kind, pooled(above, below)));
             }
 }
 
@@ -490,7 +491,8 @@ extern "C" int floats() { return STRIDE; }
 // gradients, layer by layer, and those of the changes, all added to what is there: (2 + 2 · layers, networks). rates:
 // learning rate, momentum and weight decay, (3, networks). steps: how many each has made.
 extern "C" void walk(float* weights, int networks, const int32_t* kinds, const uint8_t* mse, const float* rates,
-                     const float* steps, const uint8_t* images, const int64_t* labels, const int64_t* order, long pictures, float* totals) {
+                     const float* steps, const uint8_t* images, const int64_t* labels, const int64_t* order,
+                     long pictures, float* totals) {
     std::vector<uint8_t> planes = planes_of(images, order, pictures);
     auto batches = (const uint8_t(*)[IN][SIDE][SIDE])planes.data();
     std::vector<int64_t> answers(pictures);

@@ -5,6 +5,7 @@ import functools
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,18 +21,26 @@ PROGRAM = Path(__file__).with_name("program.cpp")
 
 class Machine(NamedTuple):
     compiler: str
-    words: Sequence[str]
+    words: tuple[str, ...]
     lanes: int  # floats in a vector
-    emulator: Sequence[str] = ()
+    emulator: tuple[str, ...] = ()
 
+    @functools.cache  # noqa: B019
     def missing(self) -> str:
         """Why nothing can be tried on it; "" if it can."""
-        names = (self.compiler, *self.emulator)
-        return next((f"no {name} here" for name in names if not shutil.which(name)), "")
+        for name in (self.compiler, *self.emulator):
+            if not shutil.which(name):
+                return f"no {name} here"
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "least.cpp"
+            source.write_text("int main() {}\n")
+            command = [self.compiler, *self.words, str(source), "-o", f"{folder}/least"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return f"{self.compiler}: {native.first_error(done.stderr)}" if done.returncode else ""
 
 
 ARM = Machine("aarch64-linux-gnu-g++", ("-O3", "-fopenmp", "-static"), 4, ("qemu-aarch64-static",))
-WATCHED = Machine("g++", ("-O1", "-mavx2", "-mfma", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"), 8)
+WATCHED = Machine("g++", ("-O1", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"), 8)
 
 
 class Program:

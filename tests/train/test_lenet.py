@@ -1,11 +1,13 @@
 """Our own kernel against plain PyTorch loops, and against the stack it stands in for."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import LOSSES, RunConfig
@@ -36,6 +38,12 @@ def kernel_of(configs: Sequence[RunConfig]) -> lenet.Kernel:
     return lenet.Kernel(stack, configs[0].batch_size)
 
 
+@functools.cache
+def plainly(config: RunConfig, seed: int, size: int) -> dict[str, Tensor]:
+    """Weights after 100 steps."""
+    return plain_loop(config, seed, order(100, size))
+
+
 @pytest.fixture(params=[4, 8, 16], ids="{} lanes".format)
 def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor with vectors of so many floats."""
@@ -60,12 +68,12 @@ def test_every_run_is_the_run_that_plain_pytorch_trains(model: str, size: int) -
         for index, (activation, loss) in enumerate((kind, loss) for kind in lenet.KINDS for loss in LOSSES)
     ]
     images, labels = pictures()
-    kernel, batches = kernel_of(configs), order(100, size)
+    kernel = kernel_of(configs)
     kernel.stack.begin_epoch()
-    kernel.walk(images, labels, torch.cat(batches))
+    kernel.walk(images, labels, torch.cat(order(100, size)))
     kernel.write_back()
     for run, config in enumerate(configs):
-        assert furthest(plain_loop(config, run, batches), kernel.stack.weights_of(run)) < 2e-5, config.name
+        assert furthest(plainly(config, run, size), kernel.stack.weights_of(run)) < 2e-5, config.name
 
 
 @needs_the_machine
@@ -76,11 +84,11 @@ def test_every_optimizer_is_torch_optims(settings: dict[str, Any]) -> None:
         replace(LENET, activation=kind, loss=loss, **settings) for kind in ("sigmoid", "tanh") for loss in LOSSES
     ]
     images, labels = pictures()
-    kernel, batches = kernel_of(configs), order(100, 10)
-    kernel.walk(images, labels, torch.cat(batches))
+    kernel = kernel_of(configs)
+    kernel.walk(images, labels, torch.cat(order(100, 10)))
     kernel.write_back()
     for run, config in enumerate(configs):
-        assert furthest(plain_loop(config, run, batches), kernel.stack.weights_of(run)) < 2e-5, config.name
+        assert furthest(plainly(config, run, 10), kernel.stack.weights_of(run)) < 2e-5, config.name
 
 
 @needs_the_machine
