@@ -11,8 +11,9 @@ from cnnviz.config import RunConfig
 from cnnviz.jobs import devices, nodes
 from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.train import planning
-from cnnviz.train.loop import PROBE_STEPS, Progress, Speed, fastest, speed_key
+from cnnviz.train.loop import PROBE_STEPS, Progress, Speed, speed_key
 from cnnviz.train.planning import EVALUATION_SHARE, TEST_PICTURES, Room
+from cnnviz.train.ways import fastest
 
 UNCERTAINTY = 2.0  # a guess may be wrong by this factor, up or down
 START_SECONDS = 6  # of a shard, to its first step

@@ -273,6 +273,8 @@ class _Training:
                     case ShardStarted():
                         self.started_at[event.shard] = time.time(), time.monotonic()
                         self.where[event.shard] = event.where or self.machine.name
+                        for each in self._in(event.shard):  # a half, if memory was too small for the whole
+                            each.shard = event.shard
                     case ShardProgress():
                         self.reported_at[event.shard] = time.monotonic()
                         self._report(event)

@@ -5,7 +5,6 @@ between two epochs goes on as if it had never stopped, bit for bit if stack, thr
 """
 
 import contextlib
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,15 +19,12 @@ from cnnviz.architectures import initial_weights
 from cnnviz.config import DEFAULTS, SETTINGS, RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
-from cnnviz.train import lenet, native
+from cnnviz.train import lenet, native, ways
 from cnnviz.train.compiled import CompiledStep
 from cnnviz.train.single import Single
 from cnnviz.train.stack import Stack
 from cnnviz.train.stopping import Watched
 
-# Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
-COMPILE_FROM_STEPS = 10_000
-KERNEL_FROM_STEPS = 1_000  # LeNet's own kernel is compiled in a second or two, and saves four fifths
 PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
 REPLAYS_AHEAD = (
     4  # of a CUDA graph: enough to keep the device busy, few enough that reported progress is close to the truth
@@ -49,6 +45,8 @@ class Start:
     slots: Mapping[str, Tensor] = field(default_factory=dict)  # the optimizer's state
     method: str = ""  # how steps were run so far, of METHODS; "": the fastest way is chosen
     watched: Watched = field(default_factory=Watched)  # the validation loss so far, for a run with patience
+    left_out: Mapping[str, str] = field(default_factory=dict)  # ways of running steps that are no good here, and why
+    notes: tuple[str, ...] = ()  # what the run's message should say of how it was started, a line each
 
 
 @dataclass(frozen=True)
@@ -124,13 +122,15 @@ def train_stack(
     method: str | None = None,
     stopped: Callable[[], Collection[int]] = tuple,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_trial: ways.Announce = lambda way, seconds: None,
 ) -> Iterator[EpochResult]:
     """Train runs that share one stack_key, each to its config.epochs.
 
     A member is a run's index among configs. stopped() names members to leave out from now on: the epoch they are in is
-    discarded. method: how steps are run, of METHODS; None goes on as the starts have it, or takes the fastest if they
-    have none or this machine cannot. Raises ConfigError for runs that cannot share a stack, or that the method cannot
-    train.
+    discarded. method: how steps are run, of METHODS; None goes on as the starts have it, or takes the fastest that is
+    right here (ways.py) if they have none or this machine cannot. on_trial is called with a way that is tried, and the
+    seconds after which it hangs, and with "" when it is over. Raises ConfigError for runs that cannot share a stack, or
+    that the method cannot train.
     """
     starts = starts or [fresh_start(config) for config in configs]
     keys = {stack_key(config, start.epoch, start.method) for config, start in zip(configs, starts, strict=True)}
@@ -143,7 +143,7 @@ def train_stack(
     if configs[0].trains_alone and method not in (None, "autograd"):
         raise ConfigError(f"{configs[0].name} has settings that only autograd trains, not the method {method!r}")
     with _exact_cudnn():
-        yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress)
+        yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress, on_trial)
 
 
 @contextlib.contextmanager
@@ -169,11 +169,13 @@ def _train_stack(
     method: str | None,
     stopped: Callable[[], Collection[int]],
     on_progress: Callable[[Progress], None],
+    on_trial: ways.Announce,
 ) -> Iterator[EpochResult]:
     dataset = dataset.limited(configs[0].limit_train, configs[0].validation).to(device)
     if configs[0].mistake == "random-labels":
         dataset = replace(dataset, train_labels=data.shuffled_labels(dataset.train_labels, configs[0].seed))
-    method = method or _as_before(starts[0].method, configs, device) or fastest(configs, device)
+    for note in dict.fromkeys(note for start in starts for note in start.notes):
+        native.note(note)
     active = [
         member
         for member, (config, start) in enumerate(zip(configs, starts, strict=True))
@@ -182,9 +184,15 @@ def _train_stack(
     watched = {member: starts[member].watched for member in active}
     if not active:
         return
-    if method == "kernel":
-        on_progress(Progress("compiling", starts[0].epoch + 1, 0.0, 0.0))
-    trainer = Trainer([configs[each] for each in active], [starts[each] for each in active], dataset, device, method)
+    trainer = _trainer(
+        [configs[each] for each in active],
+        [starts[each] for each in active],
+        dataset,
+        device,
+        method,
+        on_progress,
+        on_trial,
+    )
     stack = active  # the members whose networks are trained, in their order in the tensors
     for epoch in range(starts[0].epoch + 1, max(config.epochs for config in configs) + 1):
         if not active:
@@ -216,8 +224,38 @@ def _train_stack(
             )
         if shrinks:
             trainer = Trainer(
-                [configs[each] for each in active], [now[each] for each in active], dataset, device, method
+                [configs[each] for each in active], [now[each] for each in active], dataset, device, trainer.method
             )
+
+
+def _trainer(
+    configs: Sequence[RunConfig],
+    starts: Sequence[Start],
+    dataset: Dataset,
+    device: str,
+    method: str | None,
+    on_progress: Callable[[Progress], None],
+    on_trial: ways.Announce,
+) -> "Trainer":
+    """What trains these runs: by the method or, if that is None, as before, or in the way that is chosen for them."""
+    before, possible = method or _as_before(starts[0].method, configs, device), ways.possible(configs, device)
+    chosen, made = before or possible[0], None
+    if "kernel" in (method, chosen) or (chosen in ways.WORDS and not method):
+        on_progress(Progress("compiling", starts[0].epoch + 1, 0.0, 0.0))
+    if chosen in ways.WORDS and not method:  # not the plain one, which needs no trial
+
+        def make(way: str, configs: Sequence[RunConfig], weights: Sequence[Mapping[str, Tensor]]) -> Trainer:
+            return Trainer(configs, [Start(0, each) for each in weights], dataset, device, way)
+
+        choice = ways.Choice(configs, device, len(dataset.train_labels), make, on_trial)
+        left_out = {way: why for start in starts for way, why in start.left_out.items()}
+        chosen, made = choice.among(possible, left_out, before)
+    if made is None:
+        made = Trainer(configs, starts, dataset, device, chosen)
+    else:
+        made.begin_with(configs, starts)
+    made.speed_key = speed_key(configs, before or possible[0])  # as it was expected, even if another way must do
+    return made
 
 
 def _all_stopped(members: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
@@ -231,7 +269,7 @@ class Trainer:
         self, configs: Sequence[RunConfig], starts: Sequence[Start], dataset: Dataset, device: str, method: str
     ) -> None:
         self.dataset, self.config = dataset, configs[0]
-        self.speed_key = speed_key(configs, method)  # by the method asked for, even if another must do
+        self.speed_key = speed_key(configs, method)
         self.kernel: lenet.Kernel | None = None
         self.graph: _StepGraph | None = None
         self.compile_seconds = 0.0  # of this epoch
@@ -263,6 +301,16 @@ class Trainer:
             self.step = CompiledStep(stack, COMPILED[self._method])
         if self._method in ("graph", "compiled graph"):
             self.graph = _StepGraph(stack, self.step, self.dataset, self.config.batch_size)
+
+    def begin_with(self, configs: Sequence[RunConfig], starts: Sequence[Start]) -> None:
+        """Train these from now on, of the shape of those that it was made with: nothing is compiled again."""
+        assert isinstance(self.stack, Stack)
+        weights, slots = [start.weights for start in starts], [start.slots for start in starts]
+        self.stack.take_over(Stack(self.config.architecture, configs, weights, slots, self.stack.device))
+        self.config = configs[0]
+        if self.kernel is not None:  # it has a copy of the weights
+            self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
+            self.evaluate = self.kernel.evaluate
 
     def snapshot(self, position: int, epoch: int) -> Start:
         return Start(epoch, self.stack.weights_of(position), self.stack.slots_of(position))
@@ -376,6 +424,32 @@ class Trainer:
         self.rate = (len(order) - uncounted) / max(time.perf_counter() - began, 1e-9)
         return figures
 
+    def trial(self, order: Tensor, judged: int) -> ways.Trial:
+        """Train on those pictures as an epoch does, and evaluate so many."""
+        stack, size, data_set = self.stack, self.config.batch_size, self.dataset
+        assert isinstance(stack, Stack)
+        # On one core the time that this process gets is measured, whatever else runs here.
+        clock = time.process_time if stack.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+        at_once = (STEPS_AT_ONCE if stack.device == "cuda" else max(1, len(order) // size // 3)) * size
+        stack.begin_epoch(1, len(order))
+        seconds = []
+        for rows in order.to(stack.device).split(at_once):
+            began = clock()
+            self.train_on(rows)
+            stack.totals.sum().item()  # the device is done
+            seconds += [(clock() - began) * size / at_once] if len(rows) == at_once else []
+        if self.kernel is not None:
+            self.kernel.write_back()
+        figures = stack.epoch_figures(len(order), -(-len(order) // size))
+        for run, tested in zip(
+            figures, self.evaluate(data_set.test_images[:judged], data_set.test_labels[:judged]), strict=True
+        ):
+            run |= tested
+        self.is_cold = False
+        weights = [each.clone() for each in stack.networks()]
+        slots = [slot.clone() for slots in stack.slots.values() for slot in slots]
+        return ways.Trial(weights, slots, figures, min(seconds[1:] or seconds))
+
     def _order(self, epoch: int) -> Tensor:
         if self.config.mistake == "no-shuffle":
             return data.sorted_order(self.dataset.train_labels)
@@ -433,24 +507,6 @@ def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
         "eager": True,
         "autograd": len(configs) == 1,
         "kernel": device == "cpu" and lenet.fits(configs),
-        "compiled": device != "cpu" or has_compiler(),
+        "compiled": device != "cpu" or ways.has_compiler(),
     }
     return method if method in METHODS and can.get(method, device == "cuda") else ""
-
-
-def fastest(configs: Sequence[RunConfig], device: str) -> str:
-    """The fastest method for these runs. It follows from the configurations and the machine alone, so that a resumed
-    run chooses the same."""
-    if any(config.trains_alone for config in configs):
-        return "autograd"
-    steps = max(config.epochs * config.steps_per_epoch for config in configs)
-    if device == "cuda":
-        return "graph"
-    if device == "cpu" and steps >= KERNEL_FROM_STEPS and lenet.fits(configs):
-        return "kernel"
-    return "compiled" if device == "cpu" and steps >= COMPILE_FROM_STEPS and has_compiler() else "eager"
-
-
-def has_compiler() -> bool:
-    """Whether there is a C++ compiler for torch.compile on the CPU."""
-    return native.compiler() is not None or shutil.which("cl") is not None

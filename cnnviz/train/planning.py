@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from cnnviz.config import RunConfig
 from cnnviz.train import memory
-from cnnviz.train.loop import Start, fastest, stack_key
+from cnnviz.train.loop import Start, stack_key
 from cnnviz.train.nodes import Node
+from cnnviz.train.ways import fastest
 
 TEST_PICTURES = 10_000
 # A guess, before anything was measured: seconds to launch a step, and FLOP/s of one core in it.

@@ -9,12 +9,14 @@ A *member* is the index of a run among those given to train(); a *position* is a
 """
 
 import contextlib
+import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -62,7 +64,17 @@ class ShardFailed:
     shard: Shard
     message: str
     died: bool = False  # its process ended without a message: nothing says that the runs are to blame
+    lacks_memory: bool = False  # its device has too little for so many networks
     is_lost: bool = False  # the machine that it was trained on is gone: the runs are not to blame
+
+
+@dataclass(frozen=True)
+class Trying:
+    """From now on the shard tries a way of running steps (ways.py), whose time is bounded by this side."""
+
+    shard: Shard
+    way: str  # "": it has
+    seconds: float  # after which it counts as hanging
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Done:
     """All is trained: the process ends."""
 
 
-Message = Ready | ShardStarted | ShardProgress | EpochResult | ShardFailed | Done
+Message = Ready | ShardStarted | ShardProgress | Trying | EpochResult | ShardFailed | Done
 
 
 # -- what it is sent ----------------------------------------------------------------------------------
@@ -142,12 +154,16 @@ def train(
 
     stopped() names members to leave out from now on. shards=None plans them. engine=None: processes of this machine. A
     script that calls this needs the usual `if __name__ == "__main__":`, as its processes are spawned.
+
+    A shard that hangs, or dies, over a way of running steps is started again without it; one for which memory is too
+    small, before its first result, as two halves.
     """
-    starts = starts or [fresh_start(config) for config in configs]
+    starts = list(starts or [fresh_start(config) for config in configs])
     engine = engine or Processes(device)
     if shards is None:
         shards = plan(stacks(configs, starts), configs, engine.room)
     waiting, working = list(shards), list[Any]()
+    trials, begun = _Trials(), set[Shard]()
     try:
         while waiting or working:
             refused = set()  # what there is no room for
@@ -158,12 +174,32 @@ def train(
                     working.append(started)
                 else:
                     refused.add(needs)
+            heard = set()  # those that have had something to say, which is all that they had if they have not
             for running, message in engine.messages(working, 0.5):
+                heard.add(running.shard)
+                if isinstance(message, Trying):
+                    trials.note(running.shard, message)
+                if isinstance(message, EpochResult):
+                    begun.add(running.shard)
                 if isinstance(message, Done | ShardFailed):
                     working.remove(running)
                     running.end()
+                if isinstance(message, ShardFailed):
+                    if (trouble := trials.failed(running.shard, message)) is not None:
+                        _leave_out(starts, running.shard, *trouble)
+                        waiting.insert(0, running.shard)
+                        continue
+                    if message.lacks_memory and len(running.shard.members) > 1 and running.shard not in begun:
+                        waiting[:0] = _halves(starts, running.shard, message)
+                        continue
                 if isinstance(message, EpochResult | ShardStarted | ShardProgress | ShardFailed):
                     yield message
+            for running in [each for each in working if each.shard not in heard]:
+                if (trouble := trials.hangs(running.shard)) is not None:
+                    working.remove(running)
+                    running.kill()
+                    _leave_out(starts, running.shard, *trouble)
+                    waiting.insert(0, running.shard)
             left_out = frozenset(stopped())
             waiting = [shard for shard in waiting if not left_out.issuperset(shard.members)]
             for running in working:
@@ -172,6 +208,45 @@ def train(
     finally:
         for running in working:
             running.kill()
+
+
+class _Trials:
+    """Which way each shard tries, and until when."""
+
+    def __init__(self) -> None:
+        self.open: dict[Shard, tuple[str, float, float]] = {}  # the way, its seconds, when they are over
+
+    def note(self, shard: Shard, message: Trying) -> None:
+        self.open.pop(shard, None)
+        if message.way:
+            self.open[shard] = message.way, message.seconds, time.monotonic() + message.seconds
+
+    def failed(self, shard: Shard, message: ShardFailed) -> tuple[str, str] | None:
+        """The way that is to blame for the end of its process, and why; None: none is."""
+        way, _, _ = self.open.pop(shard, ("", 0.0, 0.0))
+        if not way or message.is_lost:
+            return None
+        return way, "ends the process that tries it" if message.died else f"fails ({message.message})"
+
+    def hangs(self, shard: Shard) -> tuple[str, str] | None:
+        way, seconds, until = self.open.get(shard, ("", 0.0, math.inf))
+        if time.monotonic() < until:
+            return None
+        del self.open[shard]
+        return way, f"does not answer within {seconds:.0f} s"
+
+
+def _leave_out(starts: list[Start], shard: Shard, way: str, why: str) -> None:
+    for member in shard.members:
+        starts[member] = replace(starts[member], left_out={**starts[member].left_out, way: why})
+
+
+def _halves(starts: list[Start], shard: Shard, failed: ShardFailed) -> list[Shard]:
+    half = -(-len(shard.members) // 2)
+    for member in shard.members:
+        note = f"{failed.message.partition(':')[0]}: {half} are trained at a time"
+        starts[member] = replace(starts[member], notes=(*starts[member].notes, note))
+    return [replace(shard, members=shard.members[:half]), replace(shard, members=shard.members[half:])]
 
 
 def received(shard: Shard, message: Message) -> Message:
@@ -334,7 +409,16 @@ def run_shard(
         report(Progress("loading data", starts[0].epoch + 1, 0.0, 0.0))
         name = command.configs[0].dataset
         dataset = datasets.get(name) or data.load(name)
-        for result in train_stack(command.configs, dataset, starts, device, stopped=stopped, on_progress=report):
+        results = train_stack(
+            command.configs,
+            dataset,
+            starts,
+            device,
+            stopped=stopped,
+            on_progress=report,
+            on_trial=lambda way, seconds: send(Trying(shard, way, seconds)),
+        )
+        for result in results:
             send(_packed(result))
         send(Done())
     except (ConnectionError, EOFError):
@@ -343,7 +427,7 @@ def run_shard(
         send(ShardFailed(shard, str(error)))
     except torch.OutOfMemoryError:
         many = f"{len(shard.members)} networks at once: launch fewer together"
-        send(ShardFailed(shard, f"the memory of {device} is too small for {many}"))
+        send(ShardFailed(shard, f"the memory of {device} is too small for {many}", lacks_memory=True))
     except Exception as error:
         import traceback
 

@@ -275,6 +275,18 @@ class Stack:
         """Everything a step changes."""
         return [*self.weights, *(slot for slots in self.slots.values() for slot in slots), self.steps, self.totals]
 
+    def take_over(self, other: "Stack") -> None:
+        """Become the other stack, of the same shape, in the same places of memory: what was compiled or captured for
+        this one goes on with its weights, rates and state."""
+        for mine, its in zip(
+            [*self.state(), self.rates, self.mse], [*other.state(), other.rates, other.mse], strict=True
+        ):
+            mine.copy_(its)
+
+    def networks(self) -> list[Tensor]:
+        """The weights, with the run in front."""
+        return [self._by_run(index, weight) for index, weight in enumerate(self.weights)]
+
     # -- figures ---------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int = 0, pictures: int = 0) -> None:

@@ -49,7 +49,7 @@ def test_estimates_learn_from_what_was_measured() -> None:
     ids=str,
 )
 def test_a_speed_is_that_of_the_same_stack_alone(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnviz.train.loop.has_compiler", lambda: True)
+    monkeypatch.setattr("cnnviz.train.ways.has_compiler", lambda: True)
     note([TINY])
     assert estimate.estimate([TINY], "cpu").measured
     assert estimate.estimate([replace(TINY, loss="mse", lr=0.5, seed=3)], "cpu").measured

@@ -11,7 +11,7 @@ from cnnviz.architectures import architecture, build
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import ConfigError
-from cnnviz.train import lenet, loop
+from cnnviz.train import loop, ways
 from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
 
 TINY = RunConfig(model="c4k5-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=95)
@@ -89,11 +89,11 @@ def test_a_continued_run_takes_its_steps_as_before(dataset: Dataset, monkeypatch
     """Which way is the fastest depends on how many steps are left: a run's ways are rounded differently."""
     first = train([replace(TINY, epochs=1)], dataset)[-1]
     assert first.method == "eager"
-    monkeypatch.setattr(loop, "fastest", lambda *_: "compiled")
+    monkeypatch.setattr(ways, "possible", lambda *_: ["compiled"])
     start = Start(1, first.weights, first.slots, first.method)
     assert [each.method for each in train([TINY], dataset, starts=[start])] == ["eager"]
     for odd in ("graph", "kernel"):  # another machine's: TINY is not of the kernel's family, nor is this a GPU
-        monkeypatch.setattr(loop, "fastest", lambda *_: "eager")
+        monkeypatch.setattr(ways, "possible", lambda *_: ["eager"])
         assert [each.method for each in train([TINY], dataset, starts=[replace(start, method=odd)])] == ["eager"]
     with pytest.raises(ConfigError, match="cannot share a stack"):
         train([TINY, TINY], dataset, starts=[start, replace(start, method="compiled")])
@@ -180,7 +180,7 @@ def test_a_finished_run_trains_no_more(dataset: Dataset) -> None:
 
 
 def test_compiled_is_the_same_training(dataset: Dataset) -> None:
-    if not loop.has_compiler():
+    if not ways.has_compiler():
         pytest.skip("no C++ compiler here: training is eager")
     configs = [replace(TINY, epochs=1), replace(TINY, epochs=1, loss="mse")]
     for compiled, eager in zip(
@@ -207,20 +207,6 @@ def test_on_a_cuda_device_it_is_the_same_training(dataset: Dataset, method: str,
         assert (ours.member, ours.epoch) == (expected.member, expected.epoch)
         for name in expected.weights:
             assert torch.allclose(ours.weights[name], expected.weights[name], atol=1e-4)
-
-
-def test_the_fastest_way_follows_from_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lenet, "fits", lambda configs: True)
-    long, short = RunConfig(epochs=20), RunConfig(epochs=1, limit_train=1000)
-    assert loop.fastest([long], "cpu") == "kernel"
-    assert loop.fastest([short], "cpu") == "eager"
-    assert loop.fastest([long], "cuda") == "graph"
-    assert loop.fastest([long], "mps") == "eager"
-    monkeypatch.setattr(lenet, "fits", lambda configs: False)
-    assert loop.fastest([long], "cpu") == ("compiled" if loop.has_compiler() else "eager")
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("CXX", "")
-    assert loop.fastest([long], "cpu") == "eager"
 
 
 def test_the_core_runs_where_only_torch_is_installed() -> None:

@@ -16,7 +16,7 @@ from cnnviz.config import AUGMENTATIONS, LOSSES, MISTAKES, NORMALISATIONS, OPTIM
 from cnnviz.data import Dataset, augment
 from cnnviz.data.augment import augmented, draws
 from cnnviz.errors import ConfigError
-from cnnviz.train import loop
+from cnnviz.train import ways
 from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.single import Single
 from cnnviz.train.stopping import Watched, watched
@@ -395,8 +395,8 @@ def test_figures_of_a_block_are_its_convolutions_and_its_sum_s(dataset: Dataset)
 
 def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) -> None:
     alone = replace(TINY, dropout=0.2, limit_train=100)
-    assert loop.fastest([alone], "cpu") == loop.fastest([alone], "cuda") == "autograd"
-    assert loop.fastest([replace(TINY, init="he")], "cpu") == "eager"
+    assert ways.fastest([alone], "cpu") == ways.fastest([alone], "cuda") == "autograd"
+    assert ways.fastest([replace(TINY, init="he")], "cpu") == "eager"
     assert [each.method for each in train_stack([alone], dataset)] == ["autograd"] * 3
     with pytest.raises(ConfigError, match="one network at a time"):
         next(train_stack([alone, alone], dataset))
