@@ -1,5 +1,6 @@
 """How pixels become the numbers that a network is shown: from -1 to 1, standardised, or as they are."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -48,5 +49,10 @@ def normalise(images: Tensor, scale: Scale = UNIT) -> Tensor:
     divisor, shift = scale.divisor, scale.shift
     if len({*divisor}) == len({*shift}) == 1:  # as numbers, which a kernel folds in
         return pixels / divisor[0] - shift[0]
-    by_colour = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in (divisor, shift))
-    return pixels.div_(next(by_colour)).sub_(next(by_colour))
+    return pixels.div_(_by_colour(divisor, images.device)).sub_(_by_colour(shift, images.device))
+
+
+@functools.cache
+def _by_colour(colours: Colours, device: torch.device) -> Tensor:
+    """(3, 1, 1), brought to the device once: for numbers of its own a step would wait."""
+    return torch.tensor(colours, device=device).view(3, 1, 1)
