@@ -6,7 +6,6 @@ between two epochs goes on as if it had never stopped, bit for bit if stack, thr
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,14 +20,12 @@ from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.train import lenet, native, ways
 from cnnviz.train.compiled import CompiledStep
+from cnnviz.train.graph import StepGraph
 from cnnviz.train.single import Single
 from cnnviz.train.stack import Stack
 from cnnviz.train.stopping import Watched
 
 PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
-REPLAYS_AHEAD = (
-    4  # of a CUDA graph: enough to keep the device busy, few enough that reported progress is close to the truth
-)
 REPORT_SECONDS = 0.25  # between two reports of progress, and two checks of stop requests
 COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
 # Ways of running steps; their sums may be rounded differently.
@@ -271,7 +268,7 @@ class Trainer:
         self.dataset, self.config = dataset, configs[0]
         self.speed_key = speed_key(configs, method)
         self.kernel: lenet.Kernel | None = None
-        self.graph: _StepGraph | None = None
+        self.graph: StepGraph | None = None
         self.compile_seconds = 0.0  # of this epoch
         self._method = method
         if method == "autograd":
@@ -300,7 +297,7 @@ class Trainer:
         if self.is_cold:
             self.step = CompiledStep(stack, COMPILED[self._method])
         if self._method in ("graph", "compiled graph"):
-            self.graph = _StepGraph(stack, self.step, self.dataset, self.config.batch_size)
+            self.graph = StepGraph(stack, self.step, self.dataset, self.config.batch_size, STEPS_AT_ONCE)
 
     def begin_with(self, configs: Sequence[RunConfig], starts: Sequence[Start]) -> None:
         """Train these from now on, of the shape of those that it was made with: nothing is compiled again."""
@@ -466,37 +463,6 @@ class Trainer:
             for rows in order.split(size):
                 step = self.step if len(rows) == size else self.stack.step
                 step(images, labels, rows)
-
-
-class _StepGraph:
-    """STEPS_AT_ONCE steps replayed as one CUDA graph: no launch and no wait between them."""
-
-    def __init__(self, stack: Stack, step: Callable[..., None], dataset: Dataset, batch_size: int) -> None:
-        images, labels = dataset.train_images, dataset.train_labels
-        self.order = torch.zeros(STEPS_AT_ONCE * batch_size, dtype=torch.int64, device="cuda")
-        batches, state = self.order.split(batch_size), [each.clone() for each in stack.state()]
-        self.replays: deque[torch.cuda.Event] = deque()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # warm-up: libraries choose their kernels and allocate outside of the capture
-            for rows in batches[:3]:
-                step(images, labels, rows)
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            for rows in batches:
-                step(images, labels, rows)
-        for each, saved in zip(stack.state(), state, strict=True):
-            each.copy_(saved)
-
-    def walk(self, order: Tensor) -> None:
-        """Train on images[order]. Returns before the device is done."""
-        self.order.copy_(order)
-        self.graph.replay()
-        self.replays.append(torch.cuda.Event())
-        self.replays[-1].record()
-        if len(self.replays) > REPLAYS_AHEAD:
-            self.replays.popleft().synchronize()
 
 
 def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
