@@ -7,6 +7,7 @@ import torch
 
 from cnnviz.config import DEVICES
 from cnnviz.errors import ConfigError
+from cnnviz.jobs import gpu
 
 
 def cluster_address() -> str:
@@ -26,7 +27,7 @@ def no_cluster() -> str:
 def available() -> list[str]:
     """The cluster if one is named, and the devices of this machine, the fastest first."""
     found = ["cluster"] if cluster_address() and not no_cluster() else []
-    found += ["cuda"] if torch.cuda.is_available() else []
+    found += ["cuda"] if gpu.is_there() else []
     found += ["mps"] if torch.backends.mps.is_available() else []
     return [*found, "cpu"]
 
@@ -41,7 +42,8 @@ def resolve(device: str) -> str:
     if device == "cluster" and (trouble := no_cluster()):
         raise ConfigError(trouble)
     if device not in available():
-        raise ConfigError(f"this machine has no {device}: choose one of {', '.join(available())}")
+        reason = f" ({trouble})" if device == "cuda" and (trouble := gpu.trouble()) else ""
+        raise ConfigError(f"this machine has no {device}{reason}: choose one of {', '.join(available())}")
     return device
 
 

@@ -15,12 +15,11 @@ from functools import partial
 from typing import Any
 
 import psutil
-import torch
 from filelock import Timeout
 
 from cnnviz import data
 from cnnviz.errors import CheckpointError, ClusterError, CnnvizError, UnreachableError
-from cnnviz.jobs import devices, engines, estimate, processes, resume, status
+from cnnviz.jobs import devices, engines, estimate, gpu, processes, resume, status
 from cnnviz.jobs.files import job_file
 from cnnviz.jobs.resume import Member
 from cnnviz.jobs.status import RunProgress, WorkerStatus
@@ -236,8 +235,8 @@ class _Training:
         self._say_troubles()
 
     def _say_troubles(self) -> None:
-        """Which nodes of a cluster cannot train, in the runs' messages."""
-        if troubles := self.engine.troubles():
+        """Which nodes of a cluster cannot train, and what is odd about a GPU, in the runs' messages."""
+        if troubles := [*self.machine.notes, *self.engine.troubles()]:
             for each in self.trainees:
                 if not each.is_over:
                     each.say(troubles)
@@ -459,19 +458,13 @@ class _Training:
         self.on_status(self.status)
 
 
-_GPU_FIGURES: dict[str, Callable[[], float]] = {
-    "system/gpu_0_utilization_percentage": lambda: torch.cuda.utilization(0),
-    "system/gpu_0_memory_usage_megabytes": lambda: torch.cuda.device_memory_used(0) / 1e6,
-    "system/gpu_0_temperature_celsius": lambda: torch.cuda.temperature(0),
-}
-
-
 class _Machine:
     """What is recorded about the machine beside every epoch, under MLflow's own names for it."""
 
     def __init__(self, device: str) -> None:
         self.name = devices.describe(device)
-        self.gpu_figures = _GPU_FIGURES if device == "cuda" else {}
+        self.has_gpu = device == "cuda"
+        self.notes = gpu.notes() if self.has_gpu else []
         psutil.cpu_percent()
 
     def figures(self) -> dict[str, float]:
@@ -481,7 +474,4 @@ class _Machine:
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_megabytes": psutil.virtual_memory().used / 1e6,
         }
-        for name, read in self.gpu_figures.items():
-            with contextlib.suppress(Exception):  # drivers raise for what a device, or a part of one, does not measure
-                figures[name] = read()
-        return figures
+        return figures | (gpu.figures() if self.has_gpu else {})

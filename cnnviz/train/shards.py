@@ -64,6 +64,7 @@ class ShardFailed:
     shard: Shard
     message: str
     died: bool = False  # its process ended without a message: nothing says that the runs are to blame
+    was_killed: bool = False  # by somebody else, or by the system that ran out of memory
     lacks_memory: bool = False  # its device has too little for so many networks
     is_lost: bool = False  # the machine that it was trained on is gone: the runs are not to blame
 
@@ -224,7 +225,7 @@ class _Trials:
     def failed(self, shard: Shard, message: ShardFailed) -> tuple[str, str] | None:
         """The way that is to blame for the end of its process, and why; None: none is."""
         way, _, _ = self.open.pop(shard, ("", 0.0, 0.0))
-        if not way or message.is_lost:
+        if not way or message.is_lost or message.was_killed:
             return None
         return way, "ends the process that tries it" if message.died else f"fails ({message.message})"
 
@@ -320,7 +321,8 @@ class _ShardProcess:
             code = self.process.exitcode or 0
             how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (exit status {code})"
             reason = f"the training process {how}: perhaps memory ran out, then launch fewer runs together"
-            return ShardFailed(self.shard, reason, died=code != 0)
+            was_killed = -code in (signal.SIGKILL, signal.SIGTERM)
+            return ShardFailed(self.shard, reason, died=code != 0, was_killed=was_killed)
         return received(self.shard, message)
 
     def send_runs(self) -> None:

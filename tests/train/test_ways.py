@@ -330,8 +330,9 @@ def test_what_dies_when_nothing_is_tried_has_failed() -> None:
     for messages in ([failed], [Trying(failed.shard, "graph", 9.0), Trying(failed.shard, "", 0.0), failed]):
         engine, found = events(lambda shard, starts, messages=messages: messages[:])
         assert (len(engine.started), found) == (1, [failed])
-    lost = replace(failed, is_lost=True)
-    assert events(lambda shard, starts: [Trying(shard, "graph", 9.0), lost])[1] == [lost]
+    for elsewhere in (replace(failed, is_lost=True), replace(failed, was_killed=True)):  # nothing says it was the way
+        messages = [Trying(failed.shard, "graph", 9.0), elsewhere]
+        assert events(lambda shard, starts, messages=messages: messages[:])[1] == [elsewhere]
 
 
 def test_too_little_memory_halves_the_stack_and_says_so() -> None:
