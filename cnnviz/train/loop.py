@@ -291,7 +291,7 @@ class Trainer:
             except CnnvizError as error:
                 native.note(f"{error}; PyTorch compiles the step instead")
                 self._method = "compiled"
-        if self._method == "eager" and device == "cpu" and not has_compiler():
+        if self._method == "eager" and device == "cpu" and not ways.has_compiler():
             native.note(native.NO_COMPILER)
         self.is_cold = self._method in COMPILED
         if self.is_cold:
