@@ -25,7 +25,7 @@ from tests.helpers.processes import kill_all
 from tests.helpers.runs import trained
 from tests.helpers.screens import said
 from tests.helpers.servers import free_port, start_server
-from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
+from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
 PAGES = ("home", "runs", "curves", "feature_maps", "mistakes", "report")
 SMALL = replace(TINY, limit_train=1000)
@@ -158,7 +158,7 @@ def test_two_installations_train_each_its_own_and_the_server_is_killed(
     on: Callable[[str], None], server: Server, synthetic_root: Path
 ) -> None:
     on("a")
-    first, long = changes.schedule([SMALL, replace(SMALL, seed=1, epochs=10_000)], "cpu")
+    first, long = changes.schedule([SMALL, replace(LONG, seed=1)], "cpu")
     on("b")
     second, waiting = changes.schedule([SMALL, replace(SMALL, seed=1)], "cpu")
     changes.delete([first])  # waiting elsewhere, and back

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from cnnviz import paths
 from cnnviz.config import RunConfig
@@ -9,6 +10,7 @@ from cnnviz.store import connection
 from tests.helpers.processes import Started
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
+LONG = replace(TINY, batch_size=1000, epochs=1000)  # minutes, of too few steps for any of them to be compiled
 
 
 def start_worker() -> Started:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cnnviz import data, paths
+from cnnviz import paths
 from cnnviz.architectures import architecture, build, initial_weights
 from cnnviz.data import Dataset
 from cnnviz.errors import CheckpointError
@@ -18,6 +18,7 @@ from cnnviz.inspection import outputs, recorded
 from cnnviz.store import artifacts, checkpoints
 from cnnviz.store import outputs as store
 from cnnviz.store.runs import Run
+from tests.helpers.noise import noise
 from tests.helpers.runs import run as made_up
 
 MODEL = "c2k5-s2-f6"
@@ -25,11 +26,7 @@ MODEL = "c2k5-s2-f6"
 
 @pytest.fixture
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (600, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (600,), generator=generator)
-    nothing = torch.empty(0)
-    return Dataset("synthetic", "drawn", data.CLASSES, nothing, nothing, images, labels)
+    return noise(0, 600)
 
 
 @pytest.fixture

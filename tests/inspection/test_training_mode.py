@@ -14,6 +14,7 @@ from cnnviz.errors import CheckpointError
 from cnnviz.inspection.training_mode import TrainingMode, has_modes, layers_of
 from cnnviz.train.single import Dropout, Single
 from tests.helpers.architectures import BLOCKS
+from tests.helpers.noise import noise
 
 TINY = RunConfig(model="c4k5-s2-c6k3p1-s2-f12", batch_size=10, limit_train=40, dataset="synthetic", seed=3)
 DROPPING = replace(TINY, dropout=0.4, dropout_at="both")
@@ -23,10 +24,7 @@ BOTH = replace(DROPPING, batch_norm="on", model=BLOCKS, augment="flip+shift", no
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (60, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (60,), generator=generator)
-    return Dataset("synthetic", "Noise", tuple("abcdefghij"), images[:50], labels[:50], images[50:], labels[50:])
+    return noise(50, 10)
 
 
 def weights_of(config: RunConfig) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from cnnviz.jobs import nodes
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, reading
 from tests.conftest import REAL_DATA
-from tests.helpers.workers import steps_of, wait_for
+from tests.helpers.workers import LONG, steps_of, wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
 pytestmark = [
@@ -200,7 +200,7 @@ def test_what_is_asked_of_a_worker_and_its_end_reach_its_tasks(on_cluster: Nodes
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     bare = on_cluster.add(node_name="bare", env_vars={"PYTHONPATH": str(tmp_path)})
     on_cluster.cluster.wait_for_nodes()
-    stopped, left = changes.schedule([replace(SMALL, lr=lr, epochs=10_000) for lr in (0.01, 0.001)], "cluster")
+    stopped, left = changes.schedule([replace(LONG, lr=lr) for lr in (0.01, 0.001)], "cluster")
     with working() as worker:
         wait_for(lambda: min(reading.run(stopped).epoch, reading.run(left).epoch) > 0, 300)
         found = nodes.seen(os.environ["CNNVIZ_RAY"])

@@ -16,7 +16,7 @@ from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.train import planning
-from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
+from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -40,7 +40,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
 
 
 def test_stopping_keeps_the_complete_epochs() -> None:
-    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([LONG], "cpu")
     started = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
     control.stop([run_id])
@@ -79,7 +79,7 @@ def test_the_time_from_the_click_to_the_result_is_recorded_in_parts_that_add_up(
 
 @pytest.mark.usefixtures("warm_server")
 def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_id,) = changes.schedule([replace(TINY, epochs=40)], "cpu")
+    (run_id,) = changes.schedule([LONG], "cpu")
     hanging = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
     monkeypatch.setattr(status_module, "SHARD_SILENT_SECONDS", 6)

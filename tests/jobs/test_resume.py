@@ -3,18 +3,17 @@ import json
 import pytest
 
 from cnnviz import paths
-from cnnviz.config import RunConfig
 from cnnviz.jobs import resume, worker
 from cnnviz.store import changes, connection, reading
 from cnnviz.train import planning
 from tests.helpers.processes import kill_all
-from tests.helpers.workers import TINY, start_worker, wait_for
+from tests.helpers.workers import LONG, TINY, start_worker, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:
-    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([LONG], "cpu")
     started = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 2)
     kill_all(started)

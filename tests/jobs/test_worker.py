@@ -14,7 +14,7 @@ from cnnviz.jobs import control, worker
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, connection, reading
 from tests.helpers.processes import kill_all
-from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
+from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -65,7 +65,7 @@ def test_a_run_stops_once_its_patience_has_run_out_wherever_it_was_killed() -> N
 
 
 def test_sigterm_leaves_the_runs_waiting() -> None:
-    (run_id,) = changes.schedule([RunConfig(**{**vars(TINY), "epochs": 500})], "cpu")
+    (run_id,) = changes.schedule([LONG], "cpu")
     started = start_worker()
     wait_for(lambda: reading.run(run_id).epoch >= 1)
     started.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ def test_sigterm_leaves_the_runs_waiting() -> None:
 
 
 def test_one_worker_a_device() -> None:
-    (run_id,) = changes.schedule([replace(TINY, epochs=1000)], "cpu")  # it must outlast the second one's start
+    (run_id,) = changes.schedule([LONG], "cpu")  # it must outlast the second one's start
     first = start_worker()
     wait_for(lambda: reading.run(run_id).status == "RUNNING")
     second = start_worker()
@@ -115,7 +115,7 @@ def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
 
 
 def test_a_run_deleted_elsewhere_while_it_trains_leaves_its_neighbours_alone() -> None:
-    configs = [replace(TINY, epochs=500, loss="mse"), replace(TINY, epochs=4)]
+    configs = [replace(LONG, loss="mse"), replace(LONG, epochs=4)]
     gone, stays = changes.schedule(configs, "cpu")
     started = start_worker()
     wait_for(lambda: reading.run(gone).epoch >= 1)

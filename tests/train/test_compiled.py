@@ -13,6 +13,7 @@ import torch
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.train import compiled, dense, loop, native
+from tests.helpers.noise import noise
 
 GXX = shutil.which("g++") or ""
 pytestmark = pytest.mark.skipif(not GXX, reason="no g++ here to break")
@@ -37,10 +38,7 @@ METHODS = {SMALL: "kernel", LARGE: "compiled"}
 
 @pytest.fixture
 def data_set() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (100, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (100,), generator=generator)
-    return Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:50], labels[:50])
+    return noise(100, 50)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.train import graph, loop
 from cnnviz.train.loop import Start, Trainer, fresh_start
+from tests.helpers.noise import noise
 
 TINY = RunConfig(model="c4k5-s2-f12", batch_size=4, lr=0.05, epochs=1)
 STEPS = 3  # at once
@@ -92,10 +93,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
 
 @pytest.fixture
 def data_set() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (90, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (90,), generator=generator)
-    return Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:10], labels[:10])
+    return noise(90, 10)
 
 
 def trained(trainer: Trainer, order: torch.Tensor) -> list[torch.Tensor]:

@@ -13,16 +13,14 @@ from cnnviz.data import Dataset
 from cnnviz.errors import ConfigError
 from cnnviz.train import loop, ways
 from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
+from tests.helpers.noise import noise
 
 TINY = RunConfig(model="c4k5-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=95)
 
 
 @pytest.fixture
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (300, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (300,), generator=generator)
-    return Dataset("synthetic", "Noise", tuple("abcdefghij"), images[:200], labels[:200], images[200:], labels[200:])
+    return noise(200, 100)
 
 
 def train(configs: list[RunConfig], dataset: Dataset, **options: object) -> list[EpochResult]:

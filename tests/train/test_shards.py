@@ -13,6 +13,7 @@ from cnnviz.train.planning import Shard
 from cnnviz.train.shards import Done, ShardFailed, ShardProgress
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, epochs=2, lr=0.05, momentum=0.5)
+LONG = replace(TINY, batch_size=500, epochs=1000)  # of too few steps for any of them to be compiled
 pytestmark = pytest.mark.usefixtures("synthetic_root")
 
 
@@ -26,8 +27,8 @@ def test_no_environment_is_left_changed_by_starting_a_shard() -> None:
 
 def test_results_name_the_members_that_the_caller_gave() -> None:
     """Not their positions in a shard, which sorts them by activation."""
-    configs = [replace(TINY, activation=activation) for activation in ("tanh", "relu", "tanh")]
-    configs[0] = replace(configs[0], epochs=1000)
+    configs = [replace(LONG, epochs=2, activation=activation) for activation in ("tanh", "relu", "tanh")]
+    configs[0] = replace(configs[0], epochs=LONG.epochs)
     shard = Shard((2, 0), 1)
     left_out: set[int] = set()
     results = []
@@ -37,7 +38,7 @@ def test_results_name_the_members_that_the_caller_gave() -> None:
             if event.member == 0:
                 left_out.add(0)  # it alone, which is at position 1
     assert {event.member for event in results} == {0, 1, 2}
-    assert max(event.epoch for event in results if event.member == 0) < 1000
+    assert max(event.epoch for event in results if event.member == 0) < LONG.epochs
     assert [event.epoch for event in results if event.member == 2] == [0, 1, 2]
     assert {event.stack for event in results if event.member == 1} == {(1,)}
     assert next(event for event in results if event.member == 2).stack == (2, 0)
@@ -45,7 +46,7 @@ def test_results_name_the_members_that_the_caller_gave() -> None:
 
 def test_a_killed_shard_is_reported_as_one_that_died() -> None:
     failures = []
-    for event in shards.train([replace(TINY, epochs=1000)]):
+    for event in shards.train([LONG]):
         if isinstance(event, ShardProgress) and event.progress.phase != "loading data":
             for process in psutil.Process().children(recursive=True):
                 if not process.children() and "resource_tracker" not in " ".join(process.cmdline()):

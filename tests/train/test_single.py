@@ -21,6 +21,7 @@ from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.single import Single
 from cnnviz.train.stopping import Watched, watched
 from tests.helpers.architectures import BLOCKS
+from tests.helpers.noise import noise
 from tests.helpers.pairwise import pairwise
 
 _normalise = data.normalise
@@ -42,10 +43,7 @@ DESIGN = pairwise(
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (800, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (800,), generator=generator)
-    return Dataset("synthetic", "Noise", tuple("abcdefghij"), images[:500], labels[:500], images[500:], labels[500:])
+    return noise(500, 300)
 
 
 def train(config: RunConfig, dataset: Dataset, **options: object) -> list[EpochResult]:

@@ -16,6 +16,7 @@ from cnnviz.train import lenet, native, shards, tried, ways
 from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.planning import Room, Shard
 from cnnviz.train.shards import Done, Message, ShardFailed, ShardStarted, Trying
+from tests.helpers.noise import noise
 
 LENET = RunConfig(model="c2k5-s2-c3k3-s2-f12", epochs=1, batch_size=10, lr=0.05, limit_train=200)
 STACK = [LENET, replace(LENET, activation="relu", loss="mse"), replace(LENET, lr=0.01)]
@@ -25,10 +26,7 @@ needs_kernel = pytest.mark.skipif(not lenet.fits([LENET]), reason="no kernel her
 
 @pytest.fixture
 def data_set() -> Dataset:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (200, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 10, (200,), generator=generator)
-    return Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:100], labels[:100])
+    return noise(200, 100)
 
 
 @pytest.fixture(autouse=True)
