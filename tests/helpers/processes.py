@@ -10,7 +10,10 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import psutil
 
@@ -26,12 +29,22 @@ warm.set_forkserver_preload(
 )
 
 
+def forked(target: Callable[..., None], *arguments: Any) -> Any:
+    """A started process. AppTest leaves its script as the main module, which a process would begin with."""
+    process, main = warm.Process(target=target, args=arguments), sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
+    return process
+
+
 class Started:
     """What subprocess.Popen is for one that starts cold."""
 
     def __init__(self, module: str, *words: str, log: Path) -> None:
-        self._process = warm.Process(target=_main, args=(module, words, dict(os.environ), str(log)))
-        self._process.start()
+        self._process = forked(_main, module, words, dict(os.environ), str(log))
         self.pid = self._process.pid or 0
 
     def poll(self) -> int | None:

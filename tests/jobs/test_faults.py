@@ -25,7 +25,7 @@ from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
-from tests.helpers.processes import warm
+from tests.helpers.processes import forked
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "6"))
 BY_HAND = KILLS > 6  # longer than anybody waits for the tests
@@ -146,9 +146,7 @@ def first_start(environment: dict[str, str]) -> None:
 
 def start(fault: str = "none") -> Any:
     environment = {name: value for name, value in os.environ.items() if name.startswith("CNNVIZ_")}
-    process = warm.Process(target=worker_main, args=(environment, fault))
-    process.start()
-    return process
+    return forked(worker_main, environment, fault)
 
 
 def go_on(fault: str = "none") -> None:
@@ -303,8 +301,7 @@ def test_killed_while_the_store_is_made_it_is_made_at_the_next_start(
     for number in range(KILLS // 2 + 1):
         monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / f"store {number}"))
         began = time.monotonic()
-        process = warm.Process(target=first_start, args=(dict(os.environ),))
-        process.start()
+        process = forked(first_start, dict(os.environ))
         process.join(draw.uniform(0, seconds) if seconds else None)  # the first one is left alone
         process.kill()
         process.join()
