@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cnnviz.app import shell
+from cnnviz.app import first_paint, shell
 from cnnviz.app.home import opening
 
 
@@ -22,5 +22,7 @@ def main() -> None:
         page.run()
 
 
-if __name__ == "__main__":  # not in processes that multiprocessing spawns, which run this file, too
+if __name__ == "__main__":  # as the script of a page that somebody looks at
     main()
+elif __name__ == "app":  # as the server's module; processes that multiprocessing spawns run this file, too
+    app = st.App(__file__, routes=first_paint.routes())

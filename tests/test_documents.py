@@ -110,9 +110,9 @@ def test_contributings_page_opens(tmp_path: Path, synthetic_root: Path) -> None:
     (folder / "page.py").write_text(page)
     (tmp_path / "pages" / "statuses.py").write_text(call)
     shell = tmp_path / "cnnviz" / "app" / "shell.py"
-    listed = '            st.Page("pages/curves.py"'
+    listed = '    "curves": ('
     assert shell.read_text().count(listed) == 1
-    shell.write_text(shell.read_text().replace(listed, f"            {line.strip()},\n{listed}"))
+    shell.write_text(shell.read_text().replace(listed, f"    {line.strip()}\n{listed}"))
     run_in(tmp_path, NEW_PAGE)
 
 

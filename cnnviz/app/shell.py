@@ -19,6 +19,14 @@ from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError, UnreachableError
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.render.drawings": "Altair", "cnnviz.app.launch": "cnnviz"}
+PAGES = {  # by address, the names of the files: title and icon
+    "home": ("Home", "home"),
+    "runs": ("Runs", "list"),
+    "curves": ("Curves", "show_chart"),
+    "feature_maps": ("Feature maps", "grid_view"),
+    "mistakes": ("Mistakes", "rule"),
+    "report": ("Report", "description"),
+}
 ICON = bytes.fromhex("0072b2e69f00009e73cc79a7")  # of 2 × 2 pixels
 FORM_OPEN = Slot("form_open", False)  # the sidebar with the launch form; results have the room otherwise
 _APP_RAN = Slot("app_ran", False)  # in the run that draws this page
@@ -27,17 +35,11 @@ _WORKER_SEEN_TO = Slot("worker_seen_to", False)
 
 def navigation() -> Any:
     """The app's pages; a file's name is its address."""
-    return st.navigation(
-        [
-            st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
-            st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
-            st.Page("pages/curves.py", title="Curves", icon=":material/show_chart:"),
-            st.Page("pages/feature_maps.py", title="Feature maps", icon=":material/grid_view:"),
-            st.Page("pages/mistakes.py", title="Mistakes", icon=":material/rule:"),
-            st.Page("pages/report.py", title="Report", icon=":material/description:"),
-        ],
-        position="top",
-    )
+    pages = [
+        st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:", default=name == "home")
+        for name, (title, icon) in PAGES.items()
+    ]
+    return st.navigation(pages, position="top")
 
 
 def begin() -> Any:
