@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help=", ".join(DEVICES))
     work = command("work", _work, "A worker: trains what is scheduled, then leaves.")
     work.add_argument("--device", default="auto", help=", ".join(DEVICES))
+    work.add_argument("--stand-by", action="store_true", help="begin when a line comes on stdin; leave at its end")
     command("cluster", _cluster, "The nodes of the Ray cluster that CNNVIZ_RAY names, and what each lacks.")
     runs = command("runs", _runs, "List the runs.")
     runs.add_argument("--json", action="store_true", help="as JSON")
@@ -200,6 +201,12 @@ def _work(options: argparse.Namespace) -> None:
 
     shards.warm_up(options.device)
     from cnnviz.jobs import devices, worker
+    from cnnviz.store import reading
+
+    if options.stand_by:
+        reading.queue(devices.resolve(options.device))  # the store is open then
+        if not sys.stdin.readline():
+            return
 
     def say(status: "WorkerStatus", said: list[str] = []) -> None:  # noqa: B006 — remembers the last line
         line = f"{status.phase} {status.message}".strip()

@@ -33,6 +33,8 @@ MOST_EPOCHS = int(SETTINGS["epochs"].high)
 def launcher() -> None:
     """Choose what to train, see what it costs, train it."""
     st.subheader("Train")
+    if FORM_OPEN.get():
+        control.stand_by()
     titles = {key: preset.title for key, preset in PRESETS.items() if not preset.group}
     titles |= {BROKEN: BROKEN, OWN: "Your own"}
     chosen = st.selectbox("Experiment", list(titles), format_func=titles.__getitem__, key=EXPERIMENT.name)
@@ -111,6 +113,7 @@ def _submit(configs: Sequence[RunConfig], device: str, predicted: Sequence[Predi
 @st.dialog("What do you expect?")
 def _predict(configs: Sequence[RunConfig], device: str) -> None:
     """Ask before it trains; the answers are kept with the runs and shown beside what came."""
+    control.stand_by()
     names, epochs = comparison.described(configs), max(config.epochs for config in configs)
     places = range(len(configs))
     st.caption("Say it before you see it. Your answers are kept, and shown beside the result.")

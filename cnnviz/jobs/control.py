@@ -27,6 +27,7 @@ from cnnviz.store import changes, connection, reading
 from cnnviz.store.runs import Prediction, Run
 
 RETRY_SECONDS = 30  # after a worker that could not go on, until the next one is started
+STAND_BY_SECONDS = 300.0  # that a worker keeps its libraries loaded for runs that are about to be launched
 LEAST_FREE = 5_000_000  # bytes on the store's disk without which no worker is started
 
 
@@ -64,6 +65,7 @@ def stop(run_ids: Sequence[str], ended_ok: bool = False) -> None:
 
 
 _started: dict[str, subprocess.Popen[bytes]] = {}  # by device, by this process
+_standing_by: dict[str, subprocess.Popen[bytes]] = {}  # the same: workers that wait to be told to begin
 _starting = threading.Lock()  # a server's sessions are threads
 
 
@@ -82,8 +84,48 @@ def ensure_worker() -> None:
             if _is_loading(device, last) or is_locked(device) or not reading.queue(device):
                 continue
             if _free_bytes() >= LEAST_FREE and not (last and _rests(last)):
-                command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
-                _started[device] = processes.detached(command, job_file(device, "log"))
+                standby = _standing_by.pop(device, None)
+                _started[device] = standby if standby and _begins(standby) else _new_worker(device)
+
+
+def stand_by(device: str = "auto") -> None:
+    """Somebody is about to launch runs: let a worker load its libraries meanwhile, which takes seconds.
+
+    It waits for STAND_BY_SECONDS, or as long as this process lives, to be told to begin, by ensure_worker().
+    """
+    device = devices.resolve(device)
+    if connection.is_read_only() or device == "cluster":
+        return
+    with _starting:
+        last = next((each for each in workers() if each.device == device), None)
+        standby = _standing_by.get(device)
+        if (standby and standby.poll() is None) or _is_loading(device, last) or is_locked(device):
+            return
+        standby = _standing_by[device] = _new_worker(device, "--stand-by")
+        leaving = threading.Timer(STAND_BY_SECONDS, _dismiss, [standby])
+        leaving.daemon = True
+        leaving.start()
+
+
+def _new_worker(device: str, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cnnviz", "work", "--device", device, *options]
+    return processes.detached(command, job_file(device, "log"), is_told=bool(options))
+
+
+def _begins(standby: subprocess.Popen[bytes]) -> bool:
+    """Tell it to; False: it has left."""
+    assert standby.stdin is not None
+    try:
+        with standby.stdin as told:
+            told.write(b"begin\n")
+    except (OSError, ValueError):
+        return False
+    return standby.poll() is None
+
+
+def _dismiss(standby: subprocess.Popen[bytes]) -> None:
+    if standby.stdin is not None:
+        standby.stdin.close()
 
 
 def _is_loading(device: str, last: WorkerStatus | None) -> bool:

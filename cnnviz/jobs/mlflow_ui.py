@@ -42,7 +42,7 @@ def start(port: int = 5000) -> str:
         }
         log = job_file("mlflow-ui", "log")
         command = [sys.executable, "-m", "mlflow", "ui", *itertools.chain(*options.items())]
-        process = processes.detached(command, log, **{_STORE: uri})
+        process = processes.detached(command, log, settings={_STORE: uri})
         write_atomically(note, json.dumps({"port": port, "pid": process.pid}))
         for _ in range(120):
             if not _is_free(port):

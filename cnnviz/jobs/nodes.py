@@ -56,7 +56,8 @@ def look(address: str) -> None:
     if (found and abs(time.time() - found.at) < STALE_SECONDS) or time.monotonic() - _looked_at < LOOKING_SECONDS:
         return
     _looked_at = time.monotonic()
-    processes.detached([sys.executable, "-m", "cnnviz", "cluster"], job_file("cluster", "log"), CNNVIZ_RAY=address)
+    command = [sys.executable, "-m", "cnnviz", "cluster"]
+    processes.detached(command, job_file("cluster", "log"), settings={"CNNVIZ_RAY": address})
 
 
 def room(address: str) -> planning.Room | None:

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cnnviz import paths
@@ -15,8 +16,12 @@ from cnnviz.store import addresses
 LOG_BYTES = 1_000_000  # a longer log is emptied
 
 
-def detached(command: Sequence[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
+def detached(
+    command: Sequence[str], log: Path, settings: Mapping[str, str] = MappingProxyType({}), is_told: bool = False
+) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one and inherits none of its pipes; its output is appended to log.
+
+    is_told: it can read what is written to its stdin. settings: of its environment.
 
     It works in the project's folder, so what the settings name relative to this process's is made absolute for it.
     """
@@ -28,7 +33,7 @@ def detached(command: Sequence[str], log: Path, **settings: str) -> subprocess.P
     with log.open("ab") as output:  # appending: after the file was emptied, writing goes on at its start
         process = subprocess.Popen(  # noqa: S603
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if is_told else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=paths.PROJECT,

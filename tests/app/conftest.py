@@ -71,4 +71,5 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages only read; the worker has tests of its own."""
-    monkeypatch.setattr(control, "ensure_worker", lambda: None)
+    for start in ("ensure_worker", "stand_by"):
+        monkeypatch.setattr(control, start, lambda: None)

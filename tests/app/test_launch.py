@@ -65,6 +65,15 @@ def test_a_fork_trains_on_its_parents_device(monkeypatch: pytest.MonkeyPatch) ->
     assert [reading.run(run_id).device for run_id in made] == ["cpu", "cuda"]
 
 
+def test_a_worker_stands_by_while_the_form_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(control, "stand_by", lambda: asked.append(True))
+    opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+    assert asked == []
+    opened.button(key="open_form").click().run()
+    assert asked == [True]
+
+
 def test_the_form_says_what_an_experiment_contains_and_what_no_limit_is() -> None:
     assert launch.contents(PRESETS["1a"].choices) == (
         "12 networks, lenet5x5: sigmoid, tanh × mse, cross entropy × lr 0.1, 0.01, 0.001"

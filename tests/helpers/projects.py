@@ -14,7 +14,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 from cnnviz.jobs import control
 
-control.ensure_worker = lambda: None
+control.ensure_worker = control.stand_by = lambda: None
 begin = PagesManager.__init__
 def warm(*args, **settings):
     PagesManager.uses_pages_directory = False

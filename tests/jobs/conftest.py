@@ -21,6 +21,9 @@ def no_process_left() -> Iterator[None]:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=10)
-    for started in control._started.values():
+    for standby in control._standing_by.values():
+        control._dismiss(standby)
+    for started in (*control._started.values(), *control._standing_by.values()):
         started.wait()
     control._started.clear()
+    control._standing_by.clear()

@@ -39,6 +39,27 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
     assert best[0] > 0
 
 
+def test_a_worker_that_stands_by_trains_what_is_launched_next() -> None:
+    control.stand_by("cpu")
+    standby = control._standing_by["cpu"]
+    control.stand_by("cpu")
+    assert control._standing_by["cpu"] is standby  # one is enough
+    assert workers() == []
+    (run_id,) = control.submit([TINY], "cpu")
+    wait_for(lambda: not reading.run(run_id).active)
+    assert (reading.run(run_id).status, workers()[0].pid) == ("FINISHED", standby.pid)
+    wait_for(lambda: standby.poll() == 0)
+
+    control.stand_by("cpu")
+    standby = control._standing_by["cpu"]
+    control._dismiss(standby)  # as after a while, or at the end of the process that started it
+    (run_id,) = control.submit([TINY], "cpu")
+    wait_for(lambda: not reading.run(run_id).active)
+    assert reading.run(run_id).status == "FINISHED"
+    assert workers()[0].pid != standby.pid
+    assert standby.wait(60) == 0
+
+
 def test_stopping_keeps_the_complete_epochs() -> None:
     (run_id,) = changes.schedule([LONG], "cpu")
     started = start_worker()
