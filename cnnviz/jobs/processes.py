@@ -29,7 +29,7 @@ def detached(
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     bound(log)
-    environment = os.environ | paths.settled() | addresses.settled() | settings
+    environment = os.environ | paths.settled() | addresses.settled() | dict(settings)
     with log.open("ab") as output:  # appending: after the file was emptied, writing goes on at its start
         process = subprocess.Popen(  # noqa: S603
             list(command),
