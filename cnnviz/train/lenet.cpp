@@ -24,6 +24,7 @@ constexpr int W2 = S2 - K2 + 1, S4 = W2 / 2;             // and of the second
 constexpr int P2 = padded(C2), V2 = P2 / L;              // second maps, their channels side by side
 constexpr int T2 = K2 * C1, TP = padded(T2), TV = TP / L;  // one row of a second kernel: columns × channels
 constexpr int ROW2 = padded(S2 * C1) + 32;               // floats of a row of all first pooled maps, with slack
+constexpr int ROW3 = SIDE * IN, T1 = K1 * IN, V1 = padded(T1) / L;  // rows of pictures and first kernels
 constexpr int FCS[] = {FC};
 constexpr int LAYERS = sizeof(FCS) / sizeof(int) - 1;
 constexpr int BLOCK = 10, N = (BATCH + BLOCK - 1) / BLOCK * BLOCK;  // pictures, with silent ones to a full block
@@ -38,14 +39,28 @@ constexpr int at_dense(int layer) {
 constexpr int FLOATS = at_dense(LAYERS);
 constexpr int STRIDE = FLOATS * (1 + SLOTS);  // of a network: behind its weights is what its optimizer remembers
 
+template <int most>
+struct Arriving {  // gradients of a convolution's values: behind pooling most of them are zero, and not among them
+    float grad[most];
+    int at[most], many;
+    void add(float value, int where) {
+        grad[many] = value, at[many] = where;
+        many += value != 0;
+    }
+};
+
 struct Pictures {  // of one batch, and what the layers make of them
-    float in[N][IN][SIDE][ROW], slack[32];
+    float in[IN][SIDE][ROW], slack[32];
     float map1[N][C1][W1][ROW];
     float pool1[N][S2][ROW2];
     float map2[N][W2 * W2][P2];
     float act[LAYERS + 1][N][WIDEST], grad[LAYERS + 1][N][WIDEST];
-    float grad1[C1][W1][ROW], grad2[W2 * W2 + 1][P2], grad_pool1[S2 + 1][ROW2], by_map[C1][S2][ROW / 2];
-    vec kernel1[C1][IN][K1][K1], bias1[C1], layer1[AT_W2 / L], kernel2[K2][T2][V2], bias2[V2], turned[K2][P2][TV];
+    float grad_pool1[S2][ROW2], by_map[C1][S2][ROW / 2], rows[SIDE * ROW3 + V1 * L];
+    Arriving<4 * S2 * S2 + L> arriving1;            // at one map, from where in the picture
+    Arriving<4 * S4 * S4 + 1> arriving2[C2];        // at each second map, from where in the first ones
+    Arriving<C2 + 1> by_place[W2 * W2];             // the same, from which map
+    vec kernel1[C1][K1][V1], bias1[C1], layer1[AT_W2 / L];
+    vec kernel2[C2][K2][TV], bias2[V2], layer2[K2][T2][V2], turned[C2][K2][TV];
 };
 
 // -- activations: 0 sigmoid, 1 tanh, 2 relu, 3 leaky relu ------------------------------------------------------------
@@ -223,23 +238,27 @@ template <int layer>
 static void dense_back(int kind, const Rule& rule, float* w, const float in[N][WIDEST], const float grad[N][WIDEST],
                        float before[N][WIDEST], Squares& squares) {
     constexpr int ins = FCS[layer], units = padded(FCS[layer + 1]), V = units / L;
+    constexpr int TOGETHER = L == 4 ? 2 : 1;  // pictures, whose sums stay in registers
     Squares biases;
-    for (int k = 0; k < ins; k++) {
-        float* row = w + k * units;
-        for (int n = 0; n < N; n += BLOCK) {
-            vec sums[BLOCK] = {};
-            for (int v = 0; v < V; v++) {
-                vec weight = load(row + v * L);
+    for (int start = 0; start < ins; start += L) {
+        const float* rows[L];
+        for (int r = 0; r < L; r++) rows[r] = w + std::min(start + r, ins - 1) * units;
+        for (int n = 0; n < N; n += TOGETHER) {
+            vec sums[TOGETHER][L] = {};
+            for (int v = 0; v < V; v++)
                 UNROLL(16)
-                for (int b = 0; b < BLOCK; b++) sums[b] += weight * load(&grad[n + b][v * L]);
+                for (int r = 0; r < L; r++) {
+                    vec weight = load(rows[r] + v * L);
+                    for (int t = 0; t < TOGETHER; t++) sums[t][r] += weight * load(&grad[n + t][v * L]);
+                }
+            for (int t = 0; t < TOGETHER; t++) store(&before[n + t][start], folded(sums[t]));
+        }
+        for (int k = start; k < std::min(start + L, ins); k++)
+            for (int v = 0; v < V; v++) {
+                vec change{};
+                for (int n = 0; n < N; n++) change += in[n][k] * load(&grad[n][v * L]);
+                learn_from(rule, w + k * units + v * L, change, squares);
             }
-            for (int b = 0; b < BLOCK; b++) before[n + b][k] = sum(sums[b]);
-        }
-        for (int v = 0; v < V; v++) {
-            vec change{};
-            for (int n = 0; n < N; n++) change += in[n][k] * load(&grad[n][v * L]);
-            learn_from(rule, row + v * L, change, squares);
-        }
     }
     for (int v = 0; v < V; v++) {
         vec change{};
@@ -253,131 +272,130 @@ static void dense_back(int kind, const Rule& rule, float* w, const float in[N][W
     }
 }
 
-static inline vec share(vec grad, vec most, vec a, vec b, vec c, vec d) {  // equal maxima share a gradient
-    bits sharers = -((a == most) + (b == most) + (c == most) + (d == most));  // true is -1
-    return grad / __builtin_convertvector(sharers, vec);
-}
+// What the gradient of a pooled value comes to in its four places: above left, above right, below left, below right. Of
+// a mean all get some; of a maximum the first of those that are as large, and the others as much.
+struct Unpooled {
+    vec part[4];
+    bits place{}, sharers{}, is[4];
 
-static void unpool2(int kind, const float map[W2 * W2][P2], const float* grad, float out[W2 * W2 + 1][P2],
-                    vec bias[V2]) {
+    Unpooled(int kind, const vec z[4], vec arriving) {
+        if (AVERAGE) {
+            for (int p = 0; p < 4; p++) part[p] = 0.25f * arriving * slope(kind, z[p]);
+            return;
+        }
+        vec most = larger(larger(z[0], z[1]), larger(z[2], z[3]));
+        for (int p = 3; p >= 0; p--) {
+            is[p] = z[p] == most;
+            sharers -= is[p];  // true is -1
+            place = is[p] ? bits{} + p : place;
+        }
+        part[0] = arriving / __builtin_convertvector(sharers, vec);
+    }
+
+    template <typename Add>
+    void others(int lane, Add add) const {  // calls add(gradient, place)
+        for (int p = place[lane] + 1; p < 4; p++)
+            if (is[p][lane]) add(part[0][lane], p);
+    }
+};
+
+static void unpool2(int kind, const float map[W2 * W2][P2], const float* grad, Pictures& p) {
+    constexpr int places[] = {0, 1, W2, W2 + 1}, entering[] = {0, C1, ROW2, ROW2 + C1};
+    for (auto& each : p.arriving2) each.many = 0;
+    for (auto& each : p.by_place) each.many = 0;
     for (int y = 0; y < S4; y++)
         for (int x = 0; x < S4; x++)
             for (int v = 0; v < V2; v++) {
-                int at = 2 * y * W2 + 2 * x, places[] = {at, at + 1, at + W2, at + W2 + 1};
+                int first = 2 * y * W2 + 2 * x, from = 2 * y * ROW2 + 2 * x * C1, channels = std::min(L, C2 - v * L);
                 float compact[L] = {};
-                std::memcpy(compact, grad + (y * S4 + x) * C2 + v * L, 4 * std::min(L, C2 - v * L));
+                std::memcpy(compact, grad + (y * S4 + x) * C2 + v * L, 4 * channels);
                 vec arriving = load(compact), z[4];
-                for (int p = 0; p < 4; p++) z[p] = load(&map[places[p]][v * L]);
-                if (AVERAGE) {
-                    for (int p = 0; p < 4; p++) {
-                        vec part = 0.25f * arriving * slope(kind, z[p]);
-                        bias[v] += part;
-                        store(&out[places[p]][v * L], part);
+                for (int place = 0; place < 4; place++) z[place] = load(&map[first + places[place]][v * L]);
+                const Unpooled found(kind, z, arriving);
+                for (int part = 0; part < (AVERAGE ? 4 : 1); part++) {
+                    p.bias2[v] += AVERAGE ? found.part[part] : arriving;
+                    for (int i = 0; i < channels; i++) {
+                        auto add = [&](float value, int place) {
+                            p.arriving2[v * L + i].add(value, from + entering[place]);
+                            p.by_place[first + places[place]].add(value, v * L + i);
+                        };
+                        add(found.part[part][i], AVERAGE ? part : found.place[i]);
+                        if (!AVERAGE && found.sharers[i] > 1) found.others(i, add);
                     }
-                    continue;
                 }
-                vec most = larger(larger(z[0], z[1]), larger(z[2], z[3]));
-                vec part = share(arriving, most, z[0], z[1], z[2], z[3]);
-                bias[v] += arriving;
-                for (int p = 0; p < 4; p++) store(&out[places[p]][v * L], z[p] == most ? part : vec{});
             }
+}
+
+// Of one map.
+static void unpool1(int kind, const float map[W1][ROW], const float grad[S2][ROW / 2],
+                    decltype(Pictures::arriving1)& to, vec& bias) {
+    constexpr int entering[] = {0, IN, ROW3, ROW3 + IN};
+    bits lanes;
+    for (int i = 0; i < L; i++) lanes[i] = 2 * i * IN;
+    to.many = 0;
+    for (int y = 0; y < S2; y++)
+        for (int x = 0; x < S2; x += L) {
+            const float *top = map[2 * y] + 2 * x, *below = map[2 * y + 1] + 2 * x;
+            vec a = load(top), b = load(top + L), c = load(below), d = load(below + L), arriving = load(grad[y] + x);
+            const vec z[] = {even(a, b), odd(a, b), even(c, d), odd(c, d)};
+            const Unpooled found(kind, z, arriving);
+            int first = 2 * y * ROW3 + 2 * x * IN, cells = std::min(L, S2 - x);
+            for (int part = 0; part < (AVERAGE ? 4 : 1); part++, to.many += cells) {
+                bits at = lanes + first;
+                at += AVERAGE ? bits{} + entering[part] : (found.place & 1) * IN + (found.place >> 1) * ROW3;
+                bias += AVERAGE ? found.part[part] : arriving;
+                store(to.grad + to.many, found.part[part]);
+                std::memcpy(to.at + to.many, &at, sizeof at);
+            }
+            for (int i = 0; i < cells && !AVERAGE; i++) {
+                auto add = [&](float value, int place) { to.add(value, first + 2 * i * IN + entering[place]); };
+                if (found.sharers[i] > 1) found.others(i, add);
+            }
+        }
 }
 
 constexpr int MOST = L == 8 ? 12 : 28;  // sums that stay in registers: AVX2 has 16 of them, the others 32
-constexpr int PARTS = (T2 + MOST - 1) / MOST, TB = (T2 + PARTS - 1) / PARTS;
 
-static void kernel2_gradient(const float in[S2][ROW2], const float grad[W2 * W2 + 1][P2], vec found[K2][T2][V2]) {
-    for (int v = 0; v < V2; v++)
-        for (int i = 0; i < K2; i++)
-            for (int start = 0; start < T2; start += TB) {
-                vec sums[TB] = {};
-                for (int y = 0; y < W2; y++)
-                    for (int x = 0; x < W2; x++) {
-                        vec arriving = load(&grad[y * W2 + x][v * L]);
-                        const float* entering = &in[y + i][x * C1 + start];
-                        UNROLL(32)
-                        for (int t = 0; t < TB; t++) sums[t] += arriving * entering[t];
-                    }
-                for (int t = 0; t < TB; t++)
-                    if (start + t < T2) found[i][start + t][v] += sums[t];
-            }
+// A kernel's gradient, from the values of its map whose gradient is not zero. V vectors hold one of its K rows, and
+// STEP floats lie between two rows of what enters.
+template <int K, int V, int STEP, int most>
+static void kernel_gradient(const float* entering, const Arriving<most>& some, vec found[K][V]) {
+    constexpr int rows = std::max(1, std::min(K, MOST / V));
+    for (int start = 0; start < K; start += rows) {
+        vec sums[rows][V] = {};
+        for (int each = 0; each < some.many; each++) {
+            const float* at = entering + some.at[each] + start * STEP;
+            UNROLL(8)
+            for (int i = 0; i < rows; i++)
+                UNROLL(32)
+                for (int v = 0; v < V; v++)
+                    if (start + i < K) sums[i][v] += some.grad[each] * load(at + i * STEP + v * L);
+        }
+        for (int i = 0; i < std::min(rows, K - start); i++)
+            for (int v = 0; v < V; v++) found[start + i][v] += sums[i][v];
+    }
 }
 
-constexpr int TT = L == 16 ? TV : L == 4 && TV % 2 == 0 ? 2 : 1;  // vectors of a row at once
-
-static void input2_gradient(const vec turned[K2][P2][TV], const float grad[W2 * W2 + 1][P2], float out[S2 + 1][ROW2]) {
-    std::memset(out, 0, sizeof(float) * (S2 + 1) * ROW2);
-    for (int y = 0; y < W2; y++)
-        for (int x = 0; x < W2; x += 2)  // the place behind the last row is silent
-            for (int start = 0; start < TV; start += TT) {
-                vec sums[2][K2][TT] = {};
-                const float *one = grad[y * W2 + x], *two = x + 1 < W2 ? grad[y * W2 + x + 1] : grad[W2 * W2];
-                for (int o = 0; o < C2; o++) {
-                    float left = one[o], right = two[o];
+static void input2_gradient(const vec turned[C2][K2][TV], const decltype(Pictures::by_place)& by_place,
+                            float out[S2][ROW2]) {
+    constexpr int rows = std::max(1, std::min(K2, MOST / TV));
+    std::memset(out, 0, sizeof(float) * S2 * ROW2);
+    for (int x = 0; x < W2; x++)
+        for (int y = 0; y < W2; y++)  // down the columns: what was stored last is loaded as it was stored
+            for (int start = 0; start < K2; start += rows) {
+                const auto& some = by_place[y * W2 + x];
+                vec sums[rows][TV] = {};
+                for (int each = 0; each < some.many; each++)
                     UNROLL(8)
-                    for (int i = 0; i < K2; i++)
-                        UNROLL(4)
-                        for (int t = 0; t < TT; t++) {
-                            sums[0][i][t] += left * turned[i][o][start + t];
-                            sums[1][i][t] += right * turned[i][o][start + t];
-                        }
-                }
-                for (int side = 0; side < 2; side++)
-                    for (int i = 0; i < K2; i++)
-                        for (int t = 0; t < TT; t++) {
-                            float* at = &out[y + i][(x + side) * C1 + (start + t) * L];
-                            store(at, load(at) + sums[side][i][t]);
-                        }
-            }
-}
-
-static void unpool1(int kind, const float map[C1][W1][ROW], const float grad[C1][S2][ROW / 2],
-                    float out[C1][W1][ROW], vec bias[C1]) {
-    for (int o = 0; o < C1; o++)
-        for (int y = 0; y < S2; y++)
-            for (int x = 0; x < ROW; x += 2 * L) {
-                const float *top = map[o][2 * y] + x, *below = map[o][2 * y + 1] + x;
-                vec a = even(load(top), load(top + L)), b = odd(load(top), load(top + L));
-                vec c = even(load(below), load(below + L)), d = odd(load(below), load(below + L));
-                vec arriving = load(grad[o][y] + x / 2), none{};
-                if (AVERAGE) {
-                    vec part = 0.25f * arriving;
-                    a = part * slope(kind, a), b = part * slope(kind, b);
-                    c = part * slope(kind, c), d = part * slope(kind, d);
-                    bias[o] += a + b + c + d;
-                } else {
-                    vec most = larger(larger(a, b), larger(c, d)), part = share(arriving, most, a, b, c, d);
-                    bias[o] += arriving;
-                    a = a == most ? part : none, b = b == most ? part : none;
-                    c = c == most ? part : none, d = d == most ? part : none;
-                }
-                store(out[o][2 * y] + x, first(a, b));
-                store(out[o][2 * y] + x + L, last(a, b));
-                store(out[o][2 * y + 1] + x, first(c, d));
-                store(out[o][2 * y + 1] + x + L, last(c, d));
-            }
-}
-
-constexpr int OB = L != 8 && C1 % 3 == 0 ? 3 : C1 % 2 == 0 ? 2 : 1;  // maps at once, to stay in registers
-
-static void kernel1_gradient(const float in[IN][SIDE][ROW], const float grad[C1][W1][ROW], vec found[C1][IN][K1][K1]) {
-    for (int o = 0; o < C1; o += OB)
-        for (int c = 0; c < IN; c++)
-            for (int i = 0; i < K1; i++) {
-                vec sums[OB][K1] = {};
-                for (int y = 0; y < W1; y++)
-                    for (int x = 0; x < ROW; x += L) {
-                        vec arriving[OB];
-                        for (int b = 0; b < OB; b++) arriving[b] = load(&grad[o + b][y][x]);
-                        UNROLL(8)
-                        for (int j = 0; j < K1; j++) {
-                            vec entering = load(&in[c][y + i][0] + x + j);
-                            UNROLL(4)
-                            for (int b = 0; b < OB; b++) sums[b][j] += arriving[b] * entering;
-                        }
+                    for (int i = 0; i < rows; i++)
+                        UNROLL(32)
+                        for (int t = 0; t < TV; t++)
+                            if (start + i < K2) sums[i][t] += some.grad[each] * turned[some.at[each]][start + i][t];
+                for (int i = 0; i < std::min(rows, K2 - start); i++)
+                    for (int t = 0; t < TV; t++) {
+                        float* at = &out[y + start + i][x * C1 + t * L];
+                        store(at, load(at) + sums[i][t]);
                     }
-                for (int b = 0; b < OB; b++)
-                    for (int j = 0; j < K1; j++) found[o + b][c][i][j] += sums[b][j];
             }
 }
 
@@ -400,12 +418,15 @@ static void dense_layers_back(int kind, const Rule& rule, float* w, Pictures& p,
     }
 }
 
+// A picture's pixels as a network is shown them.
+static void seen(const uint8_t* from, float* to) {
+    for (int at = 0; at < IN * SIDE * SIDE; at++) to[at] = from[at] * (2.0f / 255.0f) - 1.0f;
+}
+
 static void forward(int kind, const float* w, Pictures& p, const uint8_t (*planes)[IN][SIDE][SIDE], int count) {
     for (int n = 0; n < count; n++) {
-        const uint8_t* from = &planes[n][0][0][0];
-        float* to = &p.in[n][0][0][0];
-        for (int at = 0; at < IN * SIDE * SIDE; at++) to[at] = from[at] * (2.0f / 255.0f) - 1.0f;
-        convolve1(kind, w, w + AT_B1, p.in[n], p.map1[n]);
+        seen(&planes[n][0][0][0], &p.in[0][0][0]);
+        convolve1(kind, w, w + AT_B1, p.in, p.map1[n]);
         pool1(kind, p.map1[n], p.pool1[n]);
         convolve2(kind, w + AT_W2, w + AT_B2, p.pool1[n], p.map2[n]);
         pool2(kind, p.map2[n], p.act[0][n]);
@@ -433,7 +454,8 @@ static void judge(bool mse, Pictures& p, const int64_t* labels, int count, bool 
     }
 }
 
-static void learn(int kind, const Rule& rule, float* w, Pictures& p, int count, Squares squares[]) {
+static void learn(int kind, const Rule& rule, float* w, Pictures& p, const uint8_t* images, const int64_t* order,
+                  int count, Squares squares[]) {
     dense_layers_back(kind, rule, w, p, squares);
     std::memset(p.kernel1, 0, sizeof p.kernel1);
     std::memset(p.bias1, 0, sizeof p.bias1);
@@ -442,31 +464,35 @@ static void learn(int kind, const Rule& rule, float* w, Pictures& p, int count, 
     std::memset(p.turned, 0, sizeof p.turned);
     for (int i = 0; i < K2; i++)
         for (int t = 0; t < T2; t++)
-            for (int o = 0; o < C2; o++) ((float*)p.turned[i][o])[t] = w[AT_W2 + (i * T2 + t) * P2 + o];
+            for (int o = 0; o < C2; o++) ((float*)p.turned[o][i])[t] = w[AT_W2 + (i * T2 + t) * P2 + o];
     for (int n = 0; n < count; n++) {
-        unpool2(kind, p.map2[n], p.grad[0][n], p.grad2, p.bias2);
-        kernel2_gradient(p.pool1[n], p.grad2, p.kernel2);
-        input2_gradient(p.turned, p.grad2, p.grad_pool1);
+        unpool2(kind, p.map2[n], p.grad[0][n], p);
+        for (int o = 0; o < C2; o++) kernel_gradient<K2, TV, ROW2>(&p.pool1[n][0][0], p.arriving2[o], p.kernel2[o]);
+        input2_gradient(p.turned, p.by_place, p.grad_pool1);
         for (int y = 0; y < S2; y++) {
             for (int at = 0; at < S2 * C1 && !AVERAGE; at += L)
                 store(&p.grad_pool1[y][at], load(&p.grad_pool1[y][at]) * slope(kind, load(&p.pool1[n][y][at])));
             for (int x = 0; x < S2; x++)
                 for (int o = 0; o < C1; o++) p.by_map[o][y][x] = p.grad_pool1[y][x * C1 + o];
         }
-        unpool1(kind, p.map1[n], p.by_map, p.grad1, p.bias1);
-        kernel1_gradient(p.in[n], p.grad1, p.kernel1);
+        seen(images + order[n] * SIDE * ROW3, p.rows);
+        for (int o = 0; o < C1; o++) {
+            unpool1(kind, p.map1[n][o], p.by_map[o], p.arriving1, p.bias1[o]);
+            kernel_gradient<K1, V1, ROW3>(p.rows, p.arriving1, p.kernel1[o]);
+        }
     }
     float* found = (float*)p.layer1;
     for (int o = 0; o < C1; o++) {
-        for (int c = 0; c < IN; c++)
-            for (int i = 0; i < K1; i++)
-                for (int j = 0; j < K1; j++) found[((o * K1 + i) * K1 + j) * IN + c] = sum(p.kernel1[o][c][i][j]);
+        for (int i = 0; i < K1; i++) std::memcpy(found + (o * K1 + i) * T1, p.kernel1[o][i], sizeof(float) * T1);
         found[AT_B1 + o] = sum(p.bias1[o]);
     }
+    for (int i = 0; i < K2; i++)
+        for (int t = 0; t < T2; t++)
+            for (int o = 0; o < C2; o++) ((float*)p.layer2[i][t])[o] = ((float*)p.kernel2[o][i])[t];
     Squares biases;
     learn_from(rule, w, p.layer1, AT_B1 / L, squares[0]);
     learn_from(rule, w + AT_B1, p.layer1 + AT_B1 / L, (AT_W2 - AT_B1) / L, biases);
-    learn_from(rule, w + AT_W2, &p.kernel2[0][0][0], K2 * T2 * V2, squares[1]);
+    learn_from(rule, w + AT_W2, &p.layer2[0][0][0], K2 * T2 * V2, squares[1]);
     learn_from(rule, w + AT_B2, p.bias2, V2, biases);
 }
 
@@ -478,10 +504,12 @@ static Pictures& room() {
 static std::vector<uint8_t> planes_of(const uint8_t* images, const int64_t* order, long pictures) {
     constexpr int plane = SIDE * SIDE;
     std::vector<uint8_t> planes(pictures * IN * plane);
-    for (long n = 0; n < pictures; n++)
+    for (long n = 0; n < pictures; n++) {
+        const uint8_t* from = images + (order ? order[n] : n) * IN * plane;
+        uint8_t* to = planes.data() + n * IN * plane;
         for (int at = 0; at < plane; at++)
-            for (int c = 0; c < IN; c++)
-                planes[(n * IN + c) * plane + at] = images[(order ? order[n] : n) * IN * plane + at * IN + c];
+            for (int c = 0; c < IN; c++) to[c * plane + at] = from[at * IN + c];
+    }
     return planes;
 }
 
@@ -508,7 +536,7 @@ extern "C" void walk(float* weights, int networks, const int32_t* kinds, const u
             Squares squares[layers];
             forward(kinds[k], w, p, batches + start, count);
             judge(mse[k], p, &answers[start], count, true, loss, hits);
-            learn(kinds[k], rule, w, p, count, squares);
+            learn(kinds[k], rule, w, p, images, order + start, count, squares);
             for (int l = 0; l < layers; l++) {
                 norms[l] += std::sqrt(sum(squares[l].gradient));
                 changes[l] += rule.rate * std::sqrt(sum(squares[l].change));

@@ -59,3 +59,15 @@ static inline float sum(const float* values) {
 }
 
 static inline float sum(vec value) { return sum((const float*)&value); }
+
+// The sums of as many vectors, in their order.
+template <int many = L>
+static inline vec folded(const vec* values) {
+    if constexpr (many > 1) {
+        vec halves[many / 2];
+        for (int i = 0; i < many / 2; i++)
+            halves[i] = even(values[2 * i], values[2 * i + 1]) + odd(values[2 * i], values[2 * i + 1]);
+        return folded<many / 2>(halves);
+    }
+    return *values;
+}
