@@ -23,6 +23,17 @@ from cnnviz.store import artifacts, changes, reading
 from cnnviz.store.runs import Segment
 from cnnviz.train import planning
 
+WORKER = """
+import sys
+
+from cnnviz.__main__ import main
+from cnnviz.train import planning
+
+cores = int(sys.argv[2])
+planning.cores = lambda: cores
+sys.argv[1:] = ["work", "--device", sys.argv[1]]
+main()
+"""
 OPTIONS = {"include_dashboard": False, "object_store_memory": 400_000_000}
 LOSSES, ACTIVATIONS, RATES = ["mse", "cross_entropy"], ["sigmoid", "tanh"], [0.1, 0.01, 0.001]
 
@@ -33,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=planning.cores(), help="that train, of this machine or its node")
     options = parser.parse_args()
     {"overhead": overhead, "writer": writer, "many": many}[options.what](options)
 
@@ -66,11 +78,11 @@ def base(options: argparse.Namespace) -> RunConfig:
     return RunConfig(dataset=name, limit_train=options.pictures, epochs=options.epochs)
 
 
-def trained(configs: Sequence[RunConfig], device: str) -> tuple[float, float, float]:
+def trained(configs: Sequence[RunConfig], device: str, cores: int) -> tuple[float, float, float]:
     """Seconds from the start of the worker to the first run's first point and to the end, and of a stack's epoch."""
     run_ids = changes.schedule(configs, device)
     began = time.monotonic()
-    worker = subprocess.Popen([sys.executable, "-m", "cnnviz", "work", "--device", device], cwd=paths.PROJECT)
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, device, str(cores)], cwd=paths.PROJECT)
     first = None
     while worker.poll() is None:
         if first is None and reading.run(run_ids[0]).epoch >= 0:
@@ -86,11 +98,11 @@ def trained(configs: Sequence[RunConfig], device: str) -> tuple[float, float, fl
 def overhead(options: argparse.Namespace) -> None:
     configs = grid(base(options), activation=ACTIVATIONS, loss=LOSSES, lr=RATES)
     found: dict[str, list[tuple[float, float, float]]] = {"cpu": [], "cluster": []}
-    with cluster(1, planning.cores()):
+    with cluster(1, options.cores):
         for _ in range(options.rounds):
             for device, times in found.items():
                 with store():
-                    times.append(trained(configs, device))
+                    times.append(trained(configs, device, options.cores))
                     print(f"{device}: {times[-1]}", file=sys.stderr)
     print("| | first point | whole grid | a stack's epoch |\n|---|---|---|---|")
     medians = {
@@ -133,7 +145,7 @@ def writer(options: argparse.Namespace) -> None:
 def many(options: argparse.Namespace) -> None:
     configs = grid(base(options), lr=[0.001 * (1 + at) for at in range(30)], seed=list(range(10)))
     with cluster(4, 1), store():
-        first, took, epoch = trained(configs, "cluster")
+        first, took, epoch = trained(configs, "cluster", 1)
         recorded = len(configs) * (options.epochs + 1)
         print(f"{len(configs)} runs of {options.epochs} epochs: first point {first:.1f} s, all {took:.0f} s, ", end="")
         print(f"{recorded / took:.1f} epochs recorded a second, a stack's epoch {epoch:.2f} s")
