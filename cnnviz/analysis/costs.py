@@ -28,6 +28,7 @@ THE_REST = "memory, and layers too narrow to fill the machine's vectors"
 WAYS = {  # train.loop.METHODS in words
     "eager": "operation by operation",
     "autograd": "on its own, by PyTorch's autograd",
+    "autograd graph": "on its own, by PyTorch's autograd, as CUDA graphs",
     "kernel": "by the C++ kernel for LeNets",
     "compiled": "compiled by PyTorch",
     "graph": "as CUDA graphs",

@@ -20,7 +20,7 @@ from cnnviz.data import Dataset
 from cnnviz.errors import CnnvizError, ConfigError
 from cnnviz.train import lenet, native, ways
 from cnnviz.train.compiled import CompiledStep
-from cnnviz.train.graph import StepGraph
+from cnnviz.train.graph import SingleGraph, StepGraph
 from cnnviz.train.single import Single
 from cnnviz.train.stack import Stack
 from cnnviz.train.stopping import Watched
@@ -29,7 +29,7 @@ PROBE_STEPS = 100  # batches behind the gradient norms of epoch 0
 REPORT_SECONDS = 0.25  # between two reports of progress, and two checks of stop requests
 COMPILED = {"compiled": None, "compiled graph": None, "reduce-overhead": "reduce-overhead"}  # torch.compile's mode
 # Ways of running steps; their sums may be rounded differently.
-METHODS = ("eager", "autograd", "kernel", "graph", *COMPILED)
+METHODS = ("eager", *ways.ALONE, "kernel", "graph", *COMPILED)
 STEPS_AT_ONCE = 20  # between two checks of the clock; and in one CUDA graph, so that its launch costs next to nothing
 
 
@@ -135,9 +135,9 @@ def train_stack(
         raise ConfigError(
             f"{len(configs)} runs cannot share a stack: they differ in model, batches, optimizer or epoch"
         )
-    if len(configs) > 1 and (method == "autograd" or any(config.trains_alone for config in configs)):
+    if len(configs) > 1 and (method in ways.ALONE or any(config.trains_alone for config in configs)):
         raise ConfigError(f"{len(configs)} runs cannot share a stack: autograd trains one network at a time")
-    if configs[0].trains_alone and method not in (None, "autograd"):
+    if configs[0].trains_alone and method not in (None, *ways.ALONE):
         raise ConfigError(f"{configs[0].name} has settings that only autograd trains, not the method {method!r}")
     with _exact_cudnn():
         yield from _train_stack(configs, dataset, starts, device, method, stopped, on_progress, on_trial)
@@ -268,13 +268,16 @@ class Trainer:
         self.dataset, self.config = dataset, configs[0]
         self.speed_key = speed_key(configs, method)
         self.kernel: lenet.Kernel | None = None
-        self.graph: StepGraph | None = None
+        self.graph: StepGraph | SingleGraph | None = None
         self.compile_seconds = 0.0  # of this epoch
         self._method = method
-        if method == "autograd":
-            self.stack: Stack | Single = Single(self.config, starts[0].weights, starts[0].slots, device)
-            self.evaluate, self.step = self.stack.evaluate, self.stack.step
+        if method in ways.ALONE:
+            single = Single(self.config, starts[0].weights, starts[0].slots, device)
+            self.stack: Stack | Single = single
+            self.evaluate, self.step = single.evaluate, single.step
             self.is_cold = False
+            if method == "autograd graph":
+                self.graph = SingleGraph(single, dataset, self.config.batch_size, STEPS_AT_ONCE)
         else:
             self._make_stack(configs, starts, device)
         self.rate = 0.0  # pictures a second, of each network
@@ -301,11 +304,14 @@ class Trainer:
 
     def begin_with(self, configs: Sequence[RunConfig], starts: Sequence[Start]) -> None:
         """Train these from now on, of the shape of those that it was made with: nothing is compiled again."""
-        assert isinstance(self.stack, Stack)
         weights, slots = [start.weights for start in starts], [start.slots for start in starts]
-        self.stack.take_over(Stack(self.config.architecture, configs, weights, slots, self.stack.device))
-        self.config = configs[0]
+        self.config, device = configs[0], self.stack.device
+        if isinstance(self.stack, Single):
+            self.stack.take_over(Single(self.config, weights[0], slots[0], device))
+        else:
+            self.stack.take_over(Stack(self.config.architecture, configs, weights, slots, device))
         if self.kernel is not None:  # it has a copy of the weights
+            assert isinstance(self.stack, Stack)
             self.kernel = lenet.Kernel(self.stack, self.config.batch_size)
             self.evaluate = self.kernel.evaluate
 
@@ -424,10 +430,10 @@ class Trainer:
     def trial(self, order: Tensor, judged: int) -> ways.Trial:
         """Train on those pictures as an epoch does, and evaluate so many."""
         stack, size, data_set = self.stack, self.config.batch_size, self.dataset
-        assert isinstance(stack, Stack)
         # On one core the time that this process gets is measured, whatever else runs here.
         clock = time.process_time if stack.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-        at_once = (STEPS_AT_ONCE if stack.device == "cuda" else max(1, len(order) // size // 3)) * size
+        is_many = stack.device == "cuda" or self.graph is not None
+        at_once = (STEPS_AT_ONCE if is_many else max(1, len(order) // size // 3)) * size
         stack.begin_epoch(1, len(order))
         seconds = []
         for rows in order.to(stack.device).split(at_once):
@@ -444,7 +450,7 @@ class Trainer:
             run |= tested
         self.is_cold = False
         weights = [each.clone() for each in stack.networks()]
-        slots = [slot.clone() for slots in stack.slots.values() for slot in slots]
+        slots = [each.clone() for each in stack.remembered().values()]
         return ways.Trial(weights, slots, figures, min(seconds[1:] or seconds))
 
     def _order(self, epoch: int) -> Tensor:
@@ -468,10 +474,11 @@ class Trainer:
 def _as_before(method: str, configs: Sequence[RunConfig], device: str) -> str:
     """The method if this machine can run steps so, else ""."""
     if any(config.trains_alone for config in configs):
-        return "autograd"
+        return method if method in ways.possible(configs, device) else ""
     can = {
         "eager": True,
         "autograd": len(configs) == 1,
+        "autograd graph": False,  # it is compared with autograd's plain steps, which are those of others
         "kernel": device == "cpu" and lenet.fits(configs),
         "compiled": device != "cpu" or ways.has_compiler(),
     }

@@ -5,7 +5,7 @@ changes to the pictures, follows from (seed, epoch) and the step, so that a run 
 never stopped.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from cnnviz.modules import walk
 from cnnviz.train import ops, schedules
 from cnnviz.train.stack import EVALUATION_BATCH_GPU, SATURATION_PICTURES
 
+GRAPHS_ON = ("cuda",)  # devices whose steps may become a graph: there rates are tensors, and steps are counted there
 GRADIENT = "gradient"  # among what is remembered of a weight, if it is never zeroed
 # torch.optim's names of what an optimizer remembers of a weight, and cnnviz's, which a Stack has, too.
 _SLOTS = {"momentum_buffer": "momentum", "exp_avg": "mean", "exp_avg_sq": "square", "square_avg": "square"}
@@ -68,16 +69,18 @@ class Single:
         self.counted = [
             self.parameters[f"{layer.name}.weight"] for layer in self.arch.weight_layers
         ]  # biases and batch norm are not, as in a Stack
-        self.optimizer = _optimizer(config, self.parameters.values())
+        self.is_capturable = device in GRAPHS_ON
+        self.optimizer = _optimizer(config, self.parameters.values(), self.is_capturable)
         self._restore(slots or {})
         self.is_plain = config.optimizer == "sgd" and not config.has_optimizer_state and not config.weight_decay
         self.has_buffers = config.optimizer == "sgd" and bool(config.momentum)
         # Of this epoch: the pictures' losses, how many were right; by layer, the gradient's norms and the updates'.
-        self.answers = torch.zeros(2, device=device)
+        self.totals = torch.zeros(2, device=device)
         self.gradients, self.updates = (
             [torch.zeros((), device=device) for _ in self.counted] for _ in ("gradient", "update")
         )
         self.drawn: Tensor | None = None  # of this epoch's pictures
+        self.rates: Sequence[float] | Tensor = ()  # of this epoch's steps
         self.first_step = self.steps = self.seen = 0  # steps before this epoch; steps and pictures of this epoch
 
     # -- in and out ------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ class Single:
                 kind: torch.empty_like(parameter).copy_(value.to(self.device)) for kind, value in state.items()
             }  # in the parameter's layout
             if self.config.optimizer not in ("sgd", "nesterov"):
-                counts_there = self.optimizer.defaults.get("fused")  # a fused step counts on its own device
+                counts_there = self.is_capturable or self.optimizer.defaults.get("fused")  # on its own device
                 where = self.device if counts_there else "cpu"
                 kept["step"] = slots["steps"].to(where, torch.float32, copy=True)
             self.optimizer.state[parameter] = kept
@@ -111,31 +114,68 @@ class Single:
         With gradients that are never zeroed, those as well.
         """
         found: dict[str, Tensor] = {}
-        for name, parameter in self.parameters.items():
-            for kind, value in self.optimizer.state[parameter].items():
-                if kind == "step":
-                    found["steps"] = _copied(value)
-                elif value is not None:
-                    found[f"{name}.{_SLOTS[kind]}"] = _copied(value)
-            if self.config.mistake == "no-zero-grad" and parameter.grad is not None:
-                found[f"{name}.{GRADIENT}"] = _copied(parameter.grad)
+        for name, value in self.remembered().items():
+            parameter, kind = name.rsplit(".", 1)
+            found["steps" if kind == "step" else f"{parameter}.{_SLOTS.get(kind, kind)}"] = _copied(value)
         return found
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a step changes, by name, where it lies."""
+        found = self.module.state_dict() | self.remembered()
+        figures = {"totals": [self.totals], "gradients": self.gradients, "updates": self.updates}
+        return found | {f"{kind} {index}": each for kind, those in figures.items() for index, each in enumerate(those)}
+
+    def remembered(self) -> dict[str, Tensor]:
+        """What steps remember besides the weights, where it lies: the optimizer's state, gradients that pile up."""
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            state = self.optimizer.state[parameter].items()
+            found |= {f"{name}.{kind}": value for kind, value in state if value is not None}
+            if self.config.mistake == "no-zero-grad" and parameter.grad is not None:
+                found[f"{name}.{GRADIENT}"] = parameter.grad
+        return found
+
+    def put(self, state: Mapping[str, Tensor]) -> None:
+        """Make that its state, in the same places of memory. What is not in it is 0, as before the first step."""
+        mine = self.state()
+        assert state.keys() <= mine.keys()
+        for name, each in mine.items():
+            if name in state:
+                each.copy_(state[name])
+            else:
+                each.zero_()
+
+    def take_over(self, other: "Single") -> None:
+        """Become the other one, of the same settings but for its rate, in the same places of memory."""
+        self.config = other.config
+        self.put(other.state())
+
+    def networks(self) -> list[Tensor]:
+        """The weights, and batch norm's statistics, with a run in front."""
+        state = self.module.state_dict()
+        return [state[name][None] for name in self.arch.weight_shapes]
 
     # -- training --------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int, pictures: int) -> None:
         """Before the steps of that epoch, over so many pictures."""
-        for each in (self.answers, *self.gradients, *self.updates):
+        for each in (self.totals, *self.gradients, *self.updates):
             each.zero_()
         self.first_step, self.steps, self.seen = (max(epoch, 1) - 1) * self.config.steps_per_epoch, 0, 0
         (seed,) = np.random.PCG64([self.config.seed, epoch, 2]).random_raw(1)
         self.generator.manual_seed(int(seed) >> 1)
         if self.config.augment != "none":
             self.drawn = augment.draws(self.config.seed, epoch, pictures).to(self.device)
+        self.rates = self._rates(-(-pictures // self.config.batch_size))
+        if self.is_capturable:
+            self.rates = torch.tensor(self.rates, dtype=torch.float32).to(self.device)
+
+    def _rates(self, steps: int) -> list[float]:
+        return [schedules.rate(self.config, self.first_step + step) for step in range(steps)]
 
     def step(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """Train on images[rows]; the step's figures are added to the epoch's."""
-        rate = schedules.rate(self.config, self.first_step + self.steps)
+        rate = self.rates[self.steps]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         norms = self._backward(images[rows], labels[rows])
@@ -143,14 +183,20 @@ class Single:
         before = [] if is_told else [weight.detach().clone() for weight in self.counted]
         self.optimizer.step()
         if self.is_plain:  # the step is the gradient times the rate
-            torch._foreach_add_(self.updates, norms, alpha=rate)
+            self._add_updates(norms, rate)
         elif self.has_buffers:  # it is the momentum times the rate
             buffers = [self.optimizer.state[weight]["momentum_buffer"] for weight in self.counted]
-            torch._foreach_add_(self.updates, torch._foreach_norm(buffers), alpha=rate)
+            self._add_updates(torch._foreach_norm(buffers), rate)
         else:
             now = [weight.detach() for weight in self.counted]
             torch._foreach_add_(self.updates, torch._foreach_norm(torch._foreach_sub(now, before)))
         self.steps += 1
+
+    def _add_updates(self, norms: tuple[Tensor, ...], rate: float | Tensor) -> None:
+        if isinstance(rate, Tensor):  # as alpha it would be read by the host
+            torch._foreach_add_(self.updates, torch._foreach_mul(norms, rate))
+        else:
+            torch._foreach_add_(self.updates, norms, alpha=rate)
 
     def probe(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         """As step, but the network stays as it is."""
@@ -177,8 +223,8 @@ class Single:
         loss.backward()
         with torch.no_grad():
             plain = _loss(self.config, logits, labels) if self.config.label_smoothing else loss
-            self.answers[0].add_(plain.detach(), alpha=many)
-            self.answers[1].add_((logits.argmax(1) == labels).sum())
+            self.totals[0].add_(plain.detach(), alpha=many)
+            self.totals[1].add_((logits.argmax(1) == labels).sum())
             norms = torch._foreach_norm([weight.grad for weight in self.counted if weight.grad is not None])
             torch._foreach_add_(self.gradients, norms)
             return norms
@@ -188,7 +234,7 @@ class Single:
     def epoch_figures(self, pictures: int, steps: int) -> list[dict[str, float]]:
         """As Stack.epoch_figures has them; the mean learning rate as well, if it has a schedule."""
         weights = torch.stack(torch._foreach_norm([weight.detach() for weight in self.counted]))
-        loss, right = self.answers.tolist()
+        loss, right = self.totals.tolist()
         gradients, updates = torch.stack([*self.gradients, *self.updates]).view(2, -1).tolist()
         names = [layer.name for layer in self.arch.weight_layers]
         figures = {"train_loss": loss / pictures, "train_accuracy": right / pictures}
@@ -196,8 +242,7 @@ class Single:
         for name, value, weight in zip(names, updates, weights.tolist(), strict=True):
             figures[f"update_ratio/{name}"] = value / steps / weight if weight else float("nan")
         if not self.config.has_constant_rate:
-            rates = [schedules.rate(self.config, self.first_step + step) for step in range(steps)]
-            figures["learning_rate"] = sum(rates) / steps
+            figures["learning_rate"] = sum(self._rates(steps)) / steps
         return [figures]
 
     @torch.no_grad()
@@ -240,17 +285,19 @@ class Single:
         return output, torch.stack(shares) if shares else torch.zeros(0, device=self.device)
 
 
-def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    each, lr, decay = list(parameters), config.lr, config.weight_decay
+def _optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], capturable: bool) -> torch.optim.Optimizer:
+    each, lr, decay, momentum = list(parameters), config.lr, config.weight_decay, config.momentum
     match config.optimizer:
         case "adam":
-            return torch.optim.Adam(each, lr, weight_decay=decay, fused=True)
+            return torch.optim.Adam(each, lr, weight_decay=decay, fused=True, capturable=capturable)
         case "adamw":
-            return torch.optim.AdamW(each, lr, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(each, lr, weight_decay=decay, fused=True, capturable=capturable)
         case "rmsprop":
-            return torch.optim.RMSprop(each, lr, momentum=config.momentum, weight_decay=decay, foreach=True)
-    is_nesterov = config.optimizer == "nesterov"
-    return torch.optim.SGD(each, lr, config.momentum, weight_decay=decay, nesterov=is_nesterov, fused=True)
+            return torch.optim.RMSprop(
+                each, lr, momentum=momentum, weight_decay=decay, foreach=True, capturable=capturable
+            )
+    is_nesterov = config.optimizer == "nesterov"  # a fused one is always capturable
+    return torch.optim.SGD(each, lr, momentum, weight_decay=decay, nesterov=is_nesterov, fused=True)
 
 
 def _loss(config: RunConfig, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -283,6 +283,11 @@ class Stack:
         ):
             mine.copy_(its)
 
+    def remembered(self) -> dict[str, Tensor]:
+        """What the optimizer remembers, by kind and weight."""
+        names = self.names
+        return {f"{n}.{kind}": slot for kind, its in self.slots.items() for n, slot in zip(names, its, strict=True)}
+
     def networks(self) -> list[Tensor]:
         """The weights, with the run in front."""
         return [self._by_run(index, weight) for index, weight in enumerate(self.weights)]

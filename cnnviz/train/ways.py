@@ -1,4 +1,4 @@
-"""Ways of running a stack's steps, and which of them trains: the fastest of those that are right here.
+"""Ways of running steps, and which of them trains: the fastest of those that are right here.
 
 A way that nobody has tried on this machine is not trusted: on scratch weights it does a few dozen steps, which are
 compared with the plain step's and timed. One that raises, is wrong or does not answer is left out, and a line says
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.config import RunConfig
-from cnnviz.train import lenet, native, tried
+from cnnviz.train import lenet, native, schedules, tried
 from cnnviz.train.tried import Verdict
 
 # Compiling takes 10 to 25 s the first time on two slow cores and 3 to 5 s from its cache, and saves half of each step.
@@ -32,15 +32,19 @@ WORDS = {
     "kernel": "LeNet's own kernel",
     "compiled": "the compiled step",
     "graph": "the CUDA graph",
+    "autograd graph": "the CUDA graph",
     "compiled graph": "the compiled CUDA graph",
     "reduce-overhead": "PyTorch's own CUDA graph",
 }
+
+ALONE = ("autograd", "autograd graph")  # they train one network
 
 STEPS, FEWEST = 30, 4  # of a trial
 STEPS_GPU = 60  # three graphs
 WORK = 1e10  # multiply-adds of a trial's steps on a CPU, up to which there are STEPS
 JUDGED = 100  # pictures that the evaluation is compared on
-RATES = {"sgd": 0.002, "adam": 0.0001}  # of a trial: not the run's, with which a network may diverge
+# Of a trial: not the run's, with which a network may diverge.
+RATES = {"sgd": 0.002, "adam": 0.0001, "adamw": 0.0001, "rmsprop": 0.0001}
 NO_RATE = 1e-30  # what changes no weight
 # A weight may be off by so much, and by that share of itself. Sums are rounded in another order, which is 1e-7; where
 # two of a pool's cells are nearly equal, the other one may get the gradient, which has been seen to be 4e-6.
@@ -86,7 +90,7 @@ def has_compiler() -> bool:
 def possible(configs: Sequence[RunConfig], device: str) -> list[str]:
     """Ways that may pay for these runs, the one expected to be the fastest first; the last one always works."""
     if any(config.trains_alone for config in configs):
-        return ["autograd"]
+        return ["autograd graph", "autograd"] if device == "cuda" else ["autograd"]
     steps = max(config.epochs * config.steps_per_epoch for config in configs)
     found: list[str] = []
     if device == "cuda":
@@ -121,6 +125,7 @@ class Choice(Generic[TrainableT]):
     def __post_init__(self) -> None:
         self.place = tried.place(self.configs, self.device)
         self.verdicts = tried.read(self.place)
+        self.plain_way = "autograd" if any(config.trains_alone for config in self.configs) else "eager"
         self.plain: Trial | None = None
         self.plain_seconds = 0.0  # of the whole trial
         self.batch_size = self.configs[0].batch_size
@@ -137,7 +142,7 @@ class Choice(Generic[TrainableT]):
         self.verdicts |= {way: Verdict(why) for way, why in left_out.items()}
         best, made, step_seconds = "", None, math.inf
         for way in dict.fromkeys([recorded, *ways] if recorded else ways):
-            if way == "eager" and (recorded or not best):
+            if way == self.plain_way and (recorded or not best):
                 break
             if way in COMPILING and step_seconds * self.steps_left < COMPILE_PAYS:
                 continue
@@ -152,14 +157,14 @@ class Choice(Generic[TrainableT]):
                 break
         if left_out or self.plain is not None:
             tried.write(self.place, self.verdicts)
-        return (best or "eager"), made
+        return (best or self.plain_way), made
 
     def _verdict(self, way: str) -> tuple[str, Verdict, TrainableT | None]:
         if way in self.verdicts:
             return way, self.verdicts[way], None
         plain = self._plain()
-        if way == "eager":
-            return way, self.verdicts["eager"], None
+        if way == self.plain_way:
+            return way, self.verdicts[way], None
         found = self._try(way, plain)
         self.announce("", 0.0)  # not if this process cannot go on: then the way is to blame
         return found
@@ -167,9 +172,9 @@ class Choice(Generic[TrainableT]):
     def _plain(self) -> Trial:
         if self.plain is None:
             began = time.perf_counter()
-            self.plain = self._make("eager").trial(self._order(), JUDGED)
+            self.plain = self._make(self.plain_way).trial(self._order(), JUDGED)
             self.plain_seconds = time.perf_counter() - began
-            self.verdicts["eager"] = Verdict(step_seconds=self.plain.step_seconds)
+            self.verdicts[self.plain_way] = Verdict(step_seconds=self.plain.step_seconds)
         return self.plain
 
     def _try(self, way: str, plain: Trial) -> tuple[str, Verdict, TrainableT | None]:
@@ -203,7 +208,7 @@ class Choice(Generic[TrainableT]):
 
     def _make(self, way: str) -> TrainableT:
         generator = torch.Generator().manual_seed(0)
-        configs = [replace(each, lr=rate) for each, rate in zip(self.configs, self.rates, strict=True)]
+        configs = [beginning_with(rate, each) for each, rate in zip(self.configs, self.rates, strict=True)]
         return self.make(way, configs, [scratch(each, generator) for each in configs])
 
     def _order(self) -> Tensor:
@@ -214,6 +219,12 @@ class Choice(Generic[TrainableT]):
         return torch.randint(self.pictures, (many,), generator=torch.Generator().manual_seed(1))
 
 
+def beginning_with(rate: float, config: RunConfig) -> RunConfig:
+    """The configuration with that rate at its first step: a schedule may begin with a small share of its highest."""
+    config = replace(config, lr=1.0, warmup=0)
+    return replace(config, lr=rate / schedules.rate(config, 0))
+
+
 def scratch(config: RunConfig, generator: torch.Generator) -> dict[str, Tensor]:
     """Weights drawn as PyTorch draws them, of a generator of their own."""
     weights: dict[str, Tensor] = {}
@@ -221,6 +232,9 @@ def scratch(config: RunConfig, generator: torch.Generator) -> dict[str, Tensor]:
     for name, shape in config.architecture.weight_shapes.items():
         if len(shape) > 1:
             bound = 1 / math.sqrt(math.prod(shape[1:]))
+        if "_norm." in name:  # as it begins: a variance is not negative
+            weights[name] = torch.full(shape, float(name.endswith(("weight", "running_var"))))
+            continue
         weights[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
     return weights
 

@@ -45,6 +45,8 @@ SINGLES: dict[str, dict[str, Any]] = {
     "label smoothing": {"label_smoothing": 0.1},
     "squares": {"label_smoothing": 0.1, "loss": "mse"},
     "a schedule": {"schedule": "cosine", "warmup": 1, "epochs": 3},
+    "momentum": {"momentum": 0.9, "dropout": 0.1},
+    "weight decay": {"weight_decay": 0.01, "dropout": 0.1},
     "nesterov": {"optimizer": "nesterov", "momentum": 0.9},
     "adamw": {"optimizer": "adamw", "dropout": 0.1},
     "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5},
@@ -54,15 +56,21 @@ SINGLES: dict[str, dict[str, Any]] = {
     "never in evaluation mode": {"mistake": "no-eval", "dropout": 0.5},
 }
 READS = {"aten._local_scalar_dense.default", "aten.nonzero.default", "aten.is_nonzero.default", "aten.equal.default"}
+PLACES = {"aten.select.int", "aten.slice.Tensor"}  # a place in a tensor, which differs from step to step
 HOSTS_OWN = (torch.tensor, torch.as_tensor)  # what makes a tensor of the host's numbers
 
 
 class OnDevice(TorchDispatchMode):
-    """Fails at an operation with a tensor of another device, or one whose result the host would wait for."""
+    """Fails at an operation with a tensor of another device, or one whose result the host would wait for.
 
-    def __init__(self, device: str) -> None:
+    numbers are those that the operations are given, and a graph would repeat. For a graph (is_whole) nothing at all may
+    lie elsewhere; else one number may, as an optimizer counts its steps.
+    """
+
+    def __init__(self, device: str, is_whole: bool = False) -> None:
         super().__init__()
-        self.device, self.many = device, 0
+        self.device, self.is_whole, self.many = device, is_whole, 0
+        self.numbers: list[tuple[str, list[object]]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.many += 1
@@ -71,10 +79,11 @@ class OnDevice(TorchDispatchMode):
         devices = {each.device.type for each in tree_leaves((args, result)) if isinstance(each, torch.Tensor)}
         assert len(devices) < 2 or "copy" not in str(function), f"{function} between {devices}"
         for each in tree_leaves((args, kwargs or {}, result)):
-            if (
-                isinstance(each, torch.Tensor) and each.dim()
-            ):  # one number, as an optimizer counts its steps, goes along
+            if isinstance(each, torch.Tensor) and (each.dim() or self.is_whole):
                 assert each.device.type == self.device, f"{function} with a tensor on {each.device}: {each.shape}"
+        if str(function) not in PLACES:
+            given = [each for each in tree_leaves((args, kwargs or {})) if not isinstance(each, torch.Tensor)]
+            self.numbers.append((str(function), given))
         return result
 
 
@@ -105,8 +114,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reads]:
     monkeypatch.setattr(single, "torch", Torch())
     fused = [*torch.utils._foreach_utils._get_fused_kernels_supported_devices(), "meta"]
     monkeypatch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: fused)
+    graphs_on = [*sys.modules["torch.optim.optimizer"]._get_capturable_supported_devices(), "meta"]
+    monkeypatch.setattr(sys.modules["torch.optim.rmsprop"], "_get_capturable_supported_devices", lambda: graphs_on)
     with torch.library._scoped_library("aten", "IMPL") as library:  # the only one that knows no tensors without numbers
-        library.impl("_fused_sgd_", lambda *_, **__: None, "Meta")
+        for name in ("_fused_sgd_", "_fused_sgd_.tensor_lr"):
+            library.impl(name, lambda *_, **__: None, "Meta")
         yield found
 
 
@@ -156,11 +168,48 @@ def test_a_stack_stays_on_the_device(kind: str, reads: Reads) -> None:
         walk(Stack(config.architecture, configs, starts, device="cuda"), reads, "cuda")
 
 
+@pytest.mark.parametrize("graphs_on", [(), ("meta",)], ids=["without graphs", "with graphs"])
 @pytest.mark.parametrize("kind", SINGLES)
-def test_a_single_network_stays_on_the_device(kind: str, reads: Reads) -> None:
+def test_a_single_network_stays_on_the_device(
+    kind: str, graphs_on: tuple[str, ...], reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single, "GRAPHS_ON", graphs_on)
     config = replace(TINY, **SINGLES[kind])
     weights = fresh_start(config).weights
     walk(Single(config, weights, device="meta"), reads, "meta")
+
+
+@pytest.mark.usefixtures("reads")
+@pytest.mark.parametrize("kind", SINGLES)
+def test_a_step_of_a_single_network_may_be_part_of_a_graph(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lies elsewhere, and no step has numbers of its own: a graph repeats those it was captured with."""
+    monkeypatch.setattr(single, "GRAPHS_ON", ("meta",))
+    config = replace(TINY, **SINGLES[kind])
+    trained = Single(config, fresh_start(config).weights, device="meta")
+    images = torch.zeros(500, 32, 32, 3, dtype=torch.uint8, device="meta")
+    labels, order = (torch.zeros(many, dtype=torch.int64, device="meta") for many in (500, 12))
+    trained.begin_epoch(3, len(order))
+    first, second, third = (OnDevice("meta", is_whole=True) for _ in range(3))
+    for rows, seen in zip(order.split(4), (first, second, third), strict=True):
+        with seen if seen is not first else nullcontext(), NothingNew():  # at first constants come to the device
+            trained.step(images, labels, rows)
+    assert len(second.numbers) > 20
+    assert second.numbers == third.numbers
+
+
+def test_numbers_of_a_step_s_own_are_seen(monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
+    del reads
+    monkeypatch.setattr(single, "GRAPHS_ON", ())  # rates are the host's
+    config = replace(TINY, **SINGLES["a schedule"])
+    trained = Single(config, fresh_start(config).weights, device="meta")
+    images = torch.zeros(500, 32, 32, 3, dtype=torch.uint8, device="meta")
+    labels, order = (torch.zeros(many, dtype=torch.int64, device="meta") for many in (500, 12))
+    trained.begin_epoch(3, len(order))
+    seen = [OnDevice("meta") for _ in range(3)]
+    for rows, each in zip(order.split(4), seen, strict=True):
+        with each:
+            trained.step(images, labels, rows)
+    assert seen[1].numbers != seen[2].numbers
 
 
 @pytest.mark.parametrize(

@@ -393,11 +393,12 @@ def test_figures_of_a_block_are_its_convolutions_and_its_sum_s(dataset: Dataset)
 
 def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) -> None:
     alone = replace(TINY, dropout=0.2, limit_train=100)
-    assert ways.fastest([alone], "cpu") == ways.fastest([alone], "cuda") == "autograd"
+    assert ways.fastest([alone], "cpu") == ways.fastest([alone], "mps") == "autograd"
+    assert ways.possible([alone], "cuda") == ["autograd graph", "autograd"]
     assert ways.fastest([replace(TINY, init="he")], "cpu") == "eager"
     assert [each.method for each in train_stack([alone], dataset)] == ["autograd"] * 3
     with pytest.raises(ConfigError, match="one network at a time"):
         next(train_stack([alone, alone], dataset))
-    for ignorant in ("eager", "kernel", "compiled"):
+    for ignorant in ("eager", "kernel", "compiled", "graph"):
         with pytest.raises(ConfigError, match=f"only autograd trains, not the method '{ignorant}'"):
             next(train_stack([alone], dataset, method=ignorant))
