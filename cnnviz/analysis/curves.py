@@ -117,6 +117,8 @@ def lines(
     chosen, by_metric = MEASURES[measure], _splits(measure)
     frame = pd.concat(pieces).melt(["run_id", "epoch", "begin", "seconds", "images"], list(by_metric), "split")
     frame["split"] = frame.split.map(by_metric)
+    half = {run.id for run in runs if run.half_since is not None}  # whose train line has no point yet
+    frame = frame[(frame.split != "train") | ~frame.run_id.isin(half)]
     held_out = {run.id for run in runs if run.config.validation}
     frame = frame[(frame.split != "validation") | frame.run_id.isin(held_out)]
     if measure == "Learning rate":  # of a schedule it is recorded; an untrained network has none

@@ -27,13 +27,22 @@ def runs() -> list[Run]:
     return all_runs(addresses.tracking_uri())
 
 
+_Extent = tuple[int, int | None]
+
+
+def _extent(run: Run) -> _Extent:
+    """How far it is recorded."""
+    return run.epoch, run.half_since
+
+
 class _Histories:
-    """Recorded values that were read before: those of an epoch never change. Bounded; shared by all sessions."""
+    """Recorded values that were read before: those of an epoch never change, once all are there. Bounded; shared by all
+    sessions."""
 
     MOST = 20_000  # lines of one metric of one run: 40 epochs of them take 2 KB each
 
     def __init__(self) -> None:
-        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[int, pd.DataFrame]]()
+        self.lock, self.kept = Lock(), OrderedDict[tuple[str, str, tuple[str, ...]], tuple[_Extent, pd.DataFrame]]()
 
     def read(self, uri: str, runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
         if not runs:  # all of them were deleted elsewhere
@@ -41,14 +50,14 @@ class _Histories:
         keys = {(uri, run.id, tuple(metrics)): run for run in runs}
         with self.lock:
             kept = {key: self.kept[key] for key in keys if key in self.kept}
-        found = {key: part for key, (epoch, part) in kept.items() if epoch == keys[key].epoch}
+        found = {key: part for key, (extent, part) in kept.items() if extent == _extent(keys[key])}
         if new := {key: run for key, run in keys.items() if key not in found}:
             history = reading.history([run.id for run in new.values()], metrics)
             parts = dict(iter(history.groupby("run_id")))
             found |= {key: parts.get(run.id, history.iloc[:0].copy()) for key, run in new.items()}
         with self.lock:
             for key, part in found.items():
-                self.kept[key] = keys[key].epoch, part
+                self.kept[key] = _extent(keys[key]), part
                 self.kept.move_to_end(key)
             while sum(len(metrics) for _, _, metrics in self.kept) > self.MOST:
                 self.kept.popitem(last=False)

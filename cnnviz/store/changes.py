@@ -257,8 +257,8 @@ def _stack_tag(stack: StackHistory | None) -> str:
     return text if len(text) <= _LONGEST_TAG else ""
 
 
-def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> None:
-    """Write one epoch: all of its metrics in one transaction, at step = epoch.
+def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequence[Segment]) -> int:
+    """Write one epoch: all of its metrics in one transaction, at step = epoch. Returns the time that they have.
 
     The segments go before, in one of their own: killed in between, they are mended from the epochs that are there. The
     last notes the epoch as well: steps beyond it are another program's.
@@ -269,6 +269,14 @@ def record(run_id: str, epoch: int, metrics: Mapping[str, float], segments: Sequ
     with readable_errors():
         _tag(run_id, {"segments": json.dumps(noted)})
         _log(run_id, now, epoch, {name: float(value) for name, value in metrics.items()})
+    forget(run_id)
+    return now
+
+
+def complete(run_id: str, epoch: int, metrics: Mapping[str, float], recorded_at: int) -> None:
+    """Write metrics of an epoch that is recorded already, with the time that it has: as if they had been there."""
+    with readable_errors():
+        _log(run_id, recorded_at, epoch, {name: float(value) for name, value in metrics.items()})
     forget(run_id)
 
 

@@ -4,6 +4,7 @@ import math
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from cnnviz.store.runs import ACTIVE, Run
 PAGE = 1000  # runs a search returns at once
 MOST_KNOWN = 10_000  # runs kept as they were last read
 EPOCH_METRICS = ("test_loss", "train_loss", "train_accuracy", "epoch_seconds", "images_per_second")
+TRAIN_METRIC = "train_accuracy"  # one of those that are added to epoch 0 when it is recorded already
 VALIDATION_METRICS = ("val_loss", "val_accuracy")
 _LARGEST = sys.float_info.max  # MLflow stores infinity as the largest float
 
@@ -140,6 +142,8 @@ def _read(found: entities.Run, accuracy: Sequence[Metric], validation: Sequence[
     ]
     tested = {step: _finite_or_not(rows[0].value) for step, rows in by_step.items()}
     run = records.describe(found, tested, *held_out)
+    if run and run.epoch == run.first_epoch == 0 and not run.parent and TRAIN_METRIC not in found.data.metrics:
+        run = replace(run, half_since=at[0])
     epochs = range(run.first_epoch, run.epoch + 1) if run else range(0)
     return _Known(_look(found), run, {epoch: by_step[epoch][0].timestamp for epoch in epochs})
 

@@ -78,6 +78,8 @@ class Run:
     predicted: Prediction | None = None
     is_here: bool = True  # it belongs to this installation, whose workers train it
     host: str = ""  # name of the computer that it belongs to, if it says so
+    # Milliseconds since 1970: when its epoch 0 was recorded, if the training pictures' figures of it are not there yet.
+    half_since: int | None = None
 
     @property
     def elsewhere(self) -> str:

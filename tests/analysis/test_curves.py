@@ -7,6 +7,7 @@ import pytest
 
 from cnnviz.analysis import curves
 from cnnviz.config import RunConfig
+from cnnviz.render import curve_charts
 from cnnviz.render.curve_charts import View
 from tests.helpers.runs import history, lines, run
 
@@ -55,6 +56,24 @@ def test_runs_that_differ_in_their_seed_alone_become_one_line() -> None:
     assert set(frame.run_id) == {"a", "other"}
     apart = lines({"a": [1.0], "b": [2.0]}, [run("a", lr=0.1), run("b", lr=0.2)])
     assert curves.collapse(apart).equals(apart)
+
+
+def test_a_run_whose_training_pictures_are_still_looked_at_has_no_train_line() -> None:
+    values: dict[str, list[float]] = {"a": [2.0], "b": [4.0]}
+    recorded = history(values)
+    recorded = recorded[(recorded.run_id == "a") | ~recorded.metric.str.startswith("train")]
+    runs = [run("a"), replace(run("b", seed=1), half_since=1)]
+    drawn = curves.lines(recorded, runs, {})
+    assert drawn[["run_id", "split", "value"]].to_numpy().tolist() == [
+        ["a", "test", 2.0],
+        ["a", "train", 4.0],
+        ["b", "test", 4.0],
+    ]
+    mean = curves.collapse(drawn)
+    assert mean[["split", "value", "repeats"]].to_numpy().tolist() == [["test", 3.0, 2]]
+    (panel,) = curve_charts.panels(mean, View("Loss"), {"0.01": "#000000"})
+    assert panel.name.startswith("Loss against epochs: 1 line")
+    assert curve_charts.panels(mean, View("Loss", splits=("train",)), {"0.01": "#000000"}) == []
 
 
 def test_the_same_seed_twice_is_no_second_seed() -> None:

@@ -27,6 +27,10 @@ def test_a_history_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
     kept.read("store", [replace(first, epoch=first.epoch + 1), second], ["x"])
     kept.read("another store", [second], ["x"])
     assert asked[2:] == [["a"], ["b"]]
+    half = replace(first, half_since=1)
+    for each in (half, half, replace(half, half_since=None)):  # the rest of its epoch has come
+        kept.read("store", [each], ["x"])
+    assert asked[4:] == [["a"], ["a"]]
 
 
 def test_what_is_kept_of_histories_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

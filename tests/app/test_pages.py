@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 from cnnviz import paths
 from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
+from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
-from cnnviz.store import changes, reading
+from cnnviz.store import artifacts, changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import diagram, said, with_open
 
@@ -38,7 +39,10 @@ def test_with_no_runs_every_page_says_what_to_do(page: str) -> None:
 def test_with_odd_runs_every_page_draws(page: str) -> None:
     seed([0.1, 0.4, 0.5], [0.1, math.nan, math.nan], [0.1, math.inf], [0.1])
     seed([0.1, 0.2], name="**bold** <b>html</b> $x$ [link](http://x) 🙂 " + "long " * 2000)
-    changes.schedule([RunConfig(dataset="synthetic")], "cpu")
+    _, half = changes.schedule([RunConfig(dataset="synthetic")] * 2, "cpu")
+    changes.start(half)
+    artifacts.save_checkpoint(half, 0, initial_weights(architecture("lenet5x5"), 0), {})
+    changes.record(half, 0, {"test_loss": 2.3, "test_accuracy": 0.1}, [])
     opened = app(page)
     assert not opened.exception
     assert not opened.error

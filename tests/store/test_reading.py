@@ -120,6 +120,19 @@ def test_other_programs_runs_are_passed_over() -> None:
     assert [run.id for run in reading.runs()] == [ours]
 
 
+def test_an_epoch_0_is_half_until_the_training_pictures_figures_are_there() -> None:
+    (run_id,) = changes.schedule([CONFIG], "cpu")
+    at = changes.record(run_id, 0, {"test_accuracy": 0.1, "test_loss": 2.3}, [])
+    half = reading.run(run_id)
+    assert (half.epoch, half.accuracy, half.half_since) == (0, (0.1,), at)
+    names = ["test_loss", "train_loss", "train_accuracy"]
+    assert reading.history([run_id], names).metric.tolist() == names[:1]
+    changes.complete(run_id, 0, {"train_accuracy": 0.2, "train_loss": math.nan}, at)
+    assert reading.run(run_id) == replace(half, half_since=None)
+    history = reading.history([run_id], names)
+    assert (history.metric.tolist(), history.epoch.tolist()) == (names, [0, 0, 0])
+
+
 @pytest.mark.parametrize("wanted", ["", "nothing", "0" * 32, "%", "'; drop table runs; --"])
 def test_an_unknown_run_is_said_in_one_line(wanted: str) -> None:
     changes.schedule([CONFIG], "cpu")

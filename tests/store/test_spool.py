@@ -69,6 +69,20 @@ def test_what_follows_the_first_that_was_kept_keeps_the_order(away: Switch) -> N
     assert ours.write()
 
 
+def test_late_figures_are_of_their_epoch_whenever_they_are_written(away: Switch) -> None:
+    run_id, ours = training(), Spool("cpu")
+    with kept(ours):
+        at = changes.record(run_id, 0, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 0.0, "cpu", 1)])
+        away(True)
+        changes.complete(run_id, 0, {"train_accuracy": 0.2}, at)
+        record(run_id, 1)
+        away(False)
+        assert reading.run(run_id).half_since == at
+        assert ours.write()
+    assert (reading.run(run_id).half_since, reading.run(run_id).epoch) == (None, 1)
+    assert reading.history([run_id], ["train_accuracy"])[["epoch", "value"]].to_numpy().tolist() == [[0, 0.2]]
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_worker_killed_while_it_writes_leaves_the_rest_and_nothing_twice(
     noted: bool, away: Switch, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ FIGURES = 0.85  # of the time that making takes; the rest is writing the file
 @dataclass(frozen=True)
 class Made:
     report: Report  # as it was then
-    epochs: tuple[tuple[str, int], ...]  # of the store's runs, then
+    epochs: tuple[tuple[str, int, int | None], ...]  # of the store's runs, then
     document: Document
     html: str
 
@@ -110,5 +110,5 @@ def file_name(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower())[:MOST_NAME].strip("-") or "report"
 
 
-def _epochs() -> tuple[tuple[str, int], ...]:
-    return tuple((run.id, run.epoch) for run in cache.runs())
+def _epochs() -> tuple[tuple[str, int, int | None], ...]:
+    return tuple((run.id, run.epoch, run.half_since) for run in cache.runs())
