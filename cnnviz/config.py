@@ -415,6 +415,11 @@ class RunConfig:
         return normalised(arch) if self.batch_norm == "on" else arch
 
     @property
+    def evaluation_changes_it(self) -> bool:
+        """Whether it is a mistake of this run that batch norm goes on to average when the network is evaluated."""
+        return self.mistake == "no-eval" and self.batch_norm == "on"
+
+    @property
     def trains_alone(self) -> bool:
         """Whether it has what a stack cannot train: it is then a plain PyTorch module, trained by autograd."""
         beyond = any(getattr(self, name) != DEFAULTS[name] for name, its in SETTINGS.items() if its.alone)

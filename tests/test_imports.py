@@ -32,7 +32,7 @@ from cnnviz.train.loop import train_stack
 
 config = RunConfig(model="c2k5-s2-f6", dataset="synthetic", limit_train=100, epochs=1)
 results = list(train_stack([config, config], data.load("synthetic")))
-assert [(result.member, result.epoch) for result in results] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+assert [(result.member, result.epoch) for result in results] == [(0, 0), (1, 0), (0, 0), (1, 0), (0, 1), (1, 1)]
 assert 0 <= results[-1].metrics["test_accuracy"] <= 1
 """
 

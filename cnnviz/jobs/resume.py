@@ -148,9 +148,11 @@ def _stack_at(epoch: int, group: Sequence[Member], behind: Member) -> list[Membe
             stack.append(replace(member, start=start))
             continue
         run = others.get(short_id, behind.run)
-        has_left = short_id not in others or run.epoch <= epoch
+        # Nobody leaves after epoch 0 because its epochs are over.
+        was_stopped = epoch < 0 and short_id not in behind.history.at(1)
+        has_left = was_stopped or short_id not in others or run.epoch <= epoch
         # One that was still in the stack for the epoch that is repeated leaves it after that, as it did before.
-        target = max(epoch + 1, min(run.config.epochs, furthest)) if has_left else epoch + 1
+        target = max(epoch + 1, min(run.config.epochs, furthest)) if has_left else max(epoch + 1, 1)
         start = replace(fresh_start(run.config), epoch=epoch, method=behind.start.method)
         config = replace(run.config, epochs=target, patience=0)
         stack.append(Member(short_id, run, config, start, is_placeholder=True, has_left=has_left))
@@ -167,7 +169,7 @@ def _all_runs() -> dict[str, Run]:
 def start_of(run: Run) -> tuple[Start, str]:
     """Where the run goes on: its last recorded epoch or, if its checkpoint is damaged, the nearest whole one before,
     and a message that says so. Raises CheckpointError or StoreError if none is left."""
-    if run.epoch < 0:
+    if run.epoch < 0 or run.half_since is not None:  # of half an epoch 0 the rest is evaluated again
         return fresh_start(run.config), ""
     damage: CheckpointError | None = None
     for epoch in [run.epoch, *reversed([each for each in artifacts.checkpoint_epochs(run.id) if each < run.epoch])]:

@@ -28,7 +28,7 @@ from cnnviz.store.addresses import masked
 from cnnviz.store.runs import Run, Segment
 from cnnviz.store.spool import Spool, kept
 from cnnviz.train import shards
-from cnnviz.train.loop import EpochResult
+from cnnviz.train.loop import EpochResult, LateFigures
 from cnnviz.train.planning import Shard
 from cnnviz.train.shards import Engine, ShardFailed, ShardProgress, ShardStarted
 
@@ -133,6 +133,7 @@ class _Trainee:
     segments: list[Segment]
     in_segment: bool = False  # the last of the segments is of this training
     recorded: int = -1  # last epoch in the store
+    half_since: int | None = None  # as its Run has it
     best: tuple[int, float] = (0, -math.inf)  # epoch, and what it is judged by: the larger, the better
     is_over: bool = False  # its results are discarded: ended, back in the queue, deleted or a placeholder
     is_left_out: bool = False  # its shard need not train it any more
@@ -145,7 +146,8 @@ class _Trainee:
         epoch, judged = run.best or (0, -math.inf)
         if epoch and run.is_validated:
             judged = -run.val_loss[epoch - run.first_epoch]
-        return cls(member, shard, list(resume.mended_segments(run)), recorded=run.epoch, best=(epoch, judged))
+        segments, best = list(resume.mended_segments(run)), (epoch, judged)
+        return cls(member, shard, segments, recorded=run.epoch, half_since=run.half_since, best=best)
 
     @property
     def run(self) -> Run:
@@ -221,7 +223,7 @@ class _Training:
         shard_of = {member: shard for shard in plan.shards for member in shard.members}
         self.shards = plan.shards
         self.trainees = [_Trainee.of(member, shard_of[index]) for index, member in enumerate(plan.members)]
-        fresh = [each.member.config for each in self.trainees if each.recorded < 0 and not each.is_over]
+        fresh = [each.member.config for each in self.trainees if each.member.start.epoch < 0 and not each.is_over]
         self.status = replace(self.status, expected=estimate.stages(fresh, self.device))
         for each in self.trainees:
             if time.monotonic() - self.published_at > PUBLISH_SECONDS:  # marking hundreds of runs takes a while
@@ -269,6 +271,8 @@ class _Training:
                         trainee = self.trainees[event.member]
                         self.reported_at[trainee.shard] = time.monotonic()
                         self._record(trainee, event)
+                    case LateFigures():
+                        self._complete(self.trainees[event.member], event)
                     case ShardStarted():
                         self.started_at[event.shard] = time.time(), time.monotonic()
                         self.where[event.shard] = event.where or self.machine.name
@@ -308,13 +312,13 @@ class _Training:
             # The weights first: from an epoch that is in the store, the run can go on.
             artifacts.save_checkpoint(run.id, epoch, result.weights, result.slots)
             metrics = result.metrics | self.machine.figures()
-            changes.record(run.id, epoch, metrics, self._segments(trainee, result))
+            recorded_at = changes.record(run.id, epoch, metrics, self._segments(trainee, result))
         except CnnvizError:
             if changes.is_wanted(run.id):
                 raise
             trainee.give_up()  # deleted meanwhile, in MLflow's own UI: the others go on
             return
-        trainee.recorded = epoch
+        trainee.recorded, trainee.half_since = epoch, recorded_at if epoch == 0 else None
         # As Run.best has it.
         figures = result.metrics
         judged = -figures["val_loss"] if "val_loss" in figures else figures["test_accuracy"]
@@ -323,6 +327,19 @@ class _Training:
         artifacts.thin_checkpoints(run.id, trainee.best[0])
         if result.is_last:
             self._end(trainee, "FINISHED")
+
+    def _complete(self, trainee: _Trainee, late: LateFigures) -> None:
+        """Add figures to an epoch that is recorded, unless they were there before an interruption."""
+        if trainee.is_over or trainee.is_left_out or trainee.half_since is None:
+            return
+        try:
+            changes.complete(trainee.run.id, late.epoch, late.metrics, trainee.half_since)
+        except CnnvizError:
+            if changes.is_wanted(trainee.run.id):
+                raise
+            trainee.give_up()
+            return
+        trainee.half_since = None
 
     def _repair(self, run: Run, result: EpochResult) -> None:
         """An epoch recorded before an interruption, trained again: only a damaged checkpoint needs it."""

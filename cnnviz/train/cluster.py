@@ -31,7 +31,7 @@ from cnnviz.config import RunConfig
 from cnnviz.data.dataset import TENSORS
 from cnnviz.errors import ClusterError
 from cnnviz.train import memory, nodes
-from cnnviz.train.loop import EpochResult, Start
+from cnnviz.train.loop import EpochResult, LateFigures, Start
 from cnnviz.train.nodes import Node
 from cnnviz.train.planning import Room, Shard, of_nodes
 from cnnviz.train.shards import (
@@ -301,7 +301,7 @@ class Cluster:
             return ShardFailed(task.shard, reason, died=True)
         if isinstance(message, Ready):
             return ShardStarted(task.shard, f"cluster: {'cuda' if task.gpus else 'cpu'}, {place.node.name}")
-        return message if isinstance(message, EpochResult | Done) else replace(message, shard=task.shard)
+        return message if isinstance(message, EpochResult | LateFigures | Done) else replace(message, shard=task.shard)
 
     def _is_lost(self, place: _Place) -> bool:
         """Whether a node whose task has died is gone; it may take a moment to be."""

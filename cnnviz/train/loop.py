@@ -1,4 +1,5 @@
-"""Train one stack of networks: an EpochResult per run and epoch. Needs torch and torchvision alone.
+"""Train one stack of networks: an EpochResult per run and epoch, and LateFigures of epoch 0. Needs torch and
+torchvision alone.
 
 An epoch depends on the configurations, the weights it starts from and (seed, epoch), and on nothing else: a run resumed
 between two epochs goes on as if it had never stopped, bit for bit if stack, threads and machine are the same.
@@ -61,6 +62,16 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class LateFigures:
+    """What the EpochResult of epoch 0 has not: the figures of the training pictures, which are many. Nobody need wait
+    for them to see the first point."""
+
+    member: int
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Speed:
     """How fast a stack is here; None for what has not been measured yet."""
 
@@ -120,8 +131,10 @@ def train_stack(
     stopped: Callable[[], Collection[int]] = tuple,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_trial: ways.Announce = lambda way, seconds: None,
-) -> Iterator[EpochResult]:
+) -> Iterator[EpochResult | LateFigures]:
     """Train runs that share one stack_key, each to its config.epochs.
+
+    Each run's EpochResults come in the order of its epochs, its LateFigures between those of epoch 0 and epoch 1.
 
     A member is a run's index among configs. stopped() names members to leave out from now on: the epoch they are in is
     discarded. method: how steps are run, of METHODS; None goes on as the starts have it, or takes the fastest that is
@@ -167,7 +180,7 @@ def _train_stack(
     stopped: Callable[[], Collection[int]],
     on_progress: Callable[[Progress], None],
     on_trial: ways.Announce,
-) -> Iterator[EpochResult]:
+) -> Iterator[EpochResult | LateFigures]:
     dataset = dataset.limited(configs[0].limit_train, configs[0].validation).to(device)
     if configs[0].mistake == "random-labels":
         dataset = replace(dataset, train_labels=data.shuffled_labels(dataset.train_labels, configs[0].seed))
@@ -197,6 +210,7 @@ def _train_stack(
         metrics = trainer.epoch(epoch, partial(_all_stopped, active, stopped), on_progress)
         if metrics is None:
             return
+        trained = stack  # as the metrics are ordered
         last = set()
         for member in active:
             config = configs[member]
@@ -204,7 +218,9 @@ def _train_stack(
                 watched[member] = watched[member].after(epoch, metrics[stack.index(member)]["val_loss"])
             if config.epochs == epoch or watched[member].has_run_out(epoch, config.patience):
                 last.add(member)
-        if last or epoch == 0:
+        # What changes a network's statistics is over before they are kept.
+        is_late = epoch == 0 and not configs[0].evaluation_changes_it
+        if (last or epoch == 0) and not is_late:
             trainer.add_exact(epoch, metrics, on_progress)
         left_out = set(stopped())
         active = [member for member in active if member not in left_out]
@@ -219,9 +235,16 @@ def _train_stack(
             yield EpochResult(
                 member, epoch, figures[member], weights, slots, tuple(stack), trainer.method, member in last
             )
-        if shrinks:
+        if is_late:
+            exact = trainer.exact(epoch, partial(_all_stopped, active, stopped), on_progress)
+            if exact is None:
+                return
+            left_out = set(stopped())
+            active = [member for member in active if member not in left_out]
+            yield from (LateFigures(member, epoch, exact[trained.index(member)]) for member in active)
+        if shrinks and active:  # what was stopped since the results came stays in the stack that they name
             trainer = Trainer(
-                [configs[each] for each in active], [now[each] for each in active], dataset, device, trainer.method
+                [configs[each] for each in stack], [now[each] for each in stack], dataset, device, trainer.method
             )
 
 
@@ -253,6 +276,10 @@ def _trainer(
         made.begin_with(configs, starts)
     made.speed_key = speed_key(configs, before or possible[0])  # as it was expected, even if another way must do
     return made
+
+
+class _AbandonedError(Exception):
+    """Out of an evaluation that is wanted no more."""
 
 
 def _all_stopped(members: Sequence[int], stopped: Callable[[], Collection[int]]) -> bool:
@@ -366,16 +393,37 @@ class Trainer:
     def add_exact(
         self, epoch: int, metrics: Sequence[dict[str, float]], on_progress: Callable[[Progress], None]
     ) -> None:
-        """The figures of the training pictures with the weights at the epoch's end, added to its metrics."""
-        began, data_set, seen = time.perf_counter(), self.dataset, self._seen(epoch, on_progress)
-        many = len(data_set.test_labels)
-        exactly = self.evaluate(data_set.train_images, data_set.train_labels, lambda pictures: seen(many + pictures))
-        for run, figures in zip(metrics, exactly, strict=True):
-            run |= {"train_loss_exact": figures["loss"], "train_accuracy_exact": figures["accuracy"]}
-            if epoch == 0:  # nothing has been trained: both are the same
-                run |= {"train_loss": figures["loss"], "train_accuracy": figures["accuracy"]}
-            else:
-                run["epoch_seconds"] += time.perf_counter() - began
+        """The figures of exact(), added to the epoch's metrics."""
+        began, figures = time.perf_counter(), self.exact(epoch, lambda: False, on_progress)
+        for run, exact in zip(metrics, figures or [], strict=True):
+            run |= exact
+            run["epoch_seconds"] += time.perf_counter() - began if epoch else 0.0
+
+    def exact(
+        self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]
+    ) -> list[dict[str, float]] | None:
+        """Each run's figures of the training pictures with the weights at the epoch's end; None if it was abandoned
+        half way."""
+        data_set, report = self.dataset, self._seen(epoch, on_progress)
+        asked, many = time.perf_counter(), len(data_set.test_labels)
+
+        def seen(pictures: int) -> None:
+            nonlocal asked
+            report(many + pictures)
+            if (now := time.perf_counter()) - asked > REPORT_SECONDS:
+                asked = now
+                if abandoned():
+                    raise _AbandonedError
+
+        try:
+            if abandoned():
+                return None
+            found = self.evaluate(data_set.train_images, data_set.train_labels, seen)
+        except _AbandonedError:
+            return None
+        # Of epoch 0 the mean over the epoch as it trains is the same, as nothing is trained.
+        names = ("train_{}_exact", *(() if epoch else ("train_{}",)))
+        return [{name.format(what): each[what] for name in names for what in ("loss", "accuracy")} for each in found]
 
     def _seen(self, epoch: int, on_progress: Callable[[Progress], None]) -> Callable[[int], None]:
         """Reports, several times a second, how much of an evaluation is done: a large network's takes minutes."""
@@ -397,7 +445,8 @@ class Trainer:
         stack.begin_epoch(0, len(order))
         for rows in batches:
             stack.probe(self.dataset.train_images, self.dataset.train_labels, rows)
-        return stack.epoch_figures(len(order), len(batches))
+        found = stack.epoch_figures(len(order), len(batches))  # "train_…" of these batches stands for no epoch
+        return [{name: run[name] for name in run if not name.startswith("train_")} for run in found]
 
     def _train(
         self, epoch: int, abandoned: Callable[[], bool], on_progress: Callable[[Progress], None]

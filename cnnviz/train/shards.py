@@ -28,7 +28,7 @@ from cnnviz import data
 from cnnviz.config import RunConfig
 from cnnviz.errors import CnnvizError
 from cnnviz.train import memory
-from cnnviz.train.loop import EpochResult, Progress, Start, fresh_start, train_stack
+from cnnviz.train.loop import EpochResult, LateFigures, Progress, Start, fresh_start, train_stack
 from cnnviz.train.planning import Room, Shard, here, plan, stacks
 
 PRELOAD = "cnnviz.train.preload"  # by name: a fork server imports it, and would pass over a wrong one silently
@@ -83,7 +83,7 @@ class Done:
     """All is trained: the process ends."""
 
 
-Message = Ready | ShardStarted | ShardProgress | Trying | EpochResult | ShardFailed | Done
+Message = Ready | ShardStarted | ShardProgress | Trying | EpochResult | LateFigures | ShardFailed | Done
 
 
 # -- what it is sent ----------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def train(
     stopped: Callable[[], Collection[int]] = tuple,
     shards: Sequence[Shard] | None = None,
     engine: Engine[Any] | None = None,
-) -> Generator[EpochResult | ShardStarted | ShardProgress | ShardFailed | None]:
+) -> Generator[EpochResult | LateFigures | ShardStarted | ShardProgress | ShardFailed | None]:
     """Train the runs, each to its config.epochs. Yields what the shards report, and None at least twice a second.
 
     stopped() names members to leave out from now on. shards=None plans them. engine=None: processes of this machine. A
@@ -193,7 +193,7 @@ def train(
                     if message.lacks_memory and len(running.shard.members) > 1 and running.shard not in begun:
                         waiting[:0] = _halves(starts, running.shard, message)
                         continue
-                if isinstance(message, EpochResult | ShardStarted | ShardProgress | ShardFailed):
+                if isinstance(message, EpochResult | LateFigures | ShardStarted | ShardProgress | ShardFailed):
                     yield message
             for running in [each for each in working if each.shard not in heard]:
                 if (trouble := trials.hangs(running.shard)) is not None:
@@ -256,6 +256,8 @@ def received(shard: Shard, message: Message) -> Message:
         members = shard.members
         stack = tuple(members[position] for position in message.stack)
         return _unpacked(replace(message, member=members[message.member], stack=stack))
+    if isinstance(message, LateFigures):
+        return replace(message, member=shard.members[message.member])
     return message
 
 
@@ -421,7 +423,7 @@ def run_shard(
             on_trial=lambda way, seconds: send(Trying(shard, way, seconds)),
         )
         for result in results:
-            send(_packed(result))
+            send(_packed(result) if isinstance(result, EpochResult) else result)
         send(Done())
     except (ConnectionError, EOFError):
         raise  # whoever asked for this is gone

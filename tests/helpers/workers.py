@@ -24,6 +24,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def steps_of(run_id: str) -> list[int]:
+def steps_of(run_id: str, metric: str = "test_loss") -> list[int]:
     client = connection.client()
-    return sorted(each.step for each in client.get_metric_history(run_id, "test_loss"))
+    return sorted(each.step for each in client.get_metric_history(run_id, metric))

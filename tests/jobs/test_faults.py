@@ -26,6 +26,7 @@ from cnnviz.config import RunConfig
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
 from tests.helpers.processes import forked
+from tests.helpers.workers import steps_of
 
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "6"))
 BY_HAND = KILLS > 6  # longer than anybody waits for the tests
@@ -108,6 +109,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "between an epoch's segments and its metrics": at_call(10, MlflowClient, "log_batch"),
     "within the writing of metrics": lambda: at_call(4, store_class(), "_update_latest_metrics_if_necessary")(),
     "before the metrics of the sixth epoch": at_call(6, changes, "record"),
+    "between the late figures of two runs": at_call(2, changes, "complete"),
     "before a run is marked as finished": at_call(2, changes, "finish"),
     "the disk fills at a checkpoint": at_call(6, os, "fsync", full_disk),
     "the disk fills at the metrics": at_call(3, changes, "record", full_disk),
@@ -248,6 +250,21 @@ def test_a_worker_that_dies_at_the_worst_instants_loses_nothing(undisturbed: Sta
     for run_id in run_ids:
         run = reading.run(run_id)
         assert run.seconds == pytest.approx(reading.history([run_id], ["epoch_seconds"]).value.sum())
+
+
+def test_killed_behind_the_first_point_the_training_pictures_are_looked_at_again(undisturbed: State) -> None:
+    run_ids = schedule()
+    go_on("between the late figures of two runs")
+    runs = [reading.run(run_id) for run_id in run_ids]
+    assert [(run.status, run.epoch) for run in runs] == [("RUNNING", 0)] * 5
+    assert sorted(run.half_since is None for run in runs) == [False] * 4 + [True]
+    go_on()
+    assert whole(run_ids) == (sum(config.epochs for config in CONFIGS), 0)
+    assert equal(state(run_ids), undisturbed)
+    for run_id in run_ids:
+        assert all(steps_of(run_id, name)[0] == 0 for name in reading.metric_names(run_id))
+        assert len(set(reading.history([run_id], ["train_loss", "train_loss_exact"]).query("epoch == 0").value)) == 1
+        assert reading.run(run_id).half_since is None
 
 
 def test_a_network_trained_by_autograd_goes_on_bit_for_bit() -> None:

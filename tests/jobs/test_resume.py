@@ -1,13 +1,16 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from cnnviz import paths
+from cnnviz.architectures import initial_weights
 from cnnviz.jobs import resume, worker
-from cnnviz.store import changes, connection, reading
+from cnnviz.store import artifacts, changes, connection, reading
+from cnnviz.store.runs import Segment, StackHistory
 from cnnviz.train import planning
 from tests.helpers.processes import kill_all
-from tests.helpers.workers import LONG, TINY, start_worker, wait_for
+from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
 
@@ -41,6 +44,31 @@ def test_the_stack_is_read_and_written_as_the_version_before_has_it() -> None:
     assert [history.at(epoch) for epoch in (0, 2, 3, 9)] == [("0123456789ab", short_id)] * 2 + [(short_id,)] * 2
     changes.record_stack(run_id, history)
     assert connection.client().get_run(run_id).data.tags["cnnviz.stack"] == tag
+
+
+def test_one_that_was_stopped_behind_its_first_point_holds_up_nobody() -> None:
+    """Its neighbour's epoch 0 is half recorded, and all of it is evaluated again."""
+    config = replace(TINY, epochs=2, limit_train=500)
+    stopped, goes_on = run_ids = changes.schedule([config, replace(config, lr=0.02)], "cpu")
+    members = tuple(run_id[:12] for run_id in run_ids)
+    for run_id in run_ids:
+        changes.start(run_id, "", StackHistory(goes_on, 1, ((0, members),)))
+        artifacts.save_checkpoint(run_id, 0, initial_weights(config.architecture, config.seed, config.init), {})
+        changes.record(run_id, 0, {"test_accuracy": 0.1, "test_loss": 2.3}, [Segment(0, 0.0, 0.0, "cpu", 1)])
+    changes.finish(stopped, "KILLED")
+    plan = resume.plan([reading.run(goes_on)], planning.here("cpu"))
+    assert [(member.is_placeholder, member.has_left, member.start.epoch) for member in plan.members] == [
+        (True, False, -1),
+        (False, False, -1),
+    ]
+    assert worker.work("cpu")
+    assert [(run.status, run.epoch) for run in map(reading.run, run_ids)] == [("KILLED", 0), ("FINISHED", 2)]
+    assert [steps_of(goes_on, metric) for metric in ("test_loss", "train_loss")] == [[0, 1, 2]] * 2
+    assert reading.history([goes_on], ["test_accuracy"]).value[0] == 0.1  # as it was
+    assert steps_of(stopped, "train_loss") == []
+    changes.continue_runs([stopped], 1)  # once it goes on, its are looked at, too
+    assert worker.work("cpu")
+    assert [steps_of(stopped, metric) for metric in ("test_loss", "train_loss")] == [[0, 1]] * 2
 
 
 def test_a_placeholder_is_not_the_run_whose_settings_it_has() -> None:

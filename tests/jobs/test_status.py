@@ -17,7 +17,7 @@ from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import changes, reading
 from cnnviz.train import loop, shards
-from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
+from cnnviz.train.loop import EpochResult, LateFigures, Progress, Start, train_stack
 from cnnviz.train.planning import Shard
 from cnnviz.train.shards import ShardProgress, ShardStarted
 
@@ -122,7 +122,7 @@ def in_this_process(
     stopped: object,
     planned: Sequence[Shard],
     engine: object,
-) -> Iterator[ShardStarted | ShardProgress | EpochResult]:
+) -> Iterator[ShardStarted | ShardProgress | EpochResult | LateFigures]:
     """As shards.train, whose processes would not see what a test has patched."""
     for shard in planned:
         yield ShardStarted(shard)

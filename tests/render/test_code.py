@@ -37,6 +37,7 @@ from cnnviz.train.loop import stack_key, train_stack
 from tests.helpers.architectures import BLOCKS
 from tests.helpers.runs import run as made_up
 from tests.helpers.runs import seed, trained
+from tests.helpers.training import together
 
 PICTURES = 500  # in each split
 TINY = RunConfig(
@@ -204,7 +205,7 @@ def _trained(dataset: Dataset) -> Iterator[tuple[str, Reproduced]]:
     for names in stacks.values():
         configs = [CASES[name] for name in names]
         method = "kernel" if "kernel" in names and lenet.fits(configs) else None
-        results = list(train_stack(configs, dataset, method=method))
+        results = together(train_stack(configs, dataset, method=method))
         for member, name in enumerate(names):
             own = [result for result in results if result.member == member]
             recorded = {result.epoch: result.metrics for result in own}
@@ -243,7 +244,7 @@ def _work(run_ids: Iterable[str], dataset: Dataset) -> None:
         start, _ = resume.start_of(run)
         segments = [*run.segments, Segment(max(start.epoch, 0), 0.0, 1.0, "cpu", 1)]
         changes.start(run_id)
-        for result in train_stack([run.config], dataset.limited(run.config.limit_train), [start]):
+        for result in together(train_stack([run.config], dataset.limited(run.config.limit_train), [start])):
             artifacts.save_checkpoint(run_id, result.epoch, result.weights, result.slots)
             changes.record(run_id, result.epoch, result.metrics, segments)
         changes.finish(run_id, "FINISHED")
@@ -426,7 +427,7 @@ def test_a_script_by_itself_on_cifar10(cifar10_root: Path, tmp_path: Path) -> No
     config = RunConfig(limit_train=300, epochs=1, lr=0.05)
     (run_id,) = changes.schedule([config], "cpu")
     changes.start(run_id)
-    for result in train_stack([config], data.load("cifar10")):
+    for result in together(train_stack([config], data.load("cifar10"))):
         changes.record(run_id, result.epoch, result.metrics, [Segment(0, 0.0, 1.0, "cpu", 1)])
     changes.finish(run_id, "FINISHED")
     (tmp_path / "data").symlink_to(cifar10_root)

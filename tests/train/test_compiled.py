@@ -14,6 +14,7 @@ from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.train import compiled, dense, loop, native
 from tests.helpers.noise import noise
+from tests.helpers.training import together
 
 GXX = shutil.which("g++") or ""
 pytestmark = pytest.mark.skipif(not GXX, reason="no g++ here to break")
@@ -71,7 +72,7 @@ def installed(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def weights(config: RunConfig, data_set: Dataset, method: str, in_fact: str = "") -> dict[str, torch.Tensor]:
-    *_, last = loop.train_stack([config], data_set, method=method)
+    *_, last = together(loop.train_stack([config], data_set, method=method))
     assert (last.epoch, last.method) == (1, in_fact or method)
     return last.weights
 

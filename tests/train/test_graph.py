@@ -19,6 +19,7 @@ from cnnviz.train.stack import Stack
 from tests.helpers.architectures import BLOCKS
 from tests.helpers.noise import noise
 from tests.helpers.recorded_cuda import Cuda, Torch
+from tests.helpers.training import together
 
 TINY = RunConfig(model="c4k5-s2-f12", batch_size=4, lr=0.05, epochs=1)
 STEPS = 3  # at once
@@ -114,7 +115,7 @@ SINGLES: dict[str, dict[str, Any]] = {
 def by(
     method: str, config: RunConfig, data_set: Dataset, start: Start | None = None, device: str = "cpu"
 ) -> list[EpochResult]:
-    return list(train_stack([config], data_set, [start] if start else None, device, method))
+    return together(train_stack([config], data_set, [start] if start else None, device, method))
 
 
 def assert_same(ours: list[EpochResult], theirs: list[EpochResult]) -> None:
@@ -228,15 +229,15 @@ def test_a_graph_that_is_right_trains_and_is_recorded(
 ) -> None:
     monkeypatch.setattr(ways, "FASTER", 1e9)  # here a replay is no faster than the plain steps: they stay behind it
     config = replace(ALONE, **EVERYTHING)
-    plain, ours = by("autograd", config, data_set), list(train_stack([config], data_set))
+    plain, ours = by("autograd", config, data_set), together(train_stack([config], data_set))
     assert ({each.method for each in ours}, native.troubles) == ({"autograd graph"}, [])
     assert_same(ours, plain)
     assert on_gpu.said.count("capture") == 1  # the one that was tried
     start = Start(1, ours[1].weights, ours[1].slots, "autograd graph")
-    again = list(train_stack([config], data_set, [start]))
+    again = together(train_stack([config], data_set, [start]))
     assert [each.method for each in again] == ["autograd graph"]
     assert_same(again, ours[2:])
-    eager = list(train_stack([config], data_set, [replace(start, method="autograd")]))
+    eager = together(train_stack([config], data_set, [replace(start, method="autograd")]))
     assert [each.method for each in eager] == ["autograd"]
 
 
@@ -265,7 +266,7 @@ def test_a_graph_that_is_wrong_is_left_out(
     monkeypatch.setattr(graph.SingleGraph, name, wrong)
     config = replace(ALONE, **EVERYTHING)
     for _ in range(2):  # as it is tried, and as it is kept
-        ours = list(train_stack([config], data_set))
+        ours = together(train_stack([config], data_set))
         (line,) = native.troubles
         assert line.startswith(f"the CUDA graph {why}")
         assert line.endswith(": steps are run without it")

@@ -16,6 +16,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.train import lenet, loop, native, ways
 from cnnviz.train.stack import Stack
 from tests.helpers.plain_torch import furthest, order, pictures, plain_loop
+from tests.helpers.training import together
 
 LENET = RunConfig(lr=0.01)
 VARIANTS: list[dict[str, Any]] = [  # of the kernel
@@ -148,11 +149,11 @@ def test_resumed_and_left_by_others_it_is_the_same_run_bit_for_bit(settings: dic
     dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:100], labels[:100])
     first = replace(LENET, epochs=3, **settings)
     configs = [first, replace(first, epochs=1, loss="mse"), replace(first, lr=2 * first.lr)]
-    whole = {(each.member, each.epoch): each for each in loop.train_stack(configs, dataset, method="kernel")}
+    whole = {(each.member, each.epoch): each for each in together(loop.train_stack(configs, dataset, method="kernel"))}
     assert whole[0, 1].stack == (0, 2)
     middle = whole[2, 1]
     start = loop.Start(1, middle.weights, middle.slots)
-    (*_, last) = loop.train_stack([configs[2]], dataset, [start], method="kernel")
+    (*_, last) = together(loop.train_stack([configs[2]], dataset, [start], method="kernel"))
     assert last.epoch == 3
     assert furthest(last.weights, whole[2, 3].weights) == 0
     assert bool(last.slots) == bool(settings)
@@ -186,7 +187,7 @@ def test_a_compiler_that_cannot_is_no_reason_to_fail(
     dataset = Dataset("synthetic", "drawn", tuple("abcdefghij"), images, labels, images[:50], labels[:50])
     monkeypatch.setattr(native, "library", refuse)
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)
-    (_, last) = loop.train_stack([replace(LENET, epochs=1)], dataset, method="kernel")
+    (_, last) = together(loop.train_stack([replace(LENET, epochs=1)], dataset, method="kernel"))
     assert last.epoch == 1
     assert "PyTorch compiles the step instead" in capsys.readouterr().err
 
@@ -214,6 +215,6 @@ def test_a_machine_without_a_compiler_says_so_once(
     for model in ("lenet5x5", "lenet3x3"):
         config = replace(LENET, model=model, epochs=1)
         assert ways.fastest([replace(config, epochs=20)], "cpu") == "eager"
-        assert [each.epoch for each in loop.train_stack([config], dataset)] == [0, 1]
+        assert [each.epoch for each in together(loop.train_stack([config], dataset))] == [0, 1]
     assert native.troubles == [native.NO_COMPILER]
     assert capsys.readouterr().err.splitlines() == [native.NO_COMPILER]

@@ -12,8 +12,9 @@ from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.errors import ConfigError
 from cnnviz.train import loop, ways
-from cnnviz.train.loop import EpochResult, Progress, Start, train_stack
+from cnnviz.train.loop import EpochResult, LateFigures, Progress, Start, train_stack
 from tests.helpers.noise import noise
+from tests.helpers.training import together
 
 TINY = RunConfig(model="c4k5-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=95)
 
@@ -24,7 +25,7 @@ def dataset() -> Dataset:
 
 
 def train(configs: list[RunConfig], dataset: Dataset, **options: object) -> list[EpochResult]:
-    return list(train_stack(configs, dataset, **options))  # type: ignore[arg-type]
+    return together(train_stack(configs, dataset, **options))  # type: ignore[arg-type]
 
 
 def same(one: EpochResult, other: EpochResult) -> bool:
@@ -72,6 +73,85 @@ def test_every_metric_has_step_0_and_1(dataset: Dataset) -> None:
     assert all(isinstance(value, float) for value in first.metrics.values())
 
 
+TRAIN = {"train_loss", "train_accuracy", "train_loss_exact", "train_accuracy_exact"}
+
+
+def test_the_first_point_does_not_wait_for_the_training_pictures(dataset: Dataset) -> None:
+    configs = [replace(TINY, validation=100, epochs=1, lr=lr) for lr in (0.01, 0.02)]
+    found = list(train_stack(configs, dataset))
+    assert [(type(each), each.member, each.epoch) for each in found] == [
+        *((EpochResult, member, 0) for member in (0, 1)),
+        *((LateFigures, member, 0) for member in (0, 1)),
+        *((EpochResult, member, 1) for member in (0, 1)),
+    ]
+    module = build(architecture(TINY.model), TINY.activation, TINY.pooling)
+    images, labels = dataset.train_images[:95], dataset.train_labels[:95]
+    for first, late, trained in zip(found[:2], found[2:4], found[4:], strict=True):
+        assert {"test_loss", "val_loss", "grad_norm/c1"} <= first.metrics.keys()
+        assert not TRAIN & first.metrics.keys()
+        assert late.metrics.keys() == TRAIN
+        assert first.metrics.keys() | TRAIN == trained.metrics.keys()
+        assert isinstance(first, EpochResult)
+        module.load_state_dict(first.weights)
+        with torch.no_grad():
+            logits = module(data.normalise(images))
+        expected = float(functional.cross_entropy(logits, labels))
+        assert late.metrics["train_loss"] == late.metrics["train_loss_exact"] == pytest.approx(expected, rel=1e-4)
+        right = float((logits.argmax(1) == labels).double().mean())
+        assert late.metrics["train_accuracy"] == late.metrics["train_accuracy_exact"] == pytest.approx(right)
+
+
+def test_what_is_stopped_behind_its_first_point_has_no_late_figures(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    configs, stopped = [replace(TINY, lr=lr) for lr in (0.01, 0.02, 0.03)], set[int]()
+    whole = {(each.member, each.epoch): each for each in train(configs, dataset)}
+    found = []
+    for result in train_stack(configs, dataset, stopped=lambda: stopped):
+        found.append(result)
+        if len(found) == 3:  # the results of epoch 0
+            stopped.update({0, 1})  # so that the stack would be worth making anew
+    assert [(each.member, each.epoch) for each in found[3:]] == [(2, 0), (2, 1), (2, 2)]
+    assert [each.stack for each in found if isinstance(each, EpochResult)] == [(0, 1, 2)] * 3 + [(2,), (2,)]
+    assert isinstance(found[4], EpochResult)
+    assert same(found[4], whole[2, 1])  # trained as the stack that was named
+    assert found[3].metrics.items() <= whole[2, 0].metrics.items()
+
+
+@pytest.mark.parametrize("pictures", [0, 500])
+def test_all_stopped_behind_the_first_point_ends_their_evaluation(
+    pictures: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the middle of it: a large network's takes minutes."""
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
+    reported, found, many = list[Progress](), list[EpochResult | LateFigures](), noise(3000, 100)
+    asked = pictures and (100 + pictures) / 3100  # of all that an untrained network is shown
+    for result in train_stack(
+        [replace(TINY, limit_train=3000)],
+        many,
+        stopped=lambda: {0} if found and reported[-1].fraction >= asked else set(),
+        on_progress=reported.append,
+    ):
+        found.append(result)
+    assert [type(each) for each in found] == [EpochResult]
+    assert reported[-1].phase == "evaluating"
+    assert asked <= reported[-1].fraction < 1
+
+
+def test_a_network_that_its_evaluation_changes_is_kept_behind_all_of_it(dataset: Dataset) -> None:
+    """A mistake made on purpose: batch norm goes on to average. Resumed, it has the same statistics."""
+    config = replace(TINY, batch_norm="on", mistake="no-eval", limit_train=90)
+    first, *rest = train_stack([config], dataset)
+    assert isinstance(first, EpochResult)
+    assert first.metrics.keys() >= TRAIN
+    again = train_stack([config], dataset, [Start(0, first.weights, first.slots, first.method)])
+    for one, other in zip(again, rest, strict=True):
+        assert isinstance(one, EpochResult)
+        assert isinstance(other, EpochResult)
+        assert same(one, other)
+
+
 @pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adam", 0.0)])
 def test_resumed_is_as_if_never_stopped(dataset: Dataset, optimizer: str, momentum: float) -> None:
     config = replace(TINY, optimizer=optimizer, momentum=momentum, lr=0.01, epochs=4)
@@ -104,7 +184,8 @@ def test_a_run_that_stops_or_ends_early_leaves_the_rest_alone(dataset: Dataset) 
     stopped: set[int] = set()
     seen: dict[tuple[int, int], EpochResult] = {}
     for result in train_stack(configs, dataset, stopped=lambda: stopped):
-        seen[result.member, result.epoch] = result
+        if isinstance(result, EpochResult):
+            seen[result.member, result.epoch] = result
         if result.epoch == 1:
             stopped.add(1)
     assert max(epoch for run, epoch in seen if run == 1) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from cnnviz.config import RunConfig
 from cnnviz.train import planning, shards
-from cnnviz.train.loop import EpochResult, Progress, fresh_start
+from cnnviz.train.loop import EpochResult, LateFigures, Progress, fresh_start
 from cnnviz.train.planning import Shard
 from cnnviz.train.shards import Done, ShardFailed, ShardProgress
 
@@ -31,8 +31,11 @@ def test_results_name_the_members_that_the_caller_gave() -> None:
     configs[0] = replace(configs[0], epochs=LONG.epochs)
     shard = Shard((2, 0), 1)
     left_out: set[int] = set()
-    results = []
+    results, late = list[EpochResult](), list[int]()
     for event in shards.train(configs, shards=[shard, Shard((1,), 1)], stopped=lambda: left_out):
+        if isinstance(event, LateFigures):
+            assert [each.epoch for each in results if each.member == event.member] == [0]
+            late.append(event.member)
         if isinstance(event, EpochResult):
             results.append(event)
             if event.member == 0:
@@ -40,6 +43,8 @@ def test_results_name_the_members_that_the_caller_gave() -> None:
     assert {event.member for event in results} == {0, 1, 2}
     assert max(event.epoch for event in results if event.member == 0) < LONG.epochs
     assert [event.epoch for event in results if event.member == 2] == [0, 1, 2]
+    assert set(late) >= {1, 2}
+    assert len(set(late)) == len(late)
     assert {event.stack for event in results if event.member == 1} == {(1,)}
     assert next(event for event in results if event.member == 2).stack == (2, 0)
 

@@ -23,6 +23,7 @@ from cnnviz.train.stopping import Watched, watched
 from tests.helpers.architectures import BLOCKS
 from tests.helpers.noise import noise
 from tests.helpers.pairwise import pairwise
+from tests.helpers.training import together
 
 _normalise = data.normalise
 TINY = RunConfig(model="c4k5-s2-c6k3p1-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=500)
@@ -47,7 +48,7 @@ def dataset() -> Dataset:
 
 
 def train(config: RunConfig, dataset: Dataset, **options: object) -> list[EpochResult]:
-    return list(train_stack([config], dataset, method="autograd", **options))  # type: ignore[arg-type]
+    return together(train_stack([config], dataset, method="autograd", **options))  # type: ignore[arg-type]
 
 
 class Masked(nn.Module):
@@ -242,7 +243,7 @@ def test_the_design_has_every_pair() -> None:
 def test_what_a_stack_knows_too_is_the_same_both_ways(settings: dict[str, object], dataset: Dataset) -> None:
     config = replace(TINY, limit_train=200, **settings)  # type: ignore[arg-type]
     assert not config.trains_alone
-    stacked = list(train_stack([config], dataset, method="eager"))
+    stacked = together(train_stack([config], dataset, method="eager"))
     for one, other in zip(stacked, train(config, dataset), strict=True):
         assert (one.method, other.method) == ("eager", "autograd")
         assert one.metrics.keys() == other.metrics.keys()
@@ -331,8 +332,8 @@ def held_out(dataset: Dataset, config: RunConfig, result: EpochResult) -> tuple[
 def test_held_out_pictures_are_tested_on_and_never_trained_on(method: str, dataset: Dataset) -> None:
     config = replace(TINY, limit_train=0, validation=200)
     alike = replace(dataset, train_images=dataset.train_images[:300], train_labels=dataset.train_labels[:300])
-    found = list(train_stack([config], dataset, method=method))
-    plain = list(train_stack([replace(TINY, limit_train=300)], alike, method=method))
+    found = together(train_stack([config], dataset, method=method))
+    plain = together(train_stack([replace(TINY, limit_train=300)], alike, method=method))
     assert [each.epoch for each in found] == [0, 1, 2]
     for one, other in zip(found, plain, strict=True):
         assert all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
@@ -344,7 +345,7 @@ def test_held_out_pictures_are_tested_on_and_never_trained_on(method: str, datas
 
 def patient(dataset: Dataset, method: str, configs: list[RunConfig], **options: object) -> dict[int, list[EpochResult]]:
     found: dict[int, list[EpochResult]] = {}
-    for result in train_stack(configs, dataset, method=method, **options):  # type: ignore[arg-type]
+    for result in together(train_stack(configs, dataset, method=method, **options)):  # type: ignore[arg-type]
         found.setdefault(result.member, []).append(result)
     return found
 
@@ -396,7 +397,7 @@ def test_which_way_a_run_takes_follows_from_its_configuration(dataset: Dataset) 
     assert ways.fastest([alone], "cpu") == ways.fastest([alone], "mps") == "autograd"
     assert ways.possible([alone], "cuda") == ["autograd graph", "autograd"]
     assert ways.fastest([replace(TINY, init="he")], "cpu") == "eager"
-    assert [each.method for each in train_stack([alone], dataset)] == ["autograd"] * 3
+    assert [each.method for each in together(train_stack([alone], dataset))] == ["autograd"] * 3
     with pytest.raises(ConfigError, match="one network at a time"):
         next(train_stack([alone, alone], dataset))
     for ignorant in ("eager", "kernel", "compiled", "graph"):

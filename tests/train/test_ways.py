@@ -17,6 +17,7 @@ from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
 from cnnviz.train.planning import Room, Shard
 from cnnviz.train.shards import Done, Message, ShardFailed, ShardStarted, Trying
 from tests.helpers.noise import noise
+from tests.helpers.training import together
 
 LENET = RunConfig(model="c2k5-s2-c3k3-s2-f12", epochs=1, batch_size=10, lr=0.05, limit_train=200)
 STACK = [LENET, replace(LENET, activation="relu", loss="mse"), replace(LENET, lr=0.01)]
@@ -36,7 +37,7 @@ def _short_runs_pay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(data_set: Dataset, **options: Any) -> dict[int, EpochResult]:
-    return {result.member: result for result in train_stack(STACK, data_set, **options) if result.epoch == 1}
+    return {result.member: result for result in together(train_stack(STACK, data_set, **options)) if result.epoch == 1}
 
 
 def equal(ours: dict[int, EpochResult], theirs: dict[int, EpochResult]) -> bool:
@@ -181,11 +182,11 @@ def test_a_resumed_run_repeats_what_is_recorded_if_it_is_right(
     data_set: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = [replace(config, epochs=2) for config in STACK]
-    whole = {(result.member, result.epoch): result for result in train_stack(configs, data_set)}
+    whole = {(result.member, result.epoch): result for result in together(train_stack(configs, data_set))}
 
     def resumed(method: str) -> dict[int, EpochResult]:
         starts = [Start(1, whole[member, 1].weights, method=method) for member in range(len(configs))]
-        return {result.member: result for result in train_stack(configs, data_set, starts)}
+        return {result.member: result for result in together(train_stack(configs, data_set, starts))}
 
     monkeypatch.setattr(tried, "read", lambda file: {})
     ours = resumed("kernel")

@@ -51,7 +51,7 @@ def make() -> None:
 
     from cnnviz import data
     from cnnviz.config import RunConfig
-    from cnnviz.train.loop import train_stack
+    from cnnviz.train.loop import LateFigures, train_stack
 
     dataset = data.load("synthetic")
     configs = [
@@ -61,6 +61,8 @@ def make() -> None:
     names, accuracies = list(NETWORKS), torch.zeros(len(NETWORKS), EPOCHS + 1)
     tensors: dict[str, torch.Tensor] = {}
     for result in train_stack(configs, dataset.limited(PICTURES), method="eager"):
+        if isinstance(result, LateFigures):
+            continue
         name = names[result.member]
         accuracies[result.member, result.epoch] = result.metrics["test_accuracy"]
         tensors |= {f"{name}/{result.epoch}/{key}": weight.half() for key, weight in result.weights.items()}
