@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, connection
 from cnnviz.store.runs import Prediction, Segment, StackHistory
 from tests.helpers.findings import drawn
+from tests.helpers.processes import run_warm
 from tests.helpers.projects import copied, run_in
 from tests.helpers.runs import seed
 
@@ -77,7 +77,7 @@ def test_readmes_notebook_runs(synthetic_root: Path) -> None:
         "epochs=2", 'epochs=1, dataset="synthetic", limit_train=50'
     )
     assert small.count("limit_train") == 2
-    done = subprocess.run([sys.executable, "-c", small], cwd=paths.PROJECT, capture_output=True, text=True)
+    done = run_warm(program=small)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4, "two runs, epochs 0 and 1"
 

@@ -18,6 +18,7 @@ from cnnviz import data, paths
 from cnnviz.architectures import architecture, build, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.store import artifacts, changes, reading
+from tests.helpers.processes import Started, run_warm
 
 
 def main(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -102,9 +103,7 @@ def test_a_terminal_gets_a_bar(synthetic_root: Path) -> None:
     terminal, theirs = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     words = ["--model", "f12", "--epochs", "1", "--dataset", "synthetic", "--limit-train", "100"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "cnnviz", "train", *words], cwd=paths.PROJECT, stdout=subprocess.PIPE, stderr=theirs
-    ) as process:
+    with Started("cnnviz", "train", *words, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         with contextlib.suppress(OSError):  # Linux says so if the other end is closed
@@ -119,9 +118,7 @@ def test_a_terminal_gets_a_bar(synthetic_root: Path) -> None:
 def test_real_cifar10_one_epoch_of_the_studys_network(cifar10_root: Path) -> None:
     """0.42 to 0.60 after one epoch, with steps 0 and 1 of every metric."""
     words = ["--model", "lenet5x5", "--activation", "tanh", "--loss", "cross_entropy", "--lr", "0.01", "--epochs", "1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cnnviz", "train", *words], cwd=paths.PROJECT, capture_output=True, text=True
-    )
+    done = run_warm("train", *words, timeout=1200)
     assert done.returncode == 0, done.stderr
     (run,) = reading.runs()
     assert run.status == "FINISHED"

@@ -27,6 +27,7 @@ from cnnviz.jobs import control, mlflow_ui
 from cnnviz.store import artifacts, changes, checkpoints, reading
 from cnnviz.store.runs import Segment
 from tests.helpers import hostile
+from tests.helpers.processes import run_warm
 
 CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
 
@@ -138,14 +139,13 @@ def test_the_command_line_refuses_hostile_pictures_in_one_line(trained: str, tmp
     for name, content in hostile.sample().items():
         files.append(tmp_path / name)
         files[-1].write_bytes(content)
-    code = (
-        "import sys, warnings; warnings.simplefilter('ignore')\n"
+    program = (
+        "import sys\n"
         "from cnnviz.__main__ import main\n"
         "for path in sys.argv[2:]:\n"
         "    print(main(['features', sys.argv[1], '--images', path, '--out', path + '.png']))\n"
     )
-    command = [sys.executable, "-c", code, trained, *map(str, files)]
-    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
+    done = run_warm(trained, *map(str, files), program=program)
     assert done.stdout.split() == ["2"] * len(files), done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(files)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from cnnviz import paths
+from tests.helpers.processes import run_warm
 from tests.helpers.runs import recorded, seed
 
 pytestmark = pytest.mark.usefixtures("synthetic_root")
@@ -25,10 +26,10 @@ def shell(line: str, **settings: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_an_output_that_lacks_letters_spells_them_out(encoding: str, tmp_path: Path) -> None:
     (run_id,) = seed([0.1, 0.4], name="größe × 図 …")
-    listed = shell("$cnnviz runs", PYTHONIOENCODING=encoding)
+    listed = run_warm("runs", environment=os.environ | {"PYTHONIOENCODING": encoding})
     assert (listed.returncode, listed.stderr) == (0, "")
-    sheet = f"$cnnviz features {run_id} --layer c1 --images test:0-2 --out {tmp_path}/sheet.png"
-    drawn = shell(sheet, PYTHONIOENCODING=encoding)
+    words = ["--layer", "c1", "--images", "test:0-2", "--out", f"{tmp_path}/sheet.png"]
+    drawn = run_warm("features", run_id, *words, environment=os.environ | {"PYTHONIOENCODING": encoding})
     assert (drawn.returncode, drawn.stderr) == (0, "")
     with Image.open(tmp_path / "sheet.png") as picture:
         width, height = picture.size
@@ -44,8 +45,9 @@ def test_an_output_that_lacks_letters_spells_them_out(encoding: str, tmp_path: P
 
 
 def test_training_says_names_that_an_output_lacks() -> None:
-    words = "--model f12 --epochs 1 --dataset synthetic --limit-train 100"
-    done = shell(f"$cnnviz train {words}", PYTHONIOENCODING="ascii:strict", CNNVIZ_HOME=f"{paths.home()}/größe ×")
+    words = ["--model", "f12", "--epochs", "1", "--dataset", "synthetic", "--limit-train", "100"]
+    settings = {"PYTHONIOENCODING": "ascii:strict", "CNNVIZ_HOME": f"{paths.home()}/größe ×"}
+    done = run_warm("train", *words, environment=os.environ | settings)
     assert done.returncode == 0, done.stderr
 
 
@@ -66,7 +68,7 @@ def test_a_training_goes_on_if_nobody_reads_what_it_says() -> None:
     done = shell(f"$cnnviz train {words} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (141, "")
     assert done.stdout.count("\n") == 1
-    listed = shell("$cnnviz runs")
+    listed = run_warm("runs")
     assert listed.stdout.count("FINISHED") == 1
 
 
@@ -92,7 +94,7 @@ def test_a_fault_of_ours_is_reported_without_a_password() -> None:
         "reading.runs = fail\n"
         "sys.exit(command_line.main(['runs']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+    done = run_warm(program=program)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "RuntimeError: no answer from http://user:***@host" in done.stderr

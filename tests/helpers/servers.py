@@ -2,13 +2,11 @@
 
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
-from tests.helpers.processes import kill_all
+from tests.helpers.processes import Started, kill_all
 
 
 def free_port() -> int:
@@ -17,14 +15,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: Path, port: int, database: str = "") -> subprocess.Popen[bytes]:
+# MLflow's own command, which would start a second Python for uvicorn.
+SERVE = """
+import os, runpy, sys
+import uvicorn  # first: mlflow.server looks whether it is there
+import mlflow.server
+from mlflow.cli import cli
+
+def serve_here(command, extra_env, **options):
+    os.environ.update(extra_env)
+    python, option, module, *words = command
+    assert (option, module) == ("-m", "uvicorn"), command
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit()
+
+mlflow.server._exec_cmd = serve_here
+cli.main(sys.argv[1:])
+"""
+
+
+def start_server(folder: Path, port: int, database: str = "") -> Started:
     """A server on 127.0.0.1 that answers. Its artifacts lie in the folder `artifacts`, its database beside it."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
+    words = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"]
+    words += ["--artifacts-destination", str(folder / "artifacts")]
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    process = Started("", *words, program=SERVE, log=folder / "log", folder=folder, environment=environment)
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
     except BaseException:
@@ -33,7 +50,7 @@ def start_server(folder: Path, port: int, database: str = "") -> subprocess.Pope
     return process
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(address: str, process: Started, log: Path) -> None:
     for _ in range(600):
         assert process.poll() is None, log.read_text()
         try:

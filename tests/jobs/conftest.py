@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from cnnviz.jobs import control
+from cnnviz.jobs import control, processes
+from tests.helpers.processes import detached
 
 
 @pytest.fixture
@@ -27,3 +28,9 @@ def no_process_left() -> Iterator[None]:
         started.wait()
     control._started.clear()
     control._standing_by.clear()
+
+
+@pytest.fixture
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that cnnviz starts are there at once."""
+    monkeypatch.setattr(processes, "detached", detached)

@@ -1,5 +1,4 @@
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from cnnviz import paths
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file
+from tests.helpers.processes import run_warm
 from tests.helpers.workers import TINY, wait_for
 
 pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
@@ -41,9 +41,7 @@ def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     )
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("CNNVIZ_", "MLFLOW_"))}
     settings |= {"CNNVIZ_OFFLINE": "1", "PYTHONPATH": str(paths.PROJECT)} | environment
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=folder, env=settings, capture_output=True, text=True
-    )
+    done = run_warm(program=program, folder=folder, environment=settings)
     return done.stdout.strip(), done.stderr
 
 

@@ -1,8 +1,5 @@
-import multiprocessing
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from cnnviz.architectures import architecture, initial_weights
 from cnnviz.config import RunConfig
 from cnnviz.errors import CheckpointError, StoreError
 from cnnviz.store import addresses, artifacts, changes, connection, reading
+from tests.helpers.processes import forked, run_warm
 from tests.helpers.runs import record
 
 CONFIG = RunConfig(lr=0.001, epochs=3)
@@ -25,10 +23,7 @@ def _first_start(home: str) -> None:
 
 
 def test_four_first_starts_at_once_leave_a_healthy_store(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_first_start, args=(str(tmp_path / "four"),)) for _ in range(4)]
-    for process in processes:
-        process.start()
+    processes = [forked(_first_start, str(tmp_path / "four")) for _ in range(4)]
     for process in processes:
         process.join()
     os.environ["CNNVIZ_HOME"] = str(tmp_path / "four")
@@ -62,9 +57,8 @@ def test_a_store_from_the_future_is_said_in_one_line() -> None:
     with connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     connection.close()
-    # in a fresh process, as MLflow looks at the version once
-    command = [sys.executable, "-W", "ignore", "-m", "cnnviz", "runs"]
-    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
+    # in another process, as MLflow looks at the version once
+    done = run_warm("runs")
     assert done.returncode == 2
     assert done.stderr.startswith("cnnviz: the store at")
     assert done.stderr.count("\n") == 1

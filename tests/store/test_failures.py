@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cnnviz import paths
 from cnnviz.errors import StoreError, UnreachableError
 from cnnviz.store import changes, connection, failures, reading
+from tests.helpers.processes import PIPE, Started, run_warm
 from tests.helpers.servers import free_port
 from tests.helpers.workers import TINY
 
@@ -127,8 +126,7 @@ def test_a_database_server_that_is_down_is_one_line(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("address", ["http://user:secret@127.0.0.1:{}", "postgresql://user:secret@127.0.0.1:{}/db"])
 def test_the_command_line_says_it_in_one_line(address: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(free_port()))
-    command = [sys.executable, "-W", "ignore", "-m", "cnnviz", *words]
-    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True, timeout=100)
+    done = run_warm(*words, timeout=100)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cnnviz: the store at ")
     assert done.stderr.count("\n") == 1
@@ -162,12 +160,11 @@ def test_leaving_does_not_wait() -> None:
         "except worker.Stopped:\n    print('left')\n"
     )
     settings = os.environ | {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{free_port()}"}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=paths.PROJECT, env=settings, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with Started("", program=program, environment=settings, stdout=PIPE) as process:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(2)]
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=60)
+        process.wait(60)
+        rest = process.stdout.read()
     assert all(line.startswith("waiting for the store the store at http://user:***@127.0.0.1") for line in lines)
     assert rest.endswith("left\n")

@@ -14,6 +14,7 @@ import pytest
 from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.store import addresses, changes, connection, reading
+from tests.helpers.processes import PIPE, Started, run_warm
 from tests.helpers.runs import record, trained
 
 # Root may write everywhere; without its capabilities it is a user like others.
@@ -63,8 +64,12 @@ def contents() -> dict[str, bytes]:
 
 def ran(*words: str, program: str = "") -> subprocess.CompletedProcess[str]:
     """The command line, or a program, for which permissions count."""
-    command = [sys.executable, "-W", "ignore", *(["-c", program] if program else ["-m", "cnnviz"]), *words]
-    return subprocess.run([*BOUND, *command], cwd=paths.PROJECT, capture_output=True, text=True)
+    return run_warm(*words, program=program, as_a_user=bool(BOUND))
+
+
+def ran_cold(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [*BOUND, sys.executable, "-W", "ignore", "-m", "cnnviz", *words]
+    return subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(("files", "folders"), [(False, True), (True, False)])
@@ -143,19 +148,14 @@ def test_what_others_write_is_seen(store: str) -> None:
         "print(len(reading.runs()))\n"
     )
     forbid(files=True, folders=True)
-    command = [*BOUND, sys.executable, "-W", "ignore", "-c", program]
-    with subprocess.Popen(
-        command, cwd=paths.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with Started("", program=program, stdin=PIPE, stdout=PIPE, as_a_user=bool(BOUND)) as process:
         assert process.stdin
         assert process.stdout
         assert process.stdout.readline() == "2\n"
         for path in (paths.home(), paths.home() / "artifacts"):
             path.chmod(0o755)
         (paths.home() / "mlflow.db").chmod(0o644)
-        another = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ADD], cwd=paths.PROJECT, capture_output=True, text=True
-        )
+        another = run_warm(program=ADD)
         assert another.returncode == 0, another.stderr
         forbid(files=True, folders=True)
         process.stdin.write("\n")
@@ -174,7 +174,7 @@ def test_a_store_without_runs_of_cnnviz_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "empty"))
     paths.home().mkdir()
     paths.home().chmod(0o555)
-    done = ran("runs")
+    done = ran_cold("runs")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "allow writing there, or set CNNVIZ_HOME to another folder" in done.stderr
     paths.home().chmod(0o755)

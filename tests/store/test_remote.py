@@ -1,7 +1,5 @@
 """One real MLflow server and two machines, each with a CNNVIZ_HOME of its own: one records, the other reads."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from cnnviz.errors import CheckpointError, CnnvizError, UnreachableError
 from cnnviz.jobs import resume
 from cnnviz.store import artifacts, changes, checkpoints, connection, downloads, reading
 from cnnviz.store.runs import Run, Segment
-from tests.helpers.processes import kill_all
+from tests.helpers.processes import kill_all, run_warm
 from tests.helpers.servers import free_port, start_server
 
 MODEL = "c2k5-s2-f6"
@@ -112,8 +110,7 @@ def test_the_command_line_and_a_fork_on_another_machine(on: Machine, tmp_path: P
     on("recording")
     run = recorded()
     on("reading")
-    command = [sys.executable, "-m", "cnnviz", "features", run.id, "--out", str(tmp_path / "maps.png")]
-    done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
+    done = run_warm("features", run.id, "--out", str(tmp_path / "maps.png"))
     assert done.returncode == 0, done.stderr
     assert "Downloading" not in done.stderr
     forked = reading.run(changes.fork(run.id, 1, {"lr": 0.5}, 2, "cpu"))
