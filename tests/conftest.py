@@ -17,6 +17,7 @@ from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
 from cnnviz import paths
+from cnnviz.data import synthetic
 from cnnviz.store import connection
 
 torch.set_num_threads(1)
@@ -101,6 +102,22 @@ def synthetic_root(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder shared by the session's tests, so that the synthetic set is drawn once."""
     monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
     return _drawn
+
+
+@pytest.fixture(scope="session")
+def _few_drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNVIZ_DATA", str(folder))
+        synthetic._keep([*synthetic.draw("train", 6000), *synthetic.draw("test", 1000)])
+    return folder
+
+
+@pytest.fixture
+def few_pictures(_few_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Likewise, with a tenth of the pictures: for workers, each of which loads them and tests on them every epoch."""
+    monkeypatch.setenv("CNNVIZ_DATA", str(_few_drawn))
+    return _few_drawn
 
 
 @pytest.fixture

@@ -142,13 +142,13 @@ def run(tmp_path: Path, program: str) -> None:
     assert end.exists(), done.stderr[-3000:]
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_training_needs_torch_and_torchvision_alone(tmp_path: Path) -> None:
     others = ("mlflow", "streamlit", "altair", "captum", "scipy", "pandas", "filelock", "safetensors", "tqdm", "psutil")
     run(tmp_path, WITHOUT.format(names=set(others)) + TRAIN)
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_the_core_needs_no_streamlit(tmp_path: Path) -> None:
     run(tmp_path, WITHOUT.format(names={"streamlit"}) + CORE)
 

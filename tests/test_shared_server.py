@@ -1,8 +1,6 @@
 """An MLflow server on PostgreSQL that two installations record to, each with a CNNVIZ_HOME of its own."""
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from cnnviz.inspection.network import predict
 from cnnviz.jobs import control, stages
 from cnnviz.store import artifacts, changes, connection, downloads, failures, installation, ownership, reading
 from tests.helpers.postgres import Postgres
-from tests.helpers.processes import kill_all
+from tests.helpers.processes import PIPE, Started, kill_all
 from tests.helpers.runs import trained
 from tests.helpers.screens import said
 from tests.helpers.servers import free_port, start_server
@@ -94,10 +92,7 @@ def test_of_two_that_continue_a_run_at_once_one_does(on: Callable[[str], None], 
     racers = {}
     for name in ("b", "c"):
         on(name)
-        command = [sys.executable, "-c", CONTINUE, run_id]
-        racers[name] = subprocess.Popen(
-            command, cwd=paths.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        racers[name] = Started("", run_id, program=CONTINUE, stdin=PIPE, stdout=PIPE)
     try:
         assert [racer.stdout.readline() for racer in racers.values() if racer.stdout] == ["ready\n", "ready\n"]
         for number in range(1, 9):
@@ -117,7 +112,7 @@ def test_of_two_that_continue_a_run_at_once_one_does(on: Callable[[str], None], 
             changes.finish(run_id, "FINISHED")
     finally:
         for racer in racers.values():
-            racer.communicate()
+            racer.close()
     changes.delete([run_id])
 
 
@@ -155,7 +150,7 @@ def test_a_run_that_is_nobodys_is_stopped_and_continued(on: Callable[[str], None
 
 
 def test_two_installations_train_each_its_own_and_the_server_is_killed(
-    on: Callable[[str], None], server: Server, synthetic_root: Path
+    on: Callable[[str], None], server: Server, few_pictures: Path
 ) -> None:
     on("a")
     first, long = changes.schedule([SMALL, replace(LONG, seed=1)], "cpu")

@@ -7,7 +7,6 @@ CNNVIZ_KILLS=20 CNNVIZ_DATA=… pytest -s tests/jobs/test_cluster.py -k random
 import contextlib
 import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from cnnviz.jobs import nodes
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, reading
 from tests.conftest import REAL_DATA
+from tests.helpers.processes import Started
 from tests.helpers.workers import LONG, steps_of, wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
@@ -115,7 +115,7 @@ def _cluster() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def on_cluster(_cluster: Nodes, synthetic_root: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+def on_cluster(_cluster: Nodes, few_pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     monkeypatch.setenv("CNNVIZ_RAY", _cluster.cluster.address)
     if BY_HAND:
         monkeypatch.setenv("CNNVIZ_DATA", str(REAL_DATA))
@@ -123,11 +123,9 @@ def on_cluster(_cluster: Nodes, synthetic_root: Path, monkeypatch: pytest.Monkey
 
 
 @contextlib.contextmanager
-def working(device: str = "cluster") -> Iterator[subprocess.Popen[bytes]]:
+def working(device: str = "cluster") -> Iterator[Started]:
     """A worker, for as long as the block lasts."""
-    command = [sys.executable, "-m", "cnnviz", "work", "--device", device]
-    with (paths.home() / "test.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=paths.PROJECT, stdout=log, stderr=log, start_new_session=True)
+    process = Started("cnnviz", "work", "--device", device, log=paths.home() / "test.log")
     try:
         yield process
     finally:

@@ -18,7 +18,7 @@ from cnnviz.store import artifacts, changes, reading
 from cnnviz.train import planning
 from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
@@ -60,6 +60,7 @@ def test_a_worker_that_stands_by_trains_what_is_launched_next() -> None:
     assert standby.wait(60) == 0
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_stopping_keeps_the_complete_epochs() -> None:
     (run_id,) = changes.schedule([LONG], "cpu")
     started = start_worker()

@@ -25,6 +25,8 @@ from cnnviz import paths
 from cnnviz.config import RunConfig
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
+from cnnviz.train import shards
+from tests.helpers import processes
 from tests.helpers.processes import forked
 from tests.helpers.workers import steps_of
 
@@ -46,7 +48,7 @@ CONFIGS = [
 # One that is trained on its own, by autograd, with all that is drawn at random or remembered between steps.
 ALONE = replace(BASE, batch_norm="on", dropout=0.2, augment="flip+shift", schedule="cosine", epochs=3)
 pytestmark = [
-    pytest.mark.usefixtures("synthetic_root"),
+    pytest.mark.usefixtures("few_pictures"),
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
 ]
 
@@ -133,6 +135,8 @@ def worker_main(environment: dict[str, str], fault: str) -> None:
     with (paths.home() / "test.log").open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    processes.warm_shards()
+    shards.warm_up("cpu")  # as `python -m cnnviz work` does: the fault is this process's
     FAULTS[fault]()
     with contextlib.suppress(worker.Stopped, KeyboardInterrupt):
         worker.work("cpu")
@@ -204,11 +208,11 @@ def equal(ours: State, theirs: State) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, _drawn: Path) -> State:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, _few_drawn: Path) -> State:
     """What the runs come to when nothing happens."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(tmp_path_factory.mktemp("undisturbed")))
-        patch.setenv("CNNVIZ_DATA", str(_drawn))
+        patch.setenv("CNNVIZ_DATA", str(_few_drawn))
         run_ids, began = schedule(), time.monotonic()
         go_on()
         global took

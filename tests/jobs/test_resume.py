@@ -12,7 +12,7 @@ from cnnviz.train import planning
 from tests.helpers.processes import kill_all
 from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said() -> None:

@@ -15,7 +15,7 @@ from tests.helpers.processes import kill_all
 from tests.helpers.servers import free_port, start_server
 from tests.helpers.workers import TINY, start_worker, steps_of, wait_for
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_it_trains_on_while_the_server_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
