@@ -28,6 +28,59 @@ ARTIFACTS = "file:///empty"
 MADE_BY_MLFLOW: Any = vars(connection)["SqlAlchemyStore"]
 REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
+# Files that take minutes, the longest first: one of them at the end would leave the other processes without work.
+LONGEST = (
+    "jobs/test_faults.py",
+    "jobs/test_cluster.py",
+    "test_shared_server.py",
+    "jobs/test_worker.py",
+    "jobs/test_control.py",
+    "train/test_single.py",
+    "app/test_browser_maps.py",
+    "jobs/test_compilers.py",
+    "app/test_browser.py",
+    "test_main.py",
+    "render/test_code.py",
+    "app/test_browser_curves.py",
+    "jobs/test_servers.py",
+    "app/test_maps.py",
+    "store/test_read_only.py",
+    "test_imports.py",
+    "app/test_state.py",
+    "app/test_mistakes_pairs.py",
+    "app/test_pages.py",
+    "app/test_browser_diagram.py",
+    "app/test_browser_address.py",
+    "app/test_browser_mistakes.py",
+    "app/test_browser_findings.py",
+    "app/test_browser_runs.py",
+    "app/test_browser_home.py",
+    "jobs/test_processes.py",
+    "jobs/test_mlflow_ui.py",
+    "test_documents.py",
+    "test_terminals.py",
+    "test_security.py",
+    "app/test_launch.py",
+    "train/test_preload.py",
+    "train/test_lenet.py",
+    "train/test_compiled.py",
+    "train/test_stack.py",
+    "app/test_browser_report.py",
+    "app/test_browser_security.py",
+    "app/test_browser_mistakes_pairs.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # as --no-loadscope-reorder: not those with the most tests first
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of pytest-xdist's processes
+        places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
