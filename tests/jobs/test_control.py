@@ -124,7 +124,7 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
 def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     changes.schedule([TINY], "cpu")
     started: list[object] = []
-    monkeypatch.setattr(processes, "detached", lambda command, log: started.append(command))
+    monkeypatch.setattr(processes, "detached", lambda command, log, **_: started.append(command))
     failed = WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")
     write_atomically(job_file("cpu", "json"), json.dumps(asdict(failed)))
     control.ensure_worker()
