@@ -29,7 +29,7 @@ def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> No
     expect(measure).to_have_value("Error", timeout=30_000)
     page.go_forward()
     expect(measure).to_have_value("Accuracy", timeout=30_000)
-    assert "measure=Accuracy" in page.url
+    page.wait_for_function("location.search.includes('measure=Accuracy')")  # written when the page is drawn to its end
     page.reload()
     expect(measure).to_have_value("Accuracy", timeout=30_000)
     expect(epoch).to_have_value("1", timeout=30_000)
