@@ -6,6 +6,7 @@ requirements-dev.txt.
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def one_lenet(page: Page, address: str) -> None:
     form.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Skip").click()
     begun = time.monotonic()
+    page.get_by_role("heading", name=re.compile("^1 network ")).wait_for()
     page.locator(".watching-board td", has_text=" %").first.wait_for()
     say("the click on *Train*, after ten seconds at the form", "the first point of one LeNet", begun)
 
