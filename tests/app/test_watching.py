@@ -1,6 +1,7 @@
 """What is shown of a training, on every page, with AppTest."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -33,6 +34,23 @@ def rows(opened: AppTest) -> list[str]:
     """The leader board: network, figure, change."""
     found = re.findall(r"<tr><td class=\"rank\">.*?</tr>", shown(opened))
     return [" ".join(re.sub(r"<[^>]*>", " ", row.split("</td>", 1)[1]).split()) for row in found]
+
+
+def test_what_another_machine_trains_is_not_said_to_wait_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    trains, other = (
+        changes.schedule([RunConfig(dataset="synthetic", epochs=2, lr=lr)], "cpu")[0] for lr in (0.1, 0.01)
+    )
+    first, second = map(reading.run, (trains, other))
+    first, second = replace(first, status="RUNNING"), replace(second, queued_at=second.queued_at + 1000)
+    here, there = [first, second], [first, replace(second, is_here=False, host="lab-3")]
+    lines = []
+    for found in (here, there):
+        monkeypatch.setattr(cache, "runs", lambda found=found: found)
+        opened = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
+        lines.append(said(opened).replace("\\", ""))
+    assert "1 network after these" in lines[0]
+    assert "1 network trains on lab-3" in lines[1]
+    assert "after these" not in lines[1]
 
 
 def test_from_the_click_to_the_end() -> None:

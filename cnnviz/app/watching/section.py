@@ -65,8 +65,10 @@ def _drawn(runs: Sequence[Run], update: Callable[[], object], large: bool, later
     active = [run for run in runs if run.active]
     if active:
         _stages(active, len(runs), large)
-        if later:
-            st.caption(plain(f"{count(len(later), 'network')} after these: {listed([run.name for run in later])}"))
+        if waiting := [run.name for run in later if run.is_here]:
+            st.caption(plain(f"{count(len(waiting), 'network')} after these: {listed(waiting)}"))
+        if line := stages.elsewhere(later):
+            st.caption(plain(line))
     else:
         _ended(runs, large)
     group = chart.grouping(runs)
