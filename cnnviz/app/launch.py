@@ -33,14 +33,14 @@ MOST_EPOCHS = int(SETTINGS["epochs"].high)
 def launcher() -> None:
     """Choose what to train, see what it costs, train it."""
     st.subheader("Train")
-    if FORM_OPEN.get():
-        control.stand_by()
     titles = {key: preset.title for key, preset in PRESETS.items() if not preset.group}
     titles |= {BROKEN: BROKEN, OWN: "Your own"}
     chosen = st.selectbox("Experiment", list(titles), format_func=titles.__getitem__, key=EXPERIMENT.name)
     if chosen == BROKEN:
         chosen = st.selectbox("Mistake", list(GROUPED), format_func=GROUPED.__getitem__, key=MISTAKE.name)
     with readable_errors():
+        if FORM_OPEN.get():
+            control.stand_by()
         choices = _own_choices() if chosen == OWN else dict(PRESETS[chosen].choices)
         if chosen != OWN:
             st.caption(plain(PRESETS[chosen].shows))

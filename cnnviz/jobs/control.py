@@ -94,7 +94,7 @@ def stand_by(device: str = "auto") -> None:
     It waits for STAND_BY_SECONDS, or as long as this process lives, to be told to begin, by ensure_worker().
     """
     device = devices.resolve(device)
-    if connection.is_read_only() or device == "cluster":
+    if connection.is_read_only() or device == "cluster" or _free_bytes() < LEAST_FREE:
         return
     with _starting:
         last = next((each for each in workers() if each.device == device), None)
