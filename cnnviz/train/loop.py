@@ -483,6 +483,7 @@ class Trainer:
         clock = time.process_time if stack.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
         is_many = stack.device == "cuda" or self.graph is not None
         at_once = (STEPS_AT_ONCE if is_many else max(1, len(order) // size // 3)) * size
+        before = [each.clone() for each in stack.networks()]
         stack.begin_epoch(1, len(order))
         seconds = []
         for rows in order.to(stack.device).split(at_once):
@@ -499,8 +500,9 @@ class Trainer:
             run |= tested
         self.is_cold = False
         weights = [each.clone() for each in stack.networks()]
+        learned = [now - then for now, then in zip(weights, before, strict=True)]
         slots = [each.clone() for each in stack.remembered().values()]
-        return ways.Trial(weights, slots, figures, min(seconds[1:] or seconds))
+        return ways.Trial(weights, learned, slots, figures, min(seconds[1:] or seconds))
 
     def _order(self, epoch: int) -> Tensor:
         if self.config.mistake == "no-shuffle":

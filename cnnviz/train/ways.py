@@ -43,14 +43,19 @@ STEPS, FEWEST = 30, 4  # of a trial
 STEPS_GPU = 60  # three graphs
 WORK = 1e10  # multiply-adds of a trial's steps on a CPU, up to which there are STEPS
 JUDGED = 100  # pictures that the evaluation is compared on
-# Of a trial: not the run's, with which a network may diverge.
-RATES = {"sgd": 0.002, "adam": 0.0001, "adamw": 0.0001, "rmsprop": 0.0001}
+# Of a trial: not the run's, with which a network may diverge. Momentum takes its share off.
+RATE, ADAPTIVE_RATE = 0.002, 1e-5  # the second one of Adam and its kin
 NO_RATE = 1e-30  # what changes no weight
 # A weight may be off by so much, and by that share of itself. Sums are rounded in another order, which is 1e-7; where
-# two of a pool's cells are nearly equal, the other one may get the gradient, which has been seen to be 4e-6.
-OFF_BY, OFF_BY_SHARE = 4e-5, 1e-4
+# two of a pool's cells are nearly equal, the other one may get the gradient, which has been seen to be 4e-6. Adam moves
+# a weight by its rate however small the gradient is, so that rounding may turn each of its steps round.
+OFF_BY, ADAPTIVE_OFF_BY, OFF_BY_SHARE = 4e-5, 2 * STEPS_GPU * ADAPTIVE_RATE, 1e-4
+# Of what a layer has learned, and of an optimizer's state, the difference's share of the L2 norm: seen to be 0.02 and
+# 0.17. One that does not learn, or keeps something else, is off by 1 or more.
+LEARNED_OFF_BY, ROUNDED, SLOTS_OFF_BY = 0.2, 1e-6, 0.5
 FIGURES_OFF_BY = 0.01  # share of itself that a figure may be off by
 SHARES_OFF_BY = 0.02  # a share of pictures, or of units, besides
+NOTHING = 1e-12  # a figure's size below which it is none
 FASTER = 1.1  # a way takes the place of one that is expected to be faster if it is so many times as fast
 READY_SECONDS = 300.0  # for compiling, before a way counts as hanging; native.py gives a compiler 120
 STEPS_SECONDS, TIMES_EAGER = 20.0, 30.0  # for the steps after it: so long, or so many times as long as the plain ones
@@ -74,6 +79,7 @@ class Trial(NamedTuple):
     """What some steps have come to."""
 
     weights: list[Tensor]  # with the run in front
+    learned: list[Tensor]  # how they have changed
     slots: list[Tensor]  # the optimizer's state
     figures: list[dict[str, float]]  # of each run, in training and evaluation
     step_seconds: float
@@ -190,7 +196,7 @@ class Choice(Generic[TrainableT]):
             trial = made.trial(self._order(), JUDGED)
             if made.method == "eager":  # it could not be compiled
                 return "eager", self.verdicts["eager"], None
-            verdict = Verdict(difference(trial, plain, self.rates), trial.step_seconds)
+            verdict = Verdict(difference(trial, plain, self.rates, self.off_by), trial.step_seconds)
         except Exception as error:  # of compilers, drivers and libraries
             if self.device != "cpu":
                 torch.zeros(1, device=self.device).item()  # a device that is out of order says so: another process
@@ -201,10 +207,18 @@ class Choice(Generic[TrainableT]):
     # -- a trial ---------------------------------------------------------------------------------
 
     @property
+    def is_adaptive(self) -> bool:
+        return self.configs[0].optimizer not in ("sgd", "nesterov")
+
+    @property
+    def off_by(self) -> float:
+        return ADAPTIVE_OFF_BY if self.is_adaptive else OFF_BY
+
+    @property
     def rates(self) -> list[float]:
         """Of each network; with several the last one learns nothing, so that what others do to it is seen."""
-        many, rate = len(self.configs), RATES.get(self.configs[0].optimizer, RATES["sgd"])
-        return [rate] * many if many == 1 else [*[rate] * (many - 1), NO_RATE]
+        found = [ADAPTIVE_RATE if self.is_adaptive else RATE * (1 - each.momentum) for each in self.configs]
+        return found if len(found) == 1 else [*found[:-1], NO_RATE]
 
     def _make(self, way: str) -> TrainableT:
         generator = torch.Generator().manual_seed(0)
@@ -239,8 +253,8 @@ def scratch(config: RunConfig, generator: torch.Generator) -> dict[str, Tensor]:
     return weights
 
 
-def difference(trial: Trial, plain: Trial, rates: Sequence[float]) -> str:
-    """What is wrong with a trial, in words, given the plain step's; "" if nothing is."""
+def difference(trial: Trial, plain: Trial, rates: Sequence[float], off_by: float = OFF_BY) -> str:
+    """What is wrong with a trial, in words, given the plain step's; "" if nothing is. A weight may be off by off_by."""
     if not all(bool(each.isfinite().all()) for each in (*trial.weights, *trial.slots)):
         return "makes weights that are not finite"
     for ours, theirs in zip(trial.weights, plain.weights, strict=True):
@@ -248,14 +262,30 @@ def difference(trial: Trial, plain: Trial, rates: Sequence[float]) -> str:
             if rate == NO_RATE and not torch.equal(ours[run], theirs[run]):
                 return "changes a network while it trains another"
     off = max(
-        float(((ours - theirs).abs() / (OFF_BY + OFF_BY_SHARE * theirs.abs())).max())
-        for ours, theirs in zip((*trial.weights, *trial.slots), (*plain.weights, *plain.slots), strict=True)
+        float(((ours - theirs).abs() / (off_by + OFF_BY_SHARE * theirs.abs())).max())
+        for ours, theirs in zip(trial.weights, plain.weights, strict=True)
     )
     if off > 1:
         return f"makes other weights than the plain step ({off:.2g} times what rounding explains)"
+    for ours, theirs, weights in zip(trial.learned, plain.learned, plain.weights, strict=True):
+        if _apart(ours, theirs, LEARNED_OFF_BY, ROUNDED * _norms(weights)):
+            return "learns something else than the plain step"
+    for ours, theirs in zip(trial.slots, plain.slots, strict=True):
+        if _apart(ours[None], theirs[None], SLOTS_OFF_BY):
+            return "keeps another state of the optimizer than the plain step"
     for mine, its in zip(trial.figures, plain.figures, strict=True):
         for name, figure in its.items():
-            slack = SHARES_OFF_BY if name.endswith("accuracy") or name.startswith("saturation") else 0.0
+            slack = SHARES_OFF_BY if name.endswith("accuracy") or name.startswith("saturation") else NOTHING
             if not abs(mine[name] - figure) <= FIGURES_OFF_BY * abs(figure) + slack:
                 return f"reports another {name} than the plain step ({mine[name]:.3g} for {figure:.3g})"
     return ""
+
+
+def _norms(each: Tensor) -> Tensor:
+    """The L2 norm of each run's part, on the CPU: (runs,)."""
+    return each.detach().double().reshape(len(each), -1).norm(dim=1).cpu()
+
+
+def _apart(ours: Tensor, theirs: Tensor, share: float, rounded: Tensor | float = 0.0) -> bool:
+    """Whether a run's part differs by more than that share of its L2 norm, and what is rounded."""
+    return bool((_norms(ours - theirs) > share * _norms(theirs) + rounded).any())

@@ -1,8 +1,9 @@
 """A way of running steps that lies, fails or hangs is found, left out, and the run ends as the plain step has it."""
 
+import re
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from cnnviz.config import RunConfig
 from cnnviz.data import Dataset
 from cnnviz.train import lenet, native, shards, tried, ways
-from cnnviz.train.loop import EpochResult, Start, fresh_start, train_stack
+from cnnviz.train.loop import EpochResult, Start, Trainer, fresh_start, train_stack
 from cnnviz.train.planning import Room, Shard
 from cnnviz.train.shards import Done, Message, ShardFailed, ShardStarted, Trying
 from tests.helpers.noise import noise
@@ -22,6 +23,12 @@ from tests.helpers.training import together
 LENET = RunConfig(model="c2k5-s2-c3k3-s2-f12", epochs=1, batch_size=10, lr=0.05, limit_train=200)
 STACK = [LENET, replace(LENET, activation="relu", loss="mse"), replace(LENET, lr=0.01)]
 ON_GPU = Shard((0,), 1, "cuda")
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9},
+    "much momentum": {"momentum": 0.99, "weight_decay": 0.001},
+    "adam": {"optimizer": "adam"},
+}
 needs_kernel = pytest.mark.skipif(not lenet.fits([LENET]), reason="no kernel here: no AVX2, or no compiler")
 
 
@@ -46,6 +53,19 @@ def equal(ours: dict[int, EpochResult], theirs: dict[int, EpochResult]) -> bool:
         for member, its in theirs.items()
         for name, weight in its.weights.items()
     )
+
+
+def trouble_of_the_kernel(rule: str, activation: str = "tanh", seed: int = 0) -> str:
+    data_set = noise(400, 100, seed)
+    base = replace(LENET, model="lenet5x5", activation=activation, **RULES[rule])
+
+    def make(way: str, configs: Sequence[RunConfig], weights: Sequence[Mapping[str, torch.Tensor]]) -> Trainer:
+        return Trainer(configs, [Start(0, each) for each in weights], data_set, "cpu", way)
+
+    configs = [replace(base, loss=loss, lr=lr) for loss in ("mse", "cross_entropy") for lr in (0.1, 0.01, 0.001)]
+    way, verdict, _ = ways.Choice(configs, "cpu", 400, make)._verdict("kernel")
+    assert way == "kernel"
+    return verdict.trouble
 
 
 def methods(results: dict[int, EpochResult]) -> set[str]:
@@ -84,6 +104,14 @@ def test_a_right_kernel_trains_as_if_it_had_never_been_tried(
     assert equal(trained(data_set), ours)
 
 
+@needs_kernel
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_right_kernel_is_not_taken_for_a_wrong_one(rule: str, activation: str) -> None:
+    """Whatever an optimizer makes of two cells of a pool that are nearly equal."""
+    assert [trouble_of_the_kernel(rule, activation, seed) for seed in range(3)] == [""] * 3
+
+
 # -- lies ---------------------------------------------------------------------------------------------
 
 
@@ -114,6 +142,29 @@ def misjudging() -> Any:
     return "evaluate", wrong
 
 
+def forgetful() -> Any:
+    write_back = lenet.Kernel.write_back
+
+    def wrong(kernel: lenet.Kernel) -> None:
+        before = [each.clone() for each in kernel.stack.weights]
+        write_back(kernel)
+        for weight, was in zip(kernel.stack.weights, before, strict=True):
+            weight.copy_(was)
+
+    return "write_back", wrong
+
+
+def mixing_up() -> Any:
+    write_back = lenet.Kernel.write_back
+
+    def wrong(kernel: lenet.Kernel) -> None:
+        write_back(kernel)
+        for slot in kernel.stack.remembered().values():
+            slot.copy_(slot.flip(-1))
+
+    return "write_back", wrong
+
+
 LIES = {
     "a sign": (lambda: flip(31, 0), "makes other weights than the plain step"),
     "an exponent": (lambda: flip(23, 1), "makes other weights than the plain step"),
@@ -136,6 +187,20 @@ def test_a_kernel_that_is_wrong_is_left_out(lie: str, data_set: Dataset, monkeyp
     assert line.endswith(": steps are run without it")
     assert methods(ours) == {"eager"}
     assert equal(ours, trained(data_set, method="eager"))
+
+
+@needs_kernel
+@pytest.mark.parametrize("rule", RULES)
+def test_so_is_one_that_learns_nothing(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lenet.Kernel, *forgetful())
+    assert re.search("makes other weights|learns something else", trouble_of_the_kernel(rule))
+
+
+@needs_kernel
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "sgd"])
+def test_so_is_one_that_mixes_up_the_optimizers_state(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lenet.Kernel, *mixing_up())
+    assert trouble_of_the_kernel(rule) == "keeps another state of the optimizer than the plain step"
 
 
 @needs_kernel
@@ -210,7 +275,8 @@ class Made:
         self.method, self.is_cold, self.step_seconds, self.weight = method, False, step_seconds, weight
 
     def trial(self, order: torch.Tensor, judged: int) -> ways.Trial:
-        return ways.Trial([torch.full((1, 3), self.weight)], [], [{"loss": 1.0}], self.step_seconds)
+        weights = [torch.full((1, 3), self.weight)]
+        return ways.Trial(weights, weights, [], [{"loss": 1.0}], self.step_seconds)
 
 
 def chosen(seconds: dict[str, float], wrong: Collection[str] = (), epochs: int = 20, recorded: str = "") -> str:
@@ -246,9 +312,9 @@ def test_the_fastest_right_way_trains(seconds: dict[str, float], wrong: tuple[st
 
 def test_weights_that_are_no_numbers_are_wrong() -> None:
     plain, nan = ([torch.full((1, 3), value)] for value in (0.5, float("nan")))
-    trials = [ways.Trial(weights, [], [{"loss": 1.0}], 1.0) for weights in (nan, plain)]
+    trials = [ways.Trial(weights, weights, [], [{"loss": 1.0}], 1.0) for weights in (nan, plain)]
     assert ways.difference(trials[0], trials[1], [0.1]) == "makes weights that are not finite"
-    worse = ways.Trial(plain, [], [{"loss": float("nan")}], 1.0)
+    worse = ways.Trial(plain, plain, [], [{"loss": float("nan")}], 1.0)
     assert ways.difference(worse, trials[1], [0.1]).startswith("reports another loss")
 
 
