@@ -12,7 +12,7 @@ from cnnviz import paths
 from tests.helpers.processes import run_warm
 from tests.helpers.runs import recorded, seed
 
-pytestmark = pytest.mark.usefixtures("synthetic_root")
+pytestmark = pytest.mark.usefixtures("few_pictures")
 
 
 def shell(line: str, **settings: str) -> subprocess.CompletedProcess[str]:

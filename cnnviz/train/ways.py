@@ -283,7 +283,7 @@ def difference(trial: Trial, plain: Trial, rates: Sequence[float], off_by: float
 
 def _norms(each: Tensor) -> Tensor:
     """The L2 norm of each run's part, on the CPU: (runs,)."""
-    return each.detach().double().reshape(len(each), -1).norm(dim=1).cpu()
+    return each.detach().cpu().double().reshape(len(each), -1).norm(dim=1)
 
 
 def _apart(ours: Tensor, theirs: Tensor, share: float, rounded: Tensor | float = 0.0) -> bool:

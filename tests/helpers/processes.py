@@ -71,7 +71,11 @@ class Forked(context.ForkServerProcess):
 
 def forked(target: Callable[..., None], *arguments: Any) -> Forked:
     """A started process, in this one's environment."""
-    started = Forked(target=_run, args=(dict(os.environ), target, *arguments))
+    return _forked(os.environ, target, *arguments)
+
+
+def _forked(environment: Mapping[str, str], target: Callable[..., None], *arguments: Any) -> Forked:
+    started = Forked(target=_run, args=(dict(environment), target, *arguments))
     started.start()
     return started
 
@@ -116,9 +120,9 @@ class Started:
                 end, streams[1] = os.pipe()
                 ours.append(streams[1])
                 self.stdout = os.fdopen(end)
-            settings = dict(os.environ if environment is None else environment)
             handed = [_Descriptor(each) for each in streams]
-            self._process = forked(_main, _Order(module, words, program, settings, handed, folder, as_a_user))
+            order = _Order(module, words, program, handed, folder, as_a_user)
+            self._process = _forked(os.environ if environment is None else environment, _main, order)
         for each in ours:
             os.close(each)
         self.pid = self._process.pid or 0
@@ -243,7 +247,6 @@ class _Order:
     module: str  # "": the program
     words: tuple[str, ...]
     program: str
-    environment: Mapping[str, str]
     streams: Sequence[_Descriptor]  # 0, 1 and 2
     folder: Path
     as_a_user: bool
@@ -254,8 +257,6 @@ def _main(order: _Order) -> None:
     if order.as_a_user:
         _give_up_capabilities()
     os.chdir(order.folder)
-    os.environ.clear()
-    os.environ.update(order.environment)
     for number, stream in enumerate(order.streams):
         os.dup2(stream.number, number)
     for number in {each.number for each in order.streams} - {0, 1, 2}:

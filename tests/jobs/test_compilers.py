@@ -4,20 +4,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cnnviz import paths
 from cnnviz.store import reading
 from cnnviz.store.runs import Run
+from tests.helpers.processes import run_warm
 
 GXX = shutil.which("g++") or ""
 pytestmark = [
-    pytest.mark.usefixtures("synthetic_root"),
+    pytest.mark.usefixtures("few_pictures"),
     pytest.mark.skipif(not GXX, reason="no g++ here to break"),
 ]
 LENET = ["--model", "lenet5x5", "--batch-size", "1", "--limit-train", "1000", "--epochs", "1"]  # by its own kernel
@@ -32,8 +31,7 @@ exec {gxx} "${{kept[@]}}"
 def train(words: list[str], folder: Path, **settings: str) -> Run:
     """A training in the foreground that must succeed; its run."""
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TMPDIR": str(folder)} | settings
-    command = [sys.executable, "-W", "ignore", "-m", "cnnviz", "train", "--dataset", "synthetic", *words]
-    done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
+    done = run_warm("train", "--dataset", "synthetic", *words, environment=environment)
     assert reading.runs(), done.stderr[-3000:]
     (run,) = reading.runs()
     assert (done.returncode, run.status) == (0, "FINISHED"), f"{run.message}\n{done.stderr[-3000:]}"

@@ -13,7 +13,7 @@ from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import changes, reading
 from cnnviz.train.shards import Engine, Processes, ShardFailed
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 SHORT = RunConfig(model="c2k5-s2-f6", dataset="synthetic", limit_train=100, epochs=1)
 
 

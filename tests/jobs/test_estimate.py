@@ -98,7 +98,7 @@ def test_the_version_before_finds_its_speeds_again() -> None:
     assert json.loads(job_file("cpu", "speeds").read_text())["c4k5-s2-f12 sgd batch 10 x 1"] == 0.5
 
 
-@pytest.mark.usefixtures("synthetic_root", "no_process_left")
+@pytest.mark.usefixtures("few_pictures", "no_process_left")
 def test_a_worker_measures_what_it_trains() -> None:
     changes.schedule([TINY], "cpu")
     assert worker.work("cpu")

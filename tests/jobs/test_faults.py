@@ -213,6 +213,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, _few_drawn: Path) -> S
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setenv("CNNVIZ_DATA", str(_few_drawn))
+        forked(print).join()  # whoever is first waits for the libraries
         run_ids, began = schedule(), time.monotonic()
         go_on()
         global took

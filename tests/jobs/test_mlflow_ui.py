@@ -10,7 +10,7 @@ from cnnviz.jobs import mlflow_ui
 from cnnviz.store import changes, connection
 from tests.helpers.workers import TINY
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_mlflows_own_ui_starts_on_loopback_and_only_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cnnviz.jobs.files import job_file
 from tests.helpers.processes import run_warm
 from tests.helpers.workers import TINY, wait_for
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_a_log_is_begun_again_where_it_grew_too_long() -> None:
@@ -54,11 +54,11 @@ def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     ],
 )
 def test_a_worker_finds_what_is_named_relative_to_where_one_works(
-    settings: dict[str, str], tmp_path: Path, synthetic_root: Path
+    settings: dict[str, str], tmp_path: Path, few_pictures: Path
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    (here / "data").symlink_to(synthetic_root)
+    (here / "data").symlink_to(few_pictures)
     before = {path.name for path in paths.PROJECT.iterdir()}
     assert worker_of(here, settings) == ("FINISHED", "")
     assert {path.name for path in paths.PROJECT.iterdir()} - before <= {".mypy_cache", ".pytest_cache", "__pycache__"}

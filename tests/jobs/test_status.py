@@ -21,7 +21,7 @@ from cnnviz.train.loop import EpochResult, LateFigures, Progress, Start, train_s
 from cnnviz.train.planning import Shard
 from cnnviz.train.shards import ShardProgress, ShardStarted
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_a_worker_that_is_stopped_itself_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

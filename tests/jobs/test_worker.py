@@ -16,7 +16,7 @@ from cnnviz.store import artifacts, changes, connection, reading
 from tests.helpers.processes import kill_all
 from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_process_left", "warm_workers")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left", "warm_workers")
 
 
 def test_killed_it_goes_on_by_itself_and_ends_bit_for_bit_the_same() -> None:

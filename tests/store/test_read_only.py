@@ -20,7 +20,7 @@ from tests.helpers.runs import record, trained
 # Root may write everywhere; without its capabilities it is a user like others.
 BOUND = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 pytestmark = [
-    pytest.mark.usefixtures("synthetic_root"),
+    pytest.mark.usefixtures("few_pictures"),
     pytest.mark.skipif(sys.platform == "win32", reason="permissions as POSIX has them"),
     pytest.mark.skipif(bool(BOUND) and not shutil.which("setpriv"), reason="root may write everywhere"),
 ]

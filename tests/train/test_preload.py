@@ -60,7 +60,7 @@ def test_without_data_or_with_damaged_ones_the_shards_are_left_to_say_so(tmp_pat
 
 
 @forked
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_a_shard_knows_the_environment_of_its_own_time() -> None:
     config = RunConfig(model="c4k5-s2-f12", dataset="cifar10", limit_train=100, epochs=1)
     shards.warm_up("cpu")  # now, or at an earlier test

@@ -14,7 +14,7 @@ from cnnviz.train.shards import Done, ShardFailed, ShardProgress
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, epochs=2, lr=0.05, momentum=0.5)
 LONG = replace(TINY, batch_size=500, epochs=1000)  # of too few steps for any of them to be compiled
-pytestmark = pytest.mark.usefixtures("synthetic_root")
+pytestmark = pytest.mark.usefixtures("few_pictures")
 
 
 def test_no_environment_is_left_changed_by_starting_a_shard() -> None:

@@ -436,7 +436,7 @@ exec {gxx} "${{arguments[@]}}"
 
 
 @needs_kernel
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_a_kernel_that_hangs_is_ended_and_the_run_ends_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, as all training is."""
     path = tmp_path / "g++"
