@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from cnnviz.store import reading
-from tests.helpers.screens import page_of
+from tests.helpers.screens import box_of, page_of
 
 
 def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
@@ -97,4 +97,23 @@ def test_on_a_narrow_screen_a_form_that_was_closed_opens_with_one_press(browser:
     form.wait_for(state="hidden")
     ours.click()
     form.get_by_role("combobox").first.wait_for()
+    page.close()
+
+
+def test_no_page_of_the_bar_lies_under_the_forms_button(browser: Any, address: str) -> None:
+    """What does not fit beside it is in the bar's "more"."""
+    page = page_of(browser, address, [])
+    button = page.locator(".st-key-open_form").get_by_role("button")
+    shown = page.locator(".rc-overflow-item").filter(visible=True)
+    for is_open in (False, True):
+        if is_open:
+            button.click()
+            page.get_by_test_id("stSidebar").get_by_role("button", name="Train", exact=True).wait_for()
+        for width in (800, 900, 1060, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(1000)  # the bar counts its pages anew
+            ends = shown.evaluate_all("""all => all.filter(each => getComputedStyle(each).opacity !== "0")
+                .map(each => each.getBoundingClientRect().right)""")
+            assert len(ends) > 1
+            assert max(ends) <= box_of(button)["x"], (is_open, width)
     page.close()
