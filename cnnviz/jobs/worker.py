@@ -32,7 +32,7 @@ from cnnviz.train.loop import EpochResult, LateFigures
 from cnnviz.train.planning import Shard
 from cnnviz.train.shards import Engine, ShardFailed, ShardProgress, ShardStarted
 
-CHECK_SECONDS = 1.5  # between two checks of the store for stop requests, which reach a task within two seconds so
+CHECK_SECONDS = 1.5  # between two checks of the store for stop requests, so that they reach a task within two
 WAITING = "waiting for the store"  # the phase
 WAITING_FOR_CLUSTER = "waiting for the cluster"
 WAIT_SECONDS = 3.0  # until a server, or a cluster, that did not answer is asked again

@@ -43,19 +43,21 @@ STEPS, FEWEST = 30, 4  # of a trial
 STEPS_GPU = 60  # three graphs
 WORK = 1e10  # multiply-adds of a trial's steps on a CPU, up to which there are STEPS
 JUDGED = 100  # pictures that the evaluation is compared on
-# Of a trial: not the run's, with which a network may diverge. Momentum takes its share off.
-RATE, ADAPTIVE_RATE = 0.002, 1e-5  # the second one of Adam and its kin
+# Of a trial: not the run's, with which a network may diverge. Momentum m makes steps 1 / (1 - m) times as
+# long, for which the rate is lowered; the second rate is for Adam and its kin.
+RATE, ADAPTIVE_RATE = 0.002, 1e-5
 NO_RATE = 1e-30  # what changes no weight
 # A weight may be off by so much, and by that share of itself. Sums are rounded in another order, which is 1e-7; where
 # two of a pool's cells are nearly equal, the other one may get the gradient, which has been seen to be 4e-6. Adam moves
-# a weight by its rate however small the gradient is, so that rounding may turn each of its steps round.
+# a weight by its rate however small the gradient is, so that rounding may reverse each of its steps.
 OFF_BY, ADAPTIVE_OFF_BY, OFF_BY_SHARE = 4e-5, 2 * STEPS_GPU * ADAPTIVE_RATE, 1e-4
-# Of what a layer has learned, and of an optimizer's state, the difference's share of the L2 norm: seen to be 0.02 and
-# 0.17. One that does not learn, or keeps something else, is off by 1 or more.
+# How far a layer's change, and the optimizer's state, may be from the plain step's, as shares of their L2 norms: up to
+# 0.02 and 0.17 have been seen of a right kernel. A layer that does not learn is off by 1. ROUNDED is a share of the
+# weights' norm.
 LEARNED_OFF_BY, ROUNDED, SLOTS_OFF_BY = 0.2, 1e-6, 0.5
 FIGURES_OFF_BY = 0.01  # share of itself that a figure may be off by
 SHARES_OFF_BY = 0.02  # a share of pictures, or of units, besides
-NOTHING = 1e-12  # a figure's size below which it is none
+NOTHING = 1e-12  # that any figure may be off by besides
 FASTER = 1.1  # a way takes the place of one that is expected to be faster if it is so many times as fast
 READY_SECONDS = 300.0  # for compiling, before a way counts as hanging; native.py gives a compiler 120
 STEPS_SECONDS, TIMES_EAGER = 20.0, 30.0  # for the steps after it: so long, or so many times as long as the plain ones

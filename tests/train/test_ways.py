@@ -190,6 +190,16 @@ def test_a_kernel_that_is_wrong_is_left_out(lie: str, data_set: Dataset, monkeyp
 
 
 @needs_kernel
+@pytest.mark.parametrize("bit", [31, 23, 20])
+@pytest.mark.parametrize("rule", RULES)
+def test_so_is_one_that_flips_a_bit_whatever_the_optimizer(
+    rule: str, bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lenet.Kernel, *flip(bit, 0))
+    assert trouble_of_the_kernel(rule).startswith("makes other weights than the plain step")
+
+
+@needs_kernel
 @pytest.mark.parametrize("rule", RULES)
 def test_so_is_one_that_learns_nothing(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lenet.Kernel, *forgetful())
