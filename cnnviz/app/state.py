@@ -73,6 +73,7 @@ class _Visit:
     given: dict[str, str] = field(default_factory=dict)  # texts of the address that no offer() has judged yet
     faults: list[str] = field(default_factory=list)
     settled: dict[str, list[str]] | None = None  # the address once the page was first drawn
+    looked: bool = False  # whether what the address asks for has been read
     left: dict[str, Any] = field(default_factory=dict)  # what widgets showed before the browser went back, until drawn
 
 
@@ -85,6 +86,15 @@ def _visit() -> _Visit:
     if visit is None:
         _VISIT.set(visit := _Visit())
     return visit
+
+
+def is_first_look() -> bool:
+    """Once a visit, if its address says something: that may be about what was recorded a moment ago."""
+    if get_script_run_ctx(suppress_warning=True) is None:  # a download is made outside of any page
+        return False
+    visit = _visit()
+    first, visit.looked = bool(visit.given) and not visit.looked, True
+    return first
 
 
 @dataclass(frozen=True, eq=False)

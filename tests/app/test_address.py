@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import paths
 from cnnviz.app import cache
 from cnnviz.app.curves.reasons import SECTIONS
 from cnnviz.app.maps import uploads
+from cnnviz.store import reading
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import diagram, said, with_open
 
@@ -57,6 +59,30 @@ def test_every_parameter_of_the_curves() -> None:
     for name, (_, kind, value) in CURVES.items():
         assert widget(app, kind, name) == value, name
     assert not app.warning
+
+
+@pytest.mark.parametrize(
+    ("page", "asked", "key"),
+    [
+        ("curves", "runs", "curve_runs"),
+        ("feature_maps", "run", "run"),
+        ("mistakes", "other", "other"),
+        ("report", "runs", "report_runs"),
+    ],
+)
+def test_a_run_recorded_a_moment_ago_is_there(monkeypatch: pytest.MonkeyPatch, page: str, asked: str, key: str) -> None:
+    listed = st.cache_data(ttl=1000.0, show_spinner=False)(lambda uri: reading.runs())
+    monkeypatch.setattr(cache, "all_runs", listed)  # kept longer than this test takes
+    recorded()
+    cache.runs()
+    run = recorded("f30")
+    app = opened(page, **{asked: run})
+    assert not app.warning
+    assert app.session_state[key] in (run, [run])
+    later = recorded("f12")
+    assert later not in {each.id[:8] for each in cache.runs()}  # once a visit is enough
+    app.run()
+    assert later not in {each.id[:8] for each in cache.runs()}
 
 
 @pytest.mark.parametrize("name", ["facets", "splits", "show"])

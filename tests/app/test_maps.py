@@ -8,7 +8,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cnnviz import data, paths
-from cnnviz.app import cache
 from cnnviz.app.maps import uploads
 from cnnviz.config import RunConfig
 from tests.helpers.architectures import BLOCKS
@@ -172,7 +171,6 @@ def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
     assert "fc1[29]: " in opened.code[0].value
     assert "Its top 9 of 10,000 test pictures" in plain(opened)
     better = trained(RunConfig(model="f30", loss="mse", dataset="synthetic", epochs=3))[:8]
-    cache.all_runs.clear()  # which are kept for a second
     assert "Trained with MSE" in diagram(page(run=better))["notes"][0]
 
 
