@@ -1,6 +1,5 @@
 """Nobody let in: what listens, what is never unpickled, what a hostile picture, name or store gets to do."""
 
-import http.client
 import io
 import os
 import pickle
@@ -23,7 +22,7 @@ from cnnviz.config import RunConfig
 from cnnviz.data import cifar10, synthetic
 from cnnviz.data.dataset import TENSORS
 from cnnviz.errors import CheckpointError, DataError
-from cnnviz.jobs import control, mlflow_ui
+from cnnviz.jobs import control
 from cnnviz.store import artifacts, changes, checkpoints, reading
 from cnnviz.store.runs import Segment
 from tests.helpers import hostile
@@ -51,16 +50,6 @@ def test_the_app_listens_on_this_machine_alone_and_reports_nothing() -> None:
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"
     assert not {"enableCORS", "enableXsrfProtection"} & config["server"].keys()  # on, as Streamlit has them
-
-
-def test_mlflows_ui_answers_no_rebound_name(trained: str) -> None:
-    port = int(mlflow_ui.start(5820).rsplit(":", 1)[1])
-    for host, answer in [(f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 403)]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("GET", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", headers={"Host": host})
-        assert connection.getresponse().status == answer, host
-        connection.close()
-    control._started.clear()
 
 
 def test_mlflow_reports_nothing_whatever_is_imported_first() -> None:

@@ -42,7 +42,9 @@ def start(port: int = 5000) -> str:
         }
         log = job_file("mlflow-ui", "log")
         command = [sys.executable, "-m", "mlflow", "ui", *itertools.chain(*options.items())]
-        process = processes.detached(command, log, settings={_STORE: uri})
+        # Else MLflow starts eight more processes, for jobs on traces of language models.
+        settings = {_STORE: uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = processes.detached(command, log, settings)
         write_atomically(note, json.dumps({"port": port, "pid": process.pid}))
         for _ in range(120):
             if not _is_free(port):

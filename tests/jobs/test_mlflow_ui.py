@@ -1,3 +1,4 @@
+import http.client
 import json
 import urllib.request
 from pathlib import Path
@@ -13,7 +14,9 @@ from tests.helpers.workers import TINY
 pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
-def test_mlflows_own_ui_starts_on_loopback_and_only_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mlflows_own_ui_listens_on_loopback_starts_once_and_refuses_a_rebound_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("CNNVIZ_HOME", str(tmp_path / "100%? of it"))
     (run_id,) = changes.schedule([TINY], "cpu")
     url = mlflow_ui.start(5750)
@@ -28,9 +31,15 @@ def test_mlflows_own_ui_starts_on_loopback_and_only_once(monkeypatch: pytest.Mon
         urllib.request.Request(f"{url}/ajax-api/2.0/mlflow/runs/search", asked, headers), timeout=60
     ) as answer:
         assert [each["info"]["run_id"] for each in json.load(answer)["runs"]] == [run_id]
+    for host, status in [(f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 403)]:
+        connected = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connected.request("GET", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", headers={"Host": host})
+        assert connected.getresponse().status == status, host
+        connected.close()
     commands = [
         each.cmdline() for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE
     ]
+    assert sum("mlflow.server" in " ".join(command) for command in commands) == 1, commands  # none for jobs
     assert not any("sqlite" in word for command in commands for word in command), "a password would be seen by all"
 
 
