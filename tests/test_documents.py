@@ -44,7 +44,7 @@ def test_readme_shows_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("line", COMMANDS, ids=lambda line: shlex.split(line)[3])
 def test_readmes_command_lines_run(
-    line: str, tmp_path: Path, synthetic_root: Path, capsys: pytest.CaptureFixture[str]
+    line: str, tmp_path: Path, few_pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As they are printed, but for the data set and the size, so that they take seconds."""
     (run_id,) = seed([0.1, 0.4])
@@ -71,7 +71,7 @@ def test_readmes_command_lines_run(
         assert status == 0, said.err
 
 
-def test_readmes_notebook_runs(synthetic_root: Path) -> None:
+def test_readmes_notebook_runs(few_pictures: Path) -> None:
     (block,) = fenced("README.md", "python")
     small = block.replace('data.load("cifar10")', 'data.load("synthetic")').replace(
         "epochs=2", 'epochs=1, dataset="synthetic", limit_train=50'
@@ -100,7 +100,7 @@ def test_contributings_finding_is_one() -> None:
         assert words in finding.sentence if words else finding is None
 
 
-def test_contributings_page_opens(tmp_path: Path, synthetic_root: Path) -> None:
+def test_contributings_page_opens(tmp_path: Path, few_pictures: Path) -> None:
     """In a copy of the project, its files made as the text has it."""
     copied(tmp_path)
     page, call, line = (block.replace("NAME", "statuses") for block in snippets("Add a page"))

@@ -85,7 +85,7 @@ def test_readmes_reference_is_what_help_prints(capsys: pytest.CaptureFixture[str
     assert "".join(reference.split()) == "".join(out.split())
 
 
-def test_training_in_the_foreground(synthetic_root: Path) -> None:
+def test_training_in_the_foreground(few_pictures: Path) -> None:
     words = ["--model", "c4k5-s2-f12", "--loss", "mse,cross_entropy", "--epochs", "2", "--dataset", "synthetic"]
     command = [sys.executable, "-m", "cnnviz", "train", *words, "--limit-train", "500"]
     done = subprocess.run(command, cwd=paths.PROJECT, capture_output=True, text=True)
@@ -98,7 +98,7 @@ def test_training_in_the_foreground(synthetic_root: Path) -> None:
     assert len(reading.runs()) == 2
 
 
-def test_a_terminal_gets_a_bar(synthetic_root: Path) -> None:
+def test_a_terminal_gets_a_bar(few_pictures: Path) -> None:
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     terminal, theirs = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
@@ -135,7 +135,7 @@ def test_runs_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None
     assert (row["id"], row["status"], row["best_epoch"], row["params"]["lr"]) == (run_id, "FINISHED", 1, 0.01)
 
 
-def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path) -> None:
+def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, few_pictures: Path) -> None:
     run_id, out = trained(), tmp_path / "sheet.png"
     status, said, _ = main(capsys, "features", run_id[:8], "--images", "test:0-9", "--layer", "c3", "--out", str(out))
     assert status == 0
@@ -148,7 +148,7 @@ def test_the_sheet(capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic
 
 
 def test_test_pictures_and_files_on_one_sheet(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, few_pictures: Path
 ) -> None:
     """In the order in which they are named; of a file, nobody knows the class."""
     Image.new("RGB", (50, 40), "red").save(tmp_path / "mine.png")
@@ -164,7 +164,7 @@ def test_test_pictures_and_files_on_one_sheet(
     ("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.JPEG", "JPEG"), ("a.webp", "WEBP")]
 )
 def test_a_sheet_is_of_the_format_that_its_name_ends_with(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path, name: str, kind: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, few_pictures: Path, name: str, kind: str
 ) -> None:
     assert main(capsys, "features", trained(), "--images", "test:0", "--out", str(tmp_path / name))[0] == 0
     with Image.open(tmp_path / name) as drawn:
@@ -175,7 +175,7 @@ def test_a_sheet_is_of_the_format_that_its_name_ends_with(
     ("model", "layer"), [("f84", "fc1_activation"), ("f20-f12", "fc2_activation"), ("c4k5", "c1_activation")]
 )
 def test_every_network_has_a_sheet(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, synthetic_root: Path, model: str, layer: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, few_pictures: Path, model: str, layer: str
 ) -> None:
     run_id, out = trained(model), str(tmp_path / "sheet.png")
     status, said, _ = main(capsys, "features", run_id, "--images", "test:0-2", "--out", out)
@@ -187,11 +187,11 @@ def test_every_network_has_a_sheet(
     ("words", "why"),
     [
         (["--images", "test:9-3"], "write test:0-9"),
-        (["--images", "test:0-10000"], "write test:0-9"),
+        (["--images", "test:0-1000"], "write test:0-9"),
         (["--images", "test:" + 5000 * "9"], "write test:0-9"),
         (["--images", "test:"], "write test:0-9"),
         (["--images", "test:0-100"], "more than the 100 pictures a sheet shows: name fewer"),
-        (["--images", "test:0-9999," + 9 * "0-9999," + "0"], "more than the 100 pictures a sheet shows: name fewer"),
+        (["--images", "test:0-999," + 9 * "0-999," + "0"], "more than the 100 pictures a sheet shows: name fewer"),
         (["--images", "test:0-98", "test:1,2"], "more than the 100 pictures a sheet shows: name fewer"),
         (["--images", *101 * ["not-there.png"]], "more than the 100 pictures a sheet shows: name fewer"),
         (["--images", "not-there.png"], "cannot be read"),
@@ -204,7 +204,7 @@ def test_every_network_has_a_sheet(
     ],
 )
 def test_what_a_sheet_cannot_be_made_of(
-    capsys: pytest.CaptureFixture[str], synthetic_root: Path, words: list[str], why: str
+    capsys: pytest.CaptureFixture[str], few_pictures: Path, words: list[str], why: str
 ) -> None:
     status, _, err = main(capsys, "features", trained(), *words)
     assert status == 2
@@ -220,7 +220,7 @@ def test_data(capsys: pytest.CaptureFixture[str], cifar10_root: Path) -> None:
     assert (status, err.count("\n")) == (2, 1)
 
 
-def test_mistakes_of_one_run_and_of_two(capsys: pytest.CaptureFixture[str], synthetic_root: Path) -> None:
+def test_mistakes_of_one_run_and_of_two(capsys: pytest.CaptureFixture[str], few_pictures: Path) -> None:
     run_id, dataset = trained(), data.load("synthetic")
     module = build(architecture("lenet5x5"), "tanh", "max")
     module.load_state_dict(initial_weights(architecture("lenet5x5"), 0))
@@ -237,12 +237,12 @@ def test_mistakes_of_one_run_and_of_two(capsys: pytest.CaptureFixture[str], synt
         right,
         0,
         0,
-        10_000 - right,
+        1_000 - right,
         1,
     ]
     status, said, err = main(capsys, "mistakes", run_id)
     assert (status, err) == (0, "")
-    assert f"{right:,} of 10,000 test pictures right" in said
+    assert f"{right:,} of 1,000 test pictures right" in said
     status, _, err = main(capsys, "mistakes", run_id, "--epoch", "7")
     assert (status, err.count("\n")) == (2, 1)
     assert "no checkpoint of epoch 7; kept are: 1" in err

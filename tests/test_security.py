@@ -32,7 +32,7 @@ CONFIG = RunConfig(model="c4k5-s2-f12", dataset="synthetic", epochs=1)
 
 
 @pytest.fixture
-def trained(synthetic_root: Path) -> str:
+def trained(few_pictures: Path) -> str:
     """A run with two epochs, as far as anybody can tell."""
     (run_id,) = changes.schedule([CONFIG], "cpu")
     for epoch in range(2):

@@ -206,7 +206,7 @@ def test_two_installations_train_each_its_own_and_the_server_is_killed(
             assert predict(network, torch.zeros(1, 32, 32, 3, dtype=torch.uint8)).probabilities.isfinite().all()
 
 
-@pytest.mark.usefixtures("synthetic_root", "warm_server")
+@pytest.mark.usefixtures("few_pictures", "warm_server")
 def test_every_page_and_command_works_on_it(
     on: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

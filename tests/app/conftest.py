@@ -37,13 +37,13 @@ def served(start: Callable[[list[str], Path], subprocess.Popen[bytes] | Started]
 
 
 @pytest.fixture
-def address(synthetic_root: Path) -> Iterator[str]:
+def address(few_pictures: Path) -> Iterator[str]:
     with served(lambda words, log: Started("streamlit", *words, log=log)) as address:
         yield address
 
 
 @pytest.fixture
-def cold_address(synthetic_root: Path) -> Iterator[str]:
+def cold_address(few_pictures: Path) -> Iterator[str]:
     """The app as README starts it."""
 
     def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:

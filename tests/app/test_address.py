@@ -14,7 +14,7 @@ from cnnviz.store import reading
 from tests.helpers.runs import recorded, seed
 from tests.helpers.screens import diagram, said, with_open
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_worker")
 
 
 def opened(page: str, /, **address: object) -> AppTest:

@@ -9,7 +9,7 @@ from tests.helpers.runs import seed
 from tests.helpers.screens import page_of
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> None:
     from playwright.sync_api import expect
 
@@ -37,7 +37,7 @@ def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> No
     assert not (paths.home() / "app.log").exists()
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> None:
     run = seed([0.1, 0.2, 0.3])[0][:8]
     page = page_of(browser, f"{address}/feature_maps?run={run}&epoch=1&picture=3", [])
@@ -65,7 +65,7 @@ def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> No
     assert not (paths.home() / "app.log").exists()
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_what_a_page_reports_while_the_browser_goes_back_does_not_hold_it(browser: Any, address: str) -> None:
     seed([0.1, 0.2, 0.3])
     page = page_of(browser, f"{address}/runs", [])

@@ -38,7 +38,7 @@ def place(page: Any, chart: int, x: float, y: float) -> tuple[float, float]:
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser: Any, address: str) -> None:
     from playwright.sync_api import expect
 
@@ -99,7 +99,7 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
     assert elsewhere == []
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_every_mark_says_what_it_is_and_the_winner_is_in_view(browser: Any, address: str) -> None:
     from playwright.sync_api import expect
 

@@ -8,7 +8,7 @@ from tests.app.test_browser_home import faults
 from tests.helpers.runs import recorded
 from tests.helpers.screens import box_of, page_of
 
-pytestmark = pytest.mark.usefixtures("synthetic_root")
+pytestmark = pytest.mark.usefixtures("few_pictures")
 
 ROOM = """() => {
   const hosts = [...document.querySelectorAll("*")];

@@ -14,7 +14,7 @@ from tests.helpers.runs import seed
 from tests.helpers.screens import page_of
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_a_trial_is_shown_and_a_setting_chosen_with_keys(browser: Any, address: str) -> None:
     from playwright.sync_api import expect
 
@@ -48,7 +48,7 @@ def test_a_trial_is_shown_and_a_setting_chosen_with_keys(browser: Any, address: 
     page.close()
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_from_overfitting_to_its_remedy_trained_and_drawn_beside_it(browser: Any, address: str) -> None:
     """Two clicks: unfold the finding, try what it offers. What it showed is then said where the button was."""
     from playwright.sync_api import TimeoutError as Late

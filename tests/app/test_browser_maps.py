@@ -27,7 +27,7 @@ def shown(page: Any, grids: int) -> tuple[list[str], list[str]]:
     return seen[-1]
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid")
     elsewhere: list[str] = []
@@ -70,7 +70,7 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
     assert elsewhere == []
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_upload_several_and_choose_one_by_keyboard(browser: Any, address: str, tmp_path: Path) -> None:
     page = page_of(browser, f"{address}/feature_maps?run={recorded()}&source=upload", [])
     for name, colour in (("sky.png", "skyblue"), ("sun.png", "orange")):
@@ -96,7 +96,7 @@ LIGHT = """async image => {
 }"""
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, address: str, tmp_path: Path) -> None:
     halves = Image.new("RGB", (128, 64), "black")
     halves.paste("white", (64, 0, 128, 64))
@@ -131,7 +131,7 @@ def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, addr
     page.close()
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_playing_runs_to_the_last_epoch(browser: Any, address: str) -> None:
     page = page_of(browser, f"{address}/feature_maps?run={recorded()}&epoch=0", [])
     page.get_by_text("· epoch 0").first.wait_for()
@@ -142,7 +142,7 @@ def test_playing_runs_to_the_last_epoch(browser: Any, address: str) -> None:
     page.close()
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path) -> None:
     run = recorded("lenet3x3", activation="relu")
     page = page_of(browser, f"{address}/feature_maps?run={run}&picture=3&layer=c1_activation&channel=1", [])

@@ -21,7 +21,7 @@ def figures(page: Any) -> list[str]:
     return found
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_slide_click_a_cell_look_inside_compare_and_reload(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid", gain=4.0)
     elsewhere: list[str] = []
@@ -94,7 +94,7 @@ def test_slide_click_a_cell_look_inside_compare_and_reload(browser: Any, address
     assert elsewhere == []
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_figures_by_class_and_calibration_are_drawn_and_have_no_faults(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid", gain=4.0)
     page = page_of(browser, f"{address}/mistakes?run={run}&view=classes", [])

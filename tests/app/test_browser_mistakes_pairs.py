@@ -12,7 +12,7 @@ AT_REST = """() => !document.querySelector('[data-stale=true]')
   && !document.querySelector('.stApp[data-test-script-state=running]')"""
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str) -> None:
     a, b, c = (recorded(activation=each) for each in ("tanh", "sigmoid", "relu"))
     elsewhere: list[str] = []

@@ -13,7 +13,7 @@ from tests.helpers.screens import page_of
 TEXT = "**Mine** <script>alert(1)</script> ![x](https://evil.example/x.png)"
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_what_is_written_stays_and_the_file_does_what_is_clicked(browser: Any, address: str, tmp_path: Path) -> None:
     elsewhere: list[str] = []
     ids = [trained(RunConfig(dataset="synthetic", activation=each)) for each in ("tanh", "sigmoid")]

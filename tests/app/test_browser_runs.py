@@ -12,7 +12,7 @@ from cnnviz.jobs import status
 from cnnviz.store import changes, reading
 from tests.helpers.screens import faults, page_of
 
-pytestmark = pytest.mark.usefixtures("synthetic_root")
+pytestmark = pytest.mark.usefixtures("few_pictures")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.helpers.runs import seed
 from tests.helpers.screens import page_of
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_only_this_machine_is_answered_and_rubbish_is_refused_in_a_line(
     browser: Any,
     address: str,

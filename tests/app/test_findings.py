@@ -16,7 +16,7 @@ from cnnviz.store.runs import Segment
 from tests.helpers.runs import seed
 from tests.helpers.screens import said
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 FLAT = [0.1] * 10
 
 

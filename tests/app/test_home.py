@@ -14,7 +14,7 @@ from cnnviz.store import changes, reading
 from tests.helpers.runs import record
 from tests.helpers.screens import said
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def home() -> AppTest:

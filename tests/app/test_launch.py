@@ -15,7 +15,7 @@ from cnnviz.store import artifacts, changes, reading
 from tests.helpers.projects import copied, run_in
 from tests.helpers.screens import said, with_open
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def trained(config: RunConfig, device: str = "cpu") -> str:

@@ -14,7 +14,7 @@ from tests.helpers.architectures import BLOCKS
 from tests.helpers.runs import recorded, trained
 from tests.helpers.screens import diagram, said
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_worker")
 
 
 def page(**address: object) -> AppTest:
@@ -169,7 +169,7 @@ def test_a_network_of_one_epoch_without_convolutions_trained_with_mse() -> None:
     opened = page(run=recorded("f30", 1, loss="mse"), layer="fc1_activation", channel=29)
     assert "At chance level" in diagram(opened)["notes"][0]
     assert "fc1[29]: " in opened.code[0].value
-    assert "Its top 9 of 10,000 test pictures" in plain(opened)
+    assert "Its top 9 of 1,000 test pictures" in plain(opened)
     better = trained(RunConfig(model="f30", loss="mse", dataset="synthetic", epochs=3))[:8]
     assert "Trained with MSE" in diagram(page(run=better))["notes"][0]
 
@@ -260,7 +260,7 @@ def test_mistakes_are_filtered_by_what_was_taken_for_what() -> None:
     opened = page(run=recorded(epochs=1), other=recorded(gain=math.nan), view="mistakes")
     assert list((paths.home() / "outputs").rglob("*.safetensors")), "kept, for other pages too"
     text = plain(opened)
-    assert re.search(r"gets [\d,]+ of 10,000 test pictures wrong\. The 24 most confident of", text)
+    assert re.search(r"gets [\d,]+ of 1,000 test pictures wrong\. The 24 most confident of", text)
     pairs = opened.pills(key="pair")
     assert pairs.options[0].startswith("All ")
     true, taken, count = re.match(r"(\w+) → (\w+) ([\d,]+)", pairs.options[1]).groups()  # type: ignore[union-attr]

@@ -19,7 +19,7 @@ from tests.helpers.runs import recorded as record_run
 from tests.helpers.runs import trained
 from tests.helpers.screens import said, with_open
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "no_worker")
 
 
 def page(**address: object) -> AppTest:

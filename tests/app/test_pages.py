@@ -18,7 +18,7 @@ from tests.helpers.runs import seed
 from tests.helpers.screens import diagram, said, with_open
 
 PAGES = tuple(f"pages/{name}.py" for name in ("home", "runs", "curves", "feature_maps", "mistakes", "report"))
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def app(page: str | None = None) -> AppTest:

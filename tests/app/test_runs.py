@@ -14,7 +14,7 @@ from cnnviz.store import changes, reading
 from tests.helpers.runs import seed
 from tests.helpers.screens import said
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def opened(ticked: list[str] | None = None, **address: str) -> AppTest:

@@ -8,7 +8,7 @@ from cnnviz.app import cache
 from cnnviz.store import addresses
 from tests.helpers.runs import seed
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def app() -> AppTest:

@@ -206,7 +206,7 @@ def test_what_the_browser_went_back_to_outlives_a_page_that_is_not_drawn_to_its_
     assert app.query_params == {"epoch": "1", "show": "d", "scale": "layer"}
 
 
-@pytest.mark.usefixtures("synthetic_root", "no_worker")
+@pytest.mark.usefixtures("few_pictures", "no_worker")
 @pytest.mark.parametrize("text", ["²", "NaN", "-1", "9" * 5000, "", "**x** <b>"], ids=range(6))
 @pytest.mark.parametrize("page", ADDRESSES)
 def test_pages_survive_any_address(page: str, text: str) -> None:

@@ -36,7 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-@pytest.mark.usefixtures("synthetic_root", "no_worker")
+@pytest.mark.usefixtures("few_pictures", "no_worker")
 def test_an_upload_is_decoded_once_whatever_is_done_on_the_page(decoded: list[str]) -> None:
     run = recorded(epochs=2)
     app = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()
@@ -53,7 +53,7 @@ def test_an_upload_is_decoded_once_whatever_is_done_on_the_page(decoded: list[st
     assert decoded == ["mine.png"]
 
 
-@pytest.mark.usefixtures("synthetic_root", "no_worker")
+@pytest.mark.usefixtures("few_pictures", "no_worker")
 def test_uploads_come_newest_first_and_the_one_that_arrives_is_chosen(decoded: list[str]) -> None:
     run = recorded(epochs=1)
     app = AppTest.from_file(str(paths.PROJECT / "app.py"), default_timeout=60).run()

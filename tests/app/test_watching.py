@@ -17,7 +17,7 @@ from cnnviz.store import artifacts, changes, reading
 from tests.helpers.runs import record
 from tests.helpers.screens import said, with_open
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("few_pictures", "warm_server", "no_worker")
 
 
 def shown(opened: AppTest) -> str:
