@@ -42,7 +42,8 @@ def diagram(opened: AppTest) -> dict[str, Any]:
 
 def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
     """A page, noting every request that leaves this machine."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page = browser.contexts[0].new_page()
+    page.set_viewport_size({"width": 1400, "height": 1100})
     page.set_default_timeout(180_000)  # a busy machine takes a minute to start
     local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
     page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
