@@ -21,7 +21,7 @@ from tests.helpers.screens import CHROMIUM, FLAGS
 
 @pytest.fixture(scope="session")
 def port() -> int:
-    """Of every server of these tests, one after the other: what Chromium has kept of one's scripts does for the next."""
+    """Of one server after the other: what Chromium has kept of one's scripts does for the next."""
     for each in random.sample(range(22_000, 30_000), 100):  # below those that systems give to whoever connects
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", each))

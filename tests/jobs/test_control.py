@@ -39,6 +39,7 @@ def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
     assert best[0] > 0
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_worker_that_stands_by_trains_what_is_launched_next() -> None:
     control.stand_by("cpu")
     standby = control._standing_by["cpu"]
@@ -75,6 +76,7 @@ def test_stopping_keeps_the_complete_epochs() -> None:
     assert reading.run(run_id).epoch == epoch + 1
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_the_time_from_the_click_to_the_result_is_recorded_in_parts_that_add_up() -> None:
     """And a run goes on in the way in which its steps were run before."""
     config = RunConfig(dataset="synthetic", limit_train=6000, epochs=1)  # 600 steps: too few for the kernel
@@ -99,7 +101,7 @@ def test_the_time_from_the_click_to_the_result_is_recorded_in_parts_that_add_up(
     assert after.waited == pytest.approx(after.started_at - again.queued_at, abs=1e-3)
 
 
-@pytest.mark.usefixtures("warm_server")
+@pytest.mark.usefixtures("warm_server", "warm_workers")
 def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
     (run_id,) = changes.schedule([LONG], "cpu")
     hanging = start_worker()

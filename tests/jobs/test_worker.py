@@ -87,8 +87,13 @@ def test_one_worker_a_device() -> None:
     kill_all(first)
 
 
-def test_a_run_without_its_data_fails_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "empty"))
+def test_a_run_without_its_data_fails_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, few_pictures: Path
+) -> None:
+    (drawn,) = few_pictures.iterdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / drawn.name).symlink_to(drawn)
+    monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
     good, bad = changes.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
     control.ensure_worker()
     wait_for(lambda: not any(reading.run(each).active for each in (good, bad)))
