@@ -53,19 +53,24 @@ def test_the_app_listens_on_this_machine_alone_and_reports_nothing() -> None:
 
 
 def test_mlflow_reports_nothing_whatever_is_imported_first() -> None:
-    """In a fresh process that MLflow does not take for a test's, for which it keeps silent by itself."""
+    """In fresh processes that MLflow does not take for a test's, for which it keeps silent by itself."""
     program = (
-        "import importlib, sys\n"
-        "importlib.import_module(sys.argv[1])\n"
-        "from mlflow.telemetry import get_telemetry_client\n"
-        "assert get_telemetry_client() is None\n"
+        "import importlib, os, sys\n"
+        "import pandas, sqlalchemy, torch\n"  # once for all of them
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('mlflow', 'cnnviz')]\n"
+        "for module in sys.argv[1:]:\n"
+        "    if not (child := os.fork()):\n"
+        "        importlib.import_module(module)\n"
+        "        from mlflow.telemetry import get_telemetry_client\n"
+        "        os._exit(get_telemetry_client() is not None)\n"
+        "    assert os.waitpid(child, 0)[1] == 0, module\n"
     )
     tested = ("PYTEST_CURRENT_TEST", "CI", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     environment = {name: value for name, value in os.environ.items() if name not in tested}
-    for module in ("cnnviz.store.changes", "cnnviz.store.addresses", "cnnviz.jobs.worker"):
-        command = [sys.executable, "-W", "ignore", "-c", program, module]
-        done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    modules = ("cnnviz.store.changes", "cnnviz.store.addresses", "cnnviz.jobs.worker")
+    command = [sys.executable, "-W", "ignore", "-c", program, *modules]
+    done = subprocess.run(command, cwd=paths.PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # -- pickles ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, (paths.home() / "test.log").read_text()
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def steps_of(run_id: str, metric: str = "test_loss") -> list[int]:
