@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
@@ -148,25 +149,32 @@ def cifar10_root(monkeypatch: pytest.MonkeyPatch) -> Path:
     return REAL_DATA
 
 
+def _of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> Path:
+    """A data folder with so many of the synthetic pictures, drawn once for all of pytest-xdist's processes."""
+    ours = factory.getbasetemp()
+    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / f"synthetic {training}"
+    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNVIZ_DATA", str(folder))
+        if not folder.exists():
+            synthetic._keep([*synthetic.draw("train", training), *synthetic.draw("test", test)])
+    return folder
+
+
 @pytest.fixture(scope="session")
 def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("synthetic")
+    return _of_pictures(tmp_path_factory, 50_000, 10_000)
 
 
 @pytest.fixture
 def synthetic_root(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder shared by the session's tests, so that the synthetic set is drawn once."""
+    """A data folder with the whole synthetic set, shared by all tests."""
     monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
     return _drawn
 
 
 @pytest.fixture(scope="session")
 def _few_drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("few")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNNVIZ_DATA", str(folder))
-        synthetic._keep([*synthetic.draw("train", 6000), *synthetic.draw("test", 1000)])
-    return folder
+    return _of_pictures(tmp_path_factory, 6000, 1000)
 
 
 @pytest.fixture
