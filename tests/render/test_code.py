@@ -318,17 +318,13 @@ def _without_guard(script: str) -> list[ast.stmt]:
     return [*body, *last.body]
 
 
-def _code_of(notebook: str) -> list[str]:
-    return [cell.source for cell in nbformat.reads(notebook, as_version=4).cells if cell.cell_type == "code"]
-
-
 def test_notebooks_hold_the_scripts_code(reproduced: dict[str, Reproduced]) -> None:
     for each in reproduced.values():
         made = nbformat.reads(each.notebook, as_version=4)
         nbformat.validate(made)
         kinds = [cell.cell_type for cell in made.cells]
         assert kinds == ["markdown", "code"] * (len(kinds) // 2), "a heading before each part"
-        written = ast.parse("\n".join(_code_of(each.notebook))).body
+        written = ast.parse("\n".join(cell.source for cell in made.cells if cell.cell_type == "code")).body
         assert [ast.dump(node) for node in written] == [ast.dump(node) for node in _without_guard(each.script)]
 
 
