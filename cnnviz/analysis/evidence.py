@@ -126,7 +126,8 @@ class RunLines:
             return _NOTHING
         if metric not in self._finite:
             line = finite(self._recorded[metric])
-            self._finite[metric] = line[line.index > self.start]
+            begins = len(line) > 0 and line.index[0] == self.start  # the epochs are in order, each once
+            self._finite[metric] = line.iloc[int(begins) :]
         return self._finite[metric]
 
     @property
