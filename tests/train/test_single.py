@@ -26,7 +26,7 @@ from tests.helpers.pairwise import pairwise
 from tests.helpers.training import together
 
 _normalise = data.normalise
-PICTURES, STEPS = 200, 40  # trained on in an epoch, and steps in two
+PICTURES, STEPS = 120, 24  # trained on in an epoch, and steps in two
 TINY = RunConfig(model="c4k5-s2-c6k3p1-s2-f12", epochs=2, batch_size=10, lr=0.05, limit_train=PICTURES)
 DESIGN = pairwise(
     {
