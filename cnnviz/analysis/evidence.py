@@ -83,6 +83,9 @@ class Finding:
     more: tuple[Trial, ...] = ()  # other remedies; the first is `test`
 
 
+_NOTHING = pd.Series(dtype=float)  # made once: that takes longer than to look for what was recorded
+
+
 class RunLines:
     """A run's lines by metric, and the quantities that several findings use.
 
@@ -115,13 +118,16 @@ class RunLines:
 
     def recorded(self, metric: str) -> pd.Series:
         """All values by epoch, with those of its start and those that are not finite."""
-        return self._recorded.get(metric, pd.Series(dtype=float))
+        return self._recorded.get(metric, _NOTHING)
 
     def line(self, metric: str) -> pd.Series:
         """The finite values by epoch, from the first that it trained on."""
+        if metric not in self._recorded:  # as most layers' are in an older run
+            return _NOTHING
         if metric not in self._finite:
-            line = finite(self.recorded(metric))
-            self._finite[metric] = line[line.index > self.start]
+            line = finite(self._recorded[metric])
+            begins = len(line) > 0 and line.index[0] == self.start  # the epochs are in order, each once
+            self._finite[metric] = line.iloc[int(begins) :]
         return self._finite[metric]
 
     @property

@@ -54,22 +54,26 @@ class Drawing:
 
     def chart(self) -> Any:
         """The chart as one of Altair's, with each layer's data in it."""
-        written = self._written()
-
-        def filled(part: Any) -> Any:
-            if isinstance(part, list):
-                return [filled(each) for each in part]
-            if not isinstance(part, dict):
-                return part
-            return {
-                key: {"values": written[each["name"]]} if key == "data" else filled(each) for key, each in part.items()
-            }
-
-        spec = filled({name: each for name, each in self.spec.items() if name != "$schema"})
-        return (alt.LayerChart if "layer" in spec else alt.Chart).from_dict(spec, validate=False)
+        spec = {name: each for name, each in self.spec.items() if name != "$schema"}
+        made = (alt.LayerChart if "layer" in spec else alt.Chart).from_dict(spec, validate=False)
+        _fill(made, self._written())  # only now: Altair would look at each row for what kind of thing it is
+        return made
 
     def _written(self) -> dict[str, Any]:
         return {name: alt.to_values(frame)["values"] for name, frame in self.rows.items()}
+
+
+def _fill(part: Any, written: Mapping[str, Any]) -> None:
+    """Put the data into an Altair chart in the place of their names."""
+    if isinstance(part, list):
+        for each in part:
+            _fill(each, written)
+    elif isinstance(part, alt.SchemaBase):
+        for key, each in part._kwds.items():
+            if key == "data" and each is not alt.Undefined:
+                part[key] = alt.InlineData(written[each.name])
+            else:
+                _fill(each, written)
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

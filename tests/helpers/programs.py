@@ -40,7 +40,7 @@ class Machine(NamedTuple):
 
 
 ARM = Machine("aarch64-linux-gnu-g++", ("-O3", "-fopenmp", "-static"), 4, ("qemu-aarch64-static",))
-WATCHED = Machine("g++", ("-O1", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"), 8)
+WATCHED = Machine("g++", ("-O0", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"), 8)
 
 
 class Program:

@@ -8,12 +8,9 @@ import torch
 
 from cnnviz.render import kernels
 from cnnviz.render.colours import DARK, LIGHT, NOT_FINITE, Scale, Theme, colour
+from tests.helpers.drawn import colours_of
 
 RED = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1).expand(3, 5, 5)
-
-
-def colours_of(picture: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
 def test_full_colour_is_the_common_limit_or_each_kernels_own() -> None:
@@ -37,9 +34,9 @@ def test_weights_that_explode_leave_the_others_readable() -> None:
 def test_the_sheet_shows_every_kernel_and_its_bias(theme: Theme) -> None:
     weights = torch.stack([RED, RED.flip(0), torch.full((3, 5, 5), math.nan)])
     drawn = kernels.sheet(weights, torch.tensor([0.5, -0.25, 0.0]), [1.0, 1.0, 1.0], theme)
-    assert {(255, 128, 128), (128, 128, 255), NOT_FINITE, theme.paper} <= colours_of(np.asarray(drawn))
+    assert {(255, 128, 128), (128, 128, 255), NOT_FINITE, theme.paper} <= colours_of(drawn)
     other = kernels.sheet(weights, torch.tensor([0.5, -0.25, 7.0]), [1.0, 1.0, 1.0], theme)
-    assert np.asarray(drawn).tolist() != np.asarray(other).tolist()
+    assert not np.array_equal(np.asarray(drawn), np.asarray(other))
     narrow = kernels.sheet(torch.stack([RED] * 7), torch.zeros(7), [1.0] * 7, theme, width=400)
     assert narrow.width <= 400
     assert narrow.height == 2 * drawn.height

@@ -17,11 +17,7 @@ from cnnviz.render.colours import DARK, LIGHT, NOT_FINITE, Scale, Theme, by_chan
 from cnnviz.render.exports import png
 from cnnviz.render.maps import atlas, boxed, caption, heat, legend, mosaic, sheet, tile
 from tests.helpers.architectures import BLOCKS, STUDY
-from tests.helpers.drawn import IMAGES, has, maps_of, network
-
-
-def colours_of(picture: Image.Image) -> set[tuple[int, ...]]:
-    return set(map(tuple, np.asarray(picture).reshape(-1, 3).tolist()))
+from tests.helpers.drawn import IMAGES, colours_of, has, maps_of, network
 
 
 def test_every_cell_of_a_tile_is_a_square_of_its_colour() -> None:

@@ -1,5 +1,6 @@
 """What was done while the server was away, and is written once it is back."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ Switch = Callable[[bool], None]
 
 
 @pytest.fixture
-def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Switch:
+def away(_empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Switch:
     """Have the server go away and come back."""
+    shutil.copy(_empty_store, tmp_path / "shared.db")  # its tables are there
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
     there = connection._connection
 

@@ -31,13 +31,26 @@ process.join()
 """
 
 
+def forked_from(preload: str) -> str:
+    """The same from a fork server that somebody else starts, in a process that need not load PyTorch for it."""
+    return f"""
+import multiprocessing
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload([{preload!r}])
+process = context.Process(target=exec, args=({IN_A_SHARD!r},))
+process.start()
+process.join()
+"""
+
+
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+    plain = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}  # which tests set
+    return subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, env=plain, capture_output=True, text=True)
 
 
-def seen() -> str:
+def seen(program: str) -> str:
     """What a shard finds as it starts."""
-    done = run(PROGRAM)
+    done = run(program)
     assert not done.stderr
     return done.stdout.strip()
 
@@ -45,18 +58,18 @@ def seen() -> str:
 @forked
 @pytest.mark.usefixtures("cifar10_root")
 def test_it_loads_the_pictures_once_and_nothing_that_a_shard_does_not_need() -> None:
-    assert seen() == "True ['cifar10'] 1 True []"
+    assert seen(PROGRAM) == "True ['cifar10'] 1 True []"
 
 
 @forked
 def test_without_data_or_with_damaged_ones_the_shards_are_left_to_say_so(tmp_path: Path) -> None:
-    assert seen() == "True [] 1 True []"
+    assert seen(forked_from(shards.PRELOAD)) == "True [] 1 True []"
     folder = Path(os.environ["CNNVIZ_DATA"]) / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
         (folder / name).write_bytes(b"no pictures")
     (folder / "batches.meta").write_bytes(b"no names")
-    assert seen() == "True [] 1 True []"
+    assert seen(forked_from(shards.PRELOAD)) == "True [] 1 True []"
 
 
 @forked
@@ -99,12 +112,4 @@ sys.exit(3)
 @forked
 def test_another_fork_server_is_not_prepared() -> None:
     """One that a notebook, or a test, has of its own, and that only happens to load shards."""
-    program = f"""
-import multiprocessing
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["cnnviz.train.shards"])
-process = context.Process(target=exec, args=({IN_A_SHARD!r},))
-process.start()
-process.join()
-"""
-    assert " False []" in run(program).stdout
+    assert " False []" in run(forked_from("cnnviz.train.shards")).stdout
