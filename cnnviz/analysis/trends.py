@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import theilslopes
 
 WINDOW = 3  # epochs that make a level: the fewest whose median passes over a spike
 WINDOW_SHARE = 0.05  # of a long line: 25 of 500 epochs
@@ -113,9 +114,7 @@ def slope(line: pd.Series) -> float:
     """Change per epoch, as the median of the slopes between all pairs (Theil, 1950; Sen, 1968)."""
     if len(line) < 2:
         return 0.0
-    values, epochs = line.to_numpy(), line.index.to_numpy(dtype=float)
-    later, earlier = np.tril_indices(len(line), -1)
-    return float(np.median((values[later] - values[earlier]) / (epochs[later] - epochs[earlier])))
+    return float(theilslopes(line.to_numpy(), line.index.to_numpy(dtype=float)).slope)
 
 
 def last_third(line: pd.Series) -> pd.Series:
