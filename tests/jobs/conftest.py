@@ -11,10 +11,11 @@ from tests.helpers.processes import detached
 
 @pytest.fixture
 def no_process_left() -> Iterator[None]:
-    """Kills what a test leaves running."""
+    """Kills what a test leaves running, not what was there before it."""
+    before = set(psutil.Process().children(recursive=True))
     yield
     left = []
-    for process in psutil.Process().children(recursive=True):
+    for process in set(psutil.Process().children(recursive=True)) - before:
         with contextlib.suppress(psutil.Error):
             command = " ".join(process.cmdline())
             lasting = "resource_tracker" in command or ("forkserver" in command and process.ppid() == os.getpid())
