@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small ten
 
 import contextlib
 import functools
+import gc
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):  # one of pytest-xdist's processes
         places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: places.get(item.path, len(places)))
+    gc.freeze()  # Streamlit collects after every run of a page, and would look through all libraries each time
 
 
 @pytest.fixture(autouse=True)
