@@ -96,11 +96,21 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
+def _once(factory: pytest.TempPathFactory, name: str) -> tuple[Path, FileLock]:
+    """A folder that all of pytest-xdist's processes share, and the lock of whoever fills it."""
+    ours = factory.getbasetemp()
+    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / name
+    return folder, FileLock(f"{folder}.lock")
+
+
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as MLflow makes one. Its migrations, from its first version to today's, take more than a second."""
-    folder = tmp_path_factory.mktemp("empty")
-    MADE_BY_MLFLOW(f"sqlite:///{folder / 'mlflow.db'}", ARTIFACTS)
+    folder, lock = _once(tmp_path_factory, "empty")
+    with lock:
+        if not folder.exists():
+            folder.mkdir()
+            MADE_BY_MLFLOW(f"sqlite:///{folder / 'mlflow.db'}", ARTIFACTS)
     return folder / "mlflow.db"
 
 
@@ -152,10 +162,9 @@ def cifar10_root(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> Path:
-    """A data folder with so many of the synthetic pictures, drawn once for all of pytest-xdist's processes."""
-    ours = factory.getbasetemp()
-    folder = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / f"synthetic {training}"
-    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
+    """A data folder with so many of the synthetic pictures."""
+    folder, lock = _once(factory, f"synthetic {training}")
+    with lock, pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_DATA", str(folder))
         if not folder.exists():
             synthetic._keep([*synthetic.draw("train", training), *synthetic.draw("test", test)])

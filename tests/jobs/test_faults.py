@@ -33,7 +33,7 @@ from tests.helpers.workers import steps_of
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "6"))
 BY_HAND = KILLS > 6  # longer than anybody waits for the tests
 SEED = int(os.environ.get("CNNVIZ_SEED", "0")) or random.randrange(1, 10**6)
-BASE = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, lr=0.05, momentum=0.5)
+BASE = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=500, lr=0.05, momentum=0.5)
 # Their stack shrinks on the way: three of the five are done at half time.
 CONFIGS = [
     replace(BASE, activation=activation, lr=lr, epochs=epochs)
