@@ -35,42 +35,40 @@ REAL_DATA = Path(os.environ.get("CNNVIZ_DATA") or Path(__file__).parents[2] / "s
 LONGEST = (
     "jobs/test_faults.py",
     "jobs/test_cluster.py",
+    "jobs/test_compilers.py",
+    "render/test_code.py",
+    "app/test_browser.py",
+    "jobs/test_control.py",
     "test_shared_server.py",
     "jobs/test_worker.py",
-    "jobs/test_control.py",
-    "train/test_single.py",
-    "app/test_browser_maps.py",
-    "jobs/test_compilers.py",
-    "app/test_browser.py",
-    "test_main.py",
-    "render/test_code.py",
-    "app/test_browser_curves.py",
-    "jobs/test_servers.py",
-    "app/test_maps.py",
-    "store/test_read_only.py",
-    "test_imports.py",
-    "app/test_state.py",
-    "app/test_mistakes_pairs.py",
-    "app/test_pages.py",
-    "app/test_browser_diagram.py",
-    "app/test_browser_address.py",
-    "app/test_browser_mistakes.py",
     "app/test_browser_findings.py",
-    "app/test_browser_runs.py",
-    "app/test_browser_home.py",
-    "jobs/test_processes.py",
-    "jobs/test_mlflow_ui.py",
-    "test_documents.py",
-    "test_terminals.py",
-    "test_security.py",
-    "app/test_launch.py",
-    "train/test_preload.py",
-    "train/test_lenet.py",
+    "app/test_browser_address.py",
+    "test_imports.py",
     "train/test_compiled.py",
-    "train/test_stack.py",
-    "app/test_browser_report.py",
-    "app/test_browser_security.py",
+    "app/test_browser_maps.py",
+    "app/test_browser_mistakes.py",
+    "test_main.py",
+    "train/test_preload.py",
+    "test_terminals.py",
+    "jobs/test_processes.py",
+    "app/test_browser_diagram.py",
+    "app/test_browser_runs.py",
+    "app/test_browser_curves.py",
+    "train/test_lenet.py",
+    "app/test_mistakes.py",
+    "train/test_programs.py",
+    "app/test_browser_home.py",
+    "jobs/test_servers.py",
+    "test_documents.py",
+    "data/test_pictures.py",
+    "app/test_maps.py",
+    "train/test_ways.py",
+    "jobs/test_mlflow_ui.py",
     "app/test_browser_mistakes_pairs.py",
+    "app/test_browser_report.py",
+    "app/test_launch.py",
+    "analysis/test_findings.py",
+    "app/test_browser_security.py",
 )
 
 
@@ -172,27 +170,23 @@ def _of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> P
 
 
 @pytest.fixture(scope="session")
-def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _of_pictures(tmp_path_factory, 50_000, 10_000)
-
-
-@pytest.fixture
-def synthetic_root(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with the whole synthetic set, shared by all tests."""
-    monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
-    return _drawn
-
-
-@pytest.fixture(scope="session")
 def _few_drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _of_pictures(tmp_path_factory, 6000, 1000)
 
 
 @pytest.fixture
 def few_pictures(_few_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Likewise, with a tenth of the pictures: for workers, each of which loads them and tests on them every epoch."""
+    """The synthetic set with a tenth of its pictures, shared by all tests."""
     monkeypatch.setenv("CNNVIZ_DATA", str(_few_drawn))
     return _few_drawn
+
+
+@pytest.fixture
+def all_test_pictures(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Likewise, with few to train on and all 10,000 to test on: a share of a class is no count of its pictures."""
+    folder = _of_pictures(tmp_path_factory, 1000, 10_000)
+    monkeypatch.setenv("CNNVIZ_DATA", str(folder))
+    return folder
 
 
 @pytest.fixture

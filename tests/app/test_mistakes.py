@@ -18,7 +18,7 @@ from cnnviz.store import artifacts, reading
 from tests.helpers import runs
 from tests.helpers.screens import said
 
-pytestmark = pytest.mark.usefixtures("synthetic_root", "warm_server", "no_worker")
+pytestmark = pytest.mark.usefixtures("all_test_pictures", "warm_server", "no_worker")
 
 
 def page(**address: object) -> AppTest:

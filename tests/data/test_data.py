@@ -17,7 +17,7 @@ def test_unknown_name(function: object) -> None:
         function("mnist")  # type: ignore[operator]
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_the_test_pictures_alone_are_those_of_the_whole_set() -> None:
     whole, tested = data.load("synthetic"), data.load_test("synthetic")
     assert torch.equal(whole.test_images, tested.test_images)

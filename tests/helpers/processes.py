@@ -38,7 +38,7 @@ _server.set_forkserver_preload(
     [
         *("cnnviz.jobs.worker", "cnnviz.jobs.control", "cnnviz.__main__"),
         *("cnnviz.render.curve_charts", "cnnviz.inspection.mistakes", "cnnviz.inspection.attribution"),
-        *("streamlit.web.bootstrap", "streamlit.web.cli", "streamlit.components.v2"),
+        *("streamlit.web.bootstrap", "streamlit.web.cli", "streamlit.components.v2", "tests.helpers.frozen"),
     ]
 )
 

@@ -106,7 +106,7 @@ def test_another_machine_opens_every_epoch_bit_for_bit(on: Machine, capfd: pytes
     assert capfd.readouterr() == ("", ""), "MLflow shows neither addresses nor bars"
 
 
-def test_the_command_line_and_a_fork_on_another_machine(on: Machine, tmp_path: Path, synthetic_root: Path) -> None:
+def test_the_command_line_and_a_fork_on_another_machine(on: Machine, tmp_path: Path, few_pictures: Path) -> None:
     on("recording")
     run = recorded()
     on("reading")

@@ -41,7 +41,7 @@ INTERRUPTED = ("415ae0e9", "ab64fc9d")
 
 
 @pytest.fixture(autouse=True)
-def _old_store(synthetic_root: Path) -> None:
+def _old_store(few_pictures: Path) -> None:
     with zipfile.ZipFile(ARCHIVE) as archive:
         archive.extractall(paths.home())
 

@@ -28,10 +28,10 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(_drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(_few_drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("CNNVIZ_DATA", str(_drawn))
+        patch.setenv("CNNVIZ_DATA", str(_few_drawn))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         configs = grid(None, dataset=["synthetic"], activation=["tanh", "sigmoid"], epochs=[2])
         ids = changes.schedule(configs, "cpu")

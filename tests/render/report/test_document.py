@@ -56,7 +56,7 @@ def test_ten_pictures_have_predictions_in_words(made: Made) -> None:
             assert f"true: {label} " in caption
 
 
-def test_the_study_with_nothing_trained_says_what_to_train(synthetic_root: Path) -> None:
+def test_the_study_with_nothing_trained_says_what_to_train(few_pictures: Path) -> None:
     made = document.make(reports.load())
     assert [chapter.key for chapter in made.chapters] == [section.key for section in sections.STUDY]
     assert "Part 1a still lacks 12 networks" in _said(made, "runs")
@@ -77,7 +77,7 @@ def test_commands_train_what_is_missing() -> None:
     assert parts.commands([RunConfig(epochs=3)]) == ["python -m cnnviz train --model lenet5x5 --epochs 3"]
 
 
-def test_runs_without_weights_or_epochs_are_said_in_a_line(synthetic_root: Path) -> None:
+def test_runs_without_weights_or_epochs_are_said_in_a_line(few_pictures: Path) -> None:
     ids = changes.schedule([RunConfig(dataset="synthetic")], "cpu")
     made = document.make(reports.load(ids))
     assert all(chapter.pieces for chapter in made.chapters)

@@ -60,8 +60,8 @@ def test_its_figures_are_the_stores(made: Made) -> None:
         assert row == [*shown, str(run.epoch), "3 min", run.id[:8]]
     assert [f"{100 * run.accuracy[1]:.2f}" for run in made.runs] in [row[1:] for row in read.rows if row[:1] == ["1"]]
     confusion = [row for row in read.rows if len(row) == 11 and row[0] in ("disc", "dots")]
-    assert [sum(map(int, row[1:])) for row in confusion] == [1000, 1000]
-    right = re.search(r"([\d,]+) of 10,000 test pictures right", read.text)
+    assert [sum(map(int, row[1:])) for row in confusion] == [100, 100]
+    right = re.search(r"([\d,]+) of 1,000 test pictures right", read.text)
     assert right is not None
     classes = next(row[1:] for row in read.rows if row[:2] == ["", "disc"])
     matrix = {row[0]: row[1:] for row in read.rows if len(row) == 11 and row[0] in classes}

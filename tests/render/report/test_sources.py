@@ -13,7 +13,7 @@ from cnnviz.store.runs import Run
 from tests.helpers.runs import trained
 
 
-@pytest.mark.usefixtures("synthetic_root")
+@pytest.mark.usefixtures("few_pictures")
 def test_answers_computed_ahead_are_those_asked_for_and_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, without = (reading.run(trained(RunConfig("f12", dataset="synthetic", seed=seed))) for seed in (1, 2))
     shutil.rmtree(artifacts.folder_of(without.id))

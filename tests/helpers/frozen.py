@@ -1,0 +1,6 @@
+"""The last that the server of warm processes imports. What is loaded stays: no process forked from it looks through all
+of that for garbage, 0.4 s each time, nor copies it in doing so."""
+
+import gc
+
+gc.freeze()
