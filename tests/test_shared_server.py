@@ -98,7 +98,8 @@ def test_of_two_that_continue_a_run_at_once_one_does(on: Callable[[str], None], 
         for number in range(1, 9):
             for racer in racers.values():
                 assert racer.stdin
-                print(file=racer.stdin, flush=True)
+                racer.stdin.write(b"\n")
+                racer.stdin.flush()
             answers = {name: racer.stdout.readline().strip() for name, racer in racers.items() if racer.stdout}
             (winner,) = [name for name, answer in answers.items() if answer == "mine"]
             (other,) = [answer for answer in answers.values() if answer != "mine"]

@@ -122,12 +122,9 @@ class RunLines:
 
     def line(self, metric: str) -> pd.Series:
         """The finite values by epoch, from the first that it trained on."""
-        if metric not in self._recorded:  # as most layers' are in an older run
-            return _NOTHING
         if metric not in self._finite:
-            line = finite(self._recorded[metric])
-            begins = len(line) > 0 and line.index[0] == self.start  # the epochs are in order, each once
-            self._finite[metric] = line.iloc[int(begins) :]
+            line = finite(self.recorded(metric))
+            self._finite[metric] = line[line.index > self.start]
         return self._finite[metric]
 
     @property

@@ -10,7 +10,7 @@ import streamlit as st
 from cnnviz.analysis.answers import Answers
 from cnnviz.analysis.findings import Finding, diagnose, metric_names
 from cnnviz.app import answers
-from cnnviz.app.state import is_first_look
+from cnnviz.app.state import first_look
 from cnnviz.store import addresses, reading
 from cnnviz.store.runs import Run
 
@@ -25,7 +25,7 @@ def all_runs(uri: str) -> list[Run]:
 
 def runs() -> list[Run]:
     """All runs, newest first, at most a second old; those there are now if an address has just been opened."""
-    if is_first_look():
+    if first_look():
         all_runs.clear()
     return all_runs(addresses.tracking_uri())
 

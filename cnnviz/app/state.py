@@ -88,8 +88,8 @@ def _visit() -> _Visit:
     return visit
 
 
-def is_first_look() -> bool:
-    """Once a visit, if its address says something: that may be about what was recorded a moment ago."""
+def first_look() -> bool:
+    """True once a visit, if its address says something: that may be about what was recorded a moment ago."""
     if get_script_run_ctx(suppress_warning=True) is None:  # a download is made outside of any page
         return False
     visit = _visit()

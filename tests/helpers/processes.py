@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import context, forkserver, popen_forkserver, reduction, spawn, util
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import psutil
 
@@ -29,7 +29,6 @@ from cnnviz.jobs import processes
 from cnnviz.store import addresses
 
 PIPE = subprocess.PIPE
-BYTES = -17  # a pipe that is written bytes to
 _util: Any = util
 PREPARES = "cnnviz.train.preload"  # when a fork server imports it
 # Not Python's own one, which shards are forked from: whoever is first to use that says what it loads.
@@ -89,7 +88,7 @@ def _run(environment: Mapping[str, str], target: Callable[..., None], *arguments
 
 class Started:
     """What subprocess.Popen is for a process that starts cold: of a module, as `python -m` runs it, or of a program, as
-    `python -c` does. Its streams are text, but for a stdin of BYTES.
+    `python -c` does. Its streams are text, but for stdin.
 
     stdin, stdout, stderr: PIPE or an open descriptor; otherwise nothing is read, and what it says goes into the log.
     as_a_user: permissions count, though root run the tests.
@@ -108,15 +107,15 @@ class Started:
         folder: Path = paths.PROJECT,
         as_a_user: bool = False,
     ) -> None:
-        self.stdin: Any = None
+        self.stdin: BinaryIO | None = None
         self.stdout: TextIO | None = None
         self.args, ours = [module or "-c", *words], list[int]()
         with log.open("ab") as said, Path(os.devnull).open() as nothing:
             streams = [stdin or nothing.fileno(), stdout or said.fileno(), stderr or said.fileno()]
-            if stdin in (PIPE, BYTES):
+            if stdin == PIPE:
                 streams[0], end = os.pipe()
                 ours.append(streams[0])
-                self.stdin = os.fdopen(end, "w" if stdin == PIPE else "wb")
+                self.stdin = os.fdopen(end, "wb")
             if stdout == PIPE:
                 end, streams[1] = os.pipe()
                 ours.append(streams[1])
@@ -209,7 +208,7 @@ def detached(
     python, option, module, *words = command
     assert (python, option) == (sys.executable, "-m"), command
     environment = os.environ | paths.settled() | addresses.settled() | dict(settings)
-    return Started(module, *words, log=log, environment=environment, stdin=BYTES if is_told else None)
+    return Started(module, *words, log=log, environment=environment, stdin=PIPE if is_told else None)
 
 
 def kill_all(process: subprocess.Popen[bytes] | Started) -> None:

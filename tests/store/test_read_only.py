@@ -158,7 +158,7 @@ def test_what_others_write_is_seen(store: str) -> None:
         another = run_warm(program=ADD)
         assert another.returncode == 0, another.stderr
         forbid(files=True, folders=True)
-        process.stdin.write("\n")
+        process.stdin.write(b"\n")
         process.stdin.flush()
         assert process.stdout.readline() == "3\n"
 
