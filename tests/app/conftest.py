@@ -16,7 +16,7 @@ import pytest
 from cnnviz import paths
 from cnnviz.jobs import control
 from tests.helpers.processes import Started, kill_all
-from tests.helpers.screens import CHROMIUM, FLAGS
+from tests.helpers.screens import CHROMIUM, FLAGS, leave
 
 
 @pytest.fixture(scope="session")
@@ -66,39 +66,50 @@ def cold_address(few_pictures: Path, port: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _chromium(port: int) -> Iterator[tuple[Any, Any]]:
-    """It, and the loop that Playwright runs in between its calls, where no other test may see it."""
+def _chromium(port: int) -> Iterator[tuple[Any, Any, list[str]]]:
+    """It, the loop that Playwright runs in between its calls, where no other test may see it, and what its tabs ask of
+    other machines."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: install Debian's package chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Request, sync_playwright
+
+    elsewhere: list[str] = []
+
+    def note(request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
+            elsewhere.append(request.url)
 
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened.new_context()
+        shared = opened.new_context()
+        shared.on("request", note)
+        shared.new_page()
         loop = asyncio.get_running_loop()
         asyncio._set_running_loop(None)
-        yield opened, loop
+        yield opened, loop, elsewhere
         asyncio._set_running_loop(loop)
         opened.close()
 
 
 @pytest.fixture
-def browser(_chromium: tuple[Any, Any], port: int) -> Iterator[Any]:
-    """Chromium, one for all tests. Pages of one context load in half the time, and nothing a test left is in it."""
-    opened, loop = _chromium
+def browser(_chromium: tuple[Any, Any, list[str]], port: int) -> Iterator[Any]:
+    """Chromium, one for all tests, with a tab whose pages load in half the time. Nothing a test left is in it, and no
+    page of the app may ask another machine for anything."""
+    opened, loop, elsewhere = _chromium
     asyncio._set_running_loop(loop)
-    (shared,) = opened.contexts
+    shared, tab = opened.contexts[0], opened.contexts[0].pages[0]
     yield opened
-    for context in opened.contexts:
-        if context is not shared:
-            context.close()
-    for page in shared.pages:
-        page.close()
-    page = shared.new_page()
+    for each in (*opened.contexts[1:], *shared.pages[1:]):
+        each.close()
+    leave(tab)
+    devtools = shared.new_cdp_session(tab)
     of_test = {"origin": f"http://127.0.0.1:{port}", "storageTypes": "cookies,indexeddb,local_storage"}
-    shared.new_cdp_session(page).send("Storage.clearDataForOrigin", of_test)
-    page.close()
+    devtools.send("Storage.clearDataForOrigin", of_test)
+    devtools.detach()
+    asked = [*elsewhere]
+    elsewhere.clear()
     asyncio._set_running_loop(None)
+    assert asked == []
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from tests.helpers.screens import box_of, page_of
 
 
 def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str, tmp_path: Path) -> None:
-    elsewhere: list[str] = []
-    page = page_of(browser, address, elsewhere)
+    page = page_of(browser, address)
     page.get_by_text("See what a convolutional network learns").wait_for()
     form = page.get_by_test_id("stSidebar")
     assert not form.is_visible()  # its fields are not in the tab order
@@ -32,9 +31,8 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     assert "None" not in page.locator(".watching-board").inner_text()
     (run,) = reading.runs()
     assert run.active
-    page.close()
 
-    page = page_of(browser, f"{address}/curves", elsewhere)
+    page = page_of(browser, f"{address}/curves")
     for width in (800, 1400):  # it covers no control
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function(
@@ -50,11 +48,10 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.locator(".watching-film figure", has_text="epoch 40").wait_for()
     assert page.get_by_text("has not moved").count() == 0
     page.get_by_role("link", name="Why? Look at the curves").wait_for()
-    page.close()
     assert reading.run(run.id).status == "FINISHED"
     assert (reading.run(run.id).epoch, run.config.limit_train) == (40, 5000)
 
-    page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1", elsewhere)
+    page = page_of(browser, f"{address}/feature_maps?run={run.id[:8]}&epoch=1")
     page.get_by_label("Class probabilities").wait_for()
     assert "epoch=1" in page.url
     page.get_by_role("button", name="test picture 7,").click()
@@ -74,19 +71,16 @@ def test_launch_watch_close_come_back_and_look_inside(browser: Any, address: str
     page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas").first.wait_for()
     page.get_by_role("button", name="Export").click()
     page.get_by_role("button", name="CSV", exact=True).wait_for()
-    page.close()
-    assert elsewhere == []
 
 
 def test_a_cold_deep_link_opens_the_app_around_the_page(browser: Any, cold_address: str) -> None:
-    page = page_of(browser, f"{cold_address}/curves?runs=nothing", [])
+    page = page_of(browser, f"{cold_address}/curves?runs=nothing")
     page.get_by_text("No runs yet").first.wait_for()
     page.get_by_role("link", name="Feature maps").wait_for()
-    page.close()
 
 
 def test_on_a_narrow_screen_a_form_that_was_closed_opens_with_one_press(browser: Any, address: str) -> None:
-    page = page_of(browser, address, [])
+    page = page_of(browser, address)
     page.set_viewport_size({"width": 390, "height": 900})
     page.get_by_text("See what a convolutional network learns").wait_for()
     form, ours = page.get_by_test_id("stSidebar"), page.locator(".st-key-open_form").get_by_role("button")
@@ -97,12 +91,11 @@ def test_on_a_narrow_screen_a_form_that_was_closed_opens_with_one_press(browser:
     form.wait_for(state="hidden")
     ours.click()
     form.get_by_role("combobox").first.wait_for()
-    page.close()
 
 
 def test_no_page_of_the_bar_lies_under_the_forms_button(browser: Any, address: str) -> None:
     """What does not fit beside it is in the bar's "more"."""
-    page = page_of(browser, address, [])
+    page = page_of(browser, address)
     button = page.locator(".st-key-open_form").get_by_role("button")
     shown = page.locator(".rc-overflow-item").filter(visible=True)
     for is_open in (False, True):
@@ -116,4 +109,3 @@ def test_no_page_of_the_bar_lies_under_the_forms_button(browser: Any, address: s
                 .map(each => each.getBoundingClientRect().right)""")
             assert len(ends) > 1
             assert max(ends) <= box_of(button)["x"], (is_open, width)
-    page.close()

@@ -14,7 +14,7 @@ def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> No
     from playwright.sync_api import expect
 
     (run_id,) = seed([0.1, 0.2, 0.3])
-    page = page_of(browser, f"{address}/curves?runs={run_id[:8]}&measure=Error&epoch=1", [])
+    page = page_of(browser, f"{address}/curves?runs={run_id[:8]}&measure=Error&epoch=1")
     epoch = page.get_by_role("spinbutton", name="Epoch", exact=True)
     expect(epoch).to_have_value("1", timeout=30_000)
     measure = page.get_by_role("combobox", name="Measure")
@@ -33,14 +33,13 @@ def test_back_forward_and_reload_on_the_curves(browser: Any, address: str) -> No
     page.reload()
     expect(measure).to_have_value("Accuracy", timeout=30_000)
     expect(epoch).to_have_value("1", timeout=30_000)
-    page.close()
     assert not (paths.home() / "app.log").exists()
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> None:
     run = seed([0.1, 0.2, 0.3])[0][:8]
-    page = page_of(browser, f"{address}/feature_maps?run={run}&epoch=1&picture=3", [])
+    page = page_of(browser, f"{address}/feature_maps?run={run}&epoch=1&picture=3")
     page.get_by_role("img", name="test picture 3, as").wait_for()
     page.get_by_role("button", name="test picture 7,").click()
     page.get_by_role("img", name="test picture 7, as").wait_for()
@@ -61,14 +60,13 @@ def test_back_and_forward_between_and_on_pages(browser: Any, address: str) -> No
     page.get_by_role("img", name="test picture 7, as").wait_for()
     page.get_by_text("· epoch 1").wait_for()
     assert f"run={run}" in page.url
-    page.close()
     assert not (paths.home() / "app.log").exists()
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_what_a_page_reports_while_the_browser_goes_back_does_not_hold_it(browser: Any, address: str) -> None:
     seed([0.1, 0.2, 0.3])
-    page = page_of(browser, f"{address}/runs", [])
+    page = page_of(browser, f"{address}/runs")
     page.get_by_role("heading", name="Runs").wait_for()
     page.get_by_role("link", name="Curves").click()
     page.get_by_role("button", name="Export").wait_for()
@@ -89,4 +87,3 @@ def test_what_a_page_reports_while_the_browser_goes_back_does_not_hold_it(browse
         assert page.get_by_role("heading", name="Runs").is_visible()
         page.go_forward()
         page.get_by_role("button", name="Export").wait_for()
-    page.close()

@@ -49,9 +49,8 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
             ("tanh", 0.1): [0.1, 0.4, 0.5, 0.6, 0.95],
         }
     )
-    elsewhere: list[str] = []
     runs = "&".join(f"runs={run}" for run in (low, high, other))
-    page = page_of(browser, f"{address}/curves?{runs}&splits=test&facets=activation&show=one%20y-axis", elsewhere)
+    page = page_of(browser, f"{address}/curves?{runs}&splits=test&facets=activation&show=one%20y-axis")
     page.locator(f"{CHART} svg").nth(1).wait_for()
     run, epoch = (
         page.get_by_role("combobox", name="Run", exact=True).first,  # while the page is drawn anew there may be two
@@ -95,8 +94,6 @@ def test_a_click_chooses_the_nearest_line_and_the_address_brings_it_back(browser
         f"() => location.pathname.endsWith('feature_maps') && location.search.includes('run={other}')"
     )
     assert "epoch=2" in page.url
-    page.close()
-    assert elsewhere == []
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -106,7 +103,7 @@ def test_every_mark_says_what_it_is_and_the_winner_is_in_view(browser: Any, addr
     stalled = {("sigmoid", 0.001 * at): [0.1] * 10 for at in range(1, 13)}
     launched(stalled | {("sigmoid", 0.5): [0.1, 0.12, math.nan]})
     (won,) = launched({("tanh", 0.01): [0.1, 0.3, 0.5, 0.6, 0.62, 0.63, 0.63, 0.62, 0.61, 0.6]}, continued=4)
-    page = page_of(browser, f"{address}/curves?runs={won}", [])
+    page = page_of(browser, f"{address}/curves?runs={won}")
     page.get_by_role("button", name="1 run", exact=False).and_(page.locator(".st-key-curves_runs button")).click()
     page.get_by_role("combobox", name="Experiment").click()
     page.get_by_role("option", name=re.compile("^(All )?14 runs")).click()  # one launch or two, as the clock has it
@@ -133,4 +130,3 @@ def test_every_mark_says_what_it_is_and_the_winner_is_in_view(browser: Any, addr
         page.emulate_media(color_scheme=theme)
         page.locator(f"{CHART} svg").first.wait_for()
         assert faults(page) == []
-    page.close()

@@ -35,7 +35,7 @@ def lit(page: Any) -> list[str]:
 
 def test_a_network_is_on_one_screen_and_keys_reach_a_channel(browser: Any, address: str) -> None:
     run, other = recorded(activation="sigmoid"), recorded()
-    page = page_of(browser, f"{address}/feature_maps?run={run}", [])
+    page = page_of(browser, f"{address}/feature_maps?run={run}")
     page.set_viewport_size({"width": 1400, "height": 900})
     page.get_by_text("sigmoid · epoch 2").wait_for()
     page.get_by_role("button", name="Export").wait_for()
@@ -99,12 +99,11 @@ def test_a_network_is_on_one_screen_and_keys_reach_a_channel(browser: Any, addre
     narrow = page.evaluate(ROOM)
     assert narrow["beside"] <= 0
     assert narrow["bottom"] < 900
-    page.close()
 
 
 def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> None:
     run = recorded("conv5", 1, activation="relu")
-    page = page_of(browser, f"{address}/feature_maps?run={run}&layer=c9_activation&channel=95", [])
+    page = page_of(browser, f"{address}/feature_maps?run={run}&layer=c9_activation&channel=95")
     page.set_viewport_size({"width": 1000, "height": 800})
     page.get_by_text("c9, activation · channel 95").wait_for()
     page.get_by_role("button", name="c9 channel 95:").scroll_into_view_if_needed()
@@ -145,4 +144,3 @@ def test_a_deep_network_scrolls_in_its_own_room(browser: Any, address: str) -> N
     page.wait_for_timeout(1500)
     assert box_of(last)["y"] + box_of(last)["height"] <= box_of(below)["y"]  # its classes do not reach into the other
     assert box_of(below)["width"] < 390
-    page.close()

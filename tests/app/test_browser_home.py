@@ -35,8 +35,7 @@ SHOWN = """
 
 
 def test_the_demonstration_plays_what_the_networks_say(browser: Any, address: str) -> None:
-    elsewhere: list[str] = []
-    page = page_of(browser, address, elsewhere)
+    page = page_of(browser, address)
     page.get_by_text("Epoch 1 of 15").wait_for()
     page.get_by_text("Epoch 2 of 15").wait_for()
     page.get_by_role("button", name="Train three networks").wait_for()
@@ -54,12 +53,10 @@ def test_the_demonstration_plays_what_the_networks_say(browser: Any, address: st
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         assert faults(page) == []
-    page.close()
-    assert elsewhere == []
 
 
 def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -> None:
-    page = page_of(browser, address, [])
+    page = page_of(browser, address)
     page.get_by_role("button", name="Train three networks").wait_for()
     press_until(page, "Tab", "Train three networks")
     page.keyboard.press("Enter")
@@ -89,7 +86,6 @@ def test_from_home_to_a_training_by_keyboard_alone(browser: Any, address: str) -
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
             assert faults(page) == []
-    page.close()
 
 
 def press_until(page: Any, key: str, name: str) -> None:

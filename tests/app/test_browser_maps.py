@@ -30,8 +30,7 @@ def shown(page: Any, grids: int) -> tuple[list[str], list[str]]:
 @pytest.mark.usefixtures("few_pictures")
 def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid")
-    elsewhere: list[str] = []
-    page = page_of(browser, f"{address}/feature_maps?run={run}&other={other}", elsewhere)
+    page = page_of(browser, f"{address}/feature_maps?run={run}&other={other}")
     page.get_by_role("button", name="test picture 7,").click()  # a thumbnail
     page.get_by_role("img", name="test picture 7, as").first.wait_for()
 
@@ -57,22 +56,19 @@ def test_pick_slide_click_switch_off_and_reload(browser: Any, address: str) -> N
         page.wait_for_function("part => location.search.includes(part)", arg=part)
     grids = 2 * 7 + 2  # columns of both networks, the gallery and the top pictures
     before, url = shown(page, grids), page.url
-    page.close()
 
-    page = page_of(browser, url, elsewhere)
+    page = page_of(browser, url)
     page.get_by_text("With c3 · 4 off (zero): accuracy on 1,000 test images").wait_for()
     again = shown(page, grids)
     assert again[0] == before[0]
     assert again[1] == before[1]
     page.get_by_role("button", name="Restore").click()
     page.get_by_text("accuracy on 1,000").wait_for(state="detached")
-    page.close()
-    assert elsewhere == []
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_upload_several_and_choose_one_by_keyboard(browser: Any, address: str, tmp_path: Path) -> None:
-    page = page_of(browser, f"{address}/feature_maps?run={recorded()}&source=upload", [])
+    page = page_of(browser, f"{address}/feature_maps?run={recorded()}&source=upload")
     for name, colour in (("sky.png", "skyblue"), ("sun.png", "orange")):
         Image.new("RGB", (64, 48), colour).save(tmp_path / name)
     page.locator("input[type=file]").set_input_files([str(tmp_path / "sky.png"), str(tmp_path / "sun.png")])
@@ -84,7 +80,6 @@ def test_upload_several_and_choose_one_by_keyboard(browser: Any, address: str, t
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     strip.locator("button[aria-pressed=true][title='sun.png']").wait_for()
-    page.close()
 
 
 LIGHT = """async image => {
@@ -101,7 +96,7 @@ def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, addr
     halves = Image.new("RGB", (128, 64), "black")
     halves.paste("white", (64, 0, 128, 64))
     halves.save(tmp_path / "halves.png")
-    page = page_of(browser, f"{address}/feature_maps?run={recorded(epochs=1)}&source=upload", [])
+    page = page_of(browser, f"{address}/feature_maps?run={recorded(epochs=1)}&source=upload")
     page.locator("input[type=file]").set_input_files(str(tmp_path / "halves.png"))
     page.get_by_text("128×64 PNG, centre square of 64").wait_for()
     seen = page.get_by_alt_text("halves.png in 32×32 pixels")
@@ -128,24 +123,22 @@ def test_the_square_of_an_upload_is_dragged_and_moved_by_keys(browser: Any, addr
     page.get_by_text("64×64 pixels at 32, 0 of 128×64").wait_for()
     page.get_by_text("Whole picture on grey").click()
     page.get_by_text("on a grey square of 128").wait_for()
-    page.close()
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_playing_runs_to_the_last_epoch(browser: Any, address: str) -> None:
-    page = page_of(browser, f"{address}/feature_maps?run={recorded()}&epoch=0", [])
+    page = page_of(browser, f"{address}/feature_maps?run={recorded()}&epoch=0")
     page.get_by_text("· epoch 0").first.wait_for()
     page.get_by_role("button", name="Play").click()
     page.get_by_text("· epoch 1").first.wait_for()
     page.get_by_text("· epoch 2").first.wait_for()
     page.get_by_role("button", name="Play").wait_for()
-    page.close()
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path) -> None:
     run = recorded("lenet3x3", activation="relu")
-    page = page_of(browser, f"{address}/feature_maps?run={run}&picture=3&layer=c1_activation&channel=1", [])
+    page = page_of(browser, f"{address}/feature_maps?run={run}&picture=3&layer=c1_activation&channel=1")
     page.get_by_text("Its values over").wait_for()
     for name in ("Save as PNG", "All layers (PNG)", "All maps (NPZ)"):
         if name == "All layers (PNG)":
@@ -153,7 +146,6 @@ def test_what_is_on_show_can_be_saved(browser: Any, address: str, tmp_path: Path
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         download.value.save_as(tmp_path / name)
-    page.close()
     for name in ("All layers (PNG)", "Save as PNG"):
         drawn = Image.open(tmp_path / name)
         drawn.load()

@@ -24,8 +24,7 @@ def figures(page: Any) -> list[str]:
 @pytest.mark.usefixtures("few_pictures")
 def test_slide_click_a_cell_look_inside_compare_and_reload(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid", gain=4.0)
-    elsewhere: list[str] = []
-    page = page_of(browser, f"{address}/mistakes?run={run}", elsewhere)
+    page = page_of(browser, f"{address}/mistakes?run={run}")
     page.get_by_text("right after epoch 2").wait_for()
     matrix = page.get_by_role("group", name="Confusion matrix")
     expect(matrix.get_by_role("button")).to_have_count(100)
@@ -71,9 +70,8 @@ def test_slide_click_a_cell_look_inside_compare_and_reload(browser: Any, address
         page.wait_for_timeout(1000)
         assert faults(page) == []
     url = page.url
-    page.close()
 
-    page = page_of(browser, url, elsewhere)  # the address brings all of it back
+    page = page_of(browser, url)  # the address brings all of it back
     page.get_by_role("button", name=said).wait_for()
     page.get_by_role("button", name="Look inside").wait_for()
     page.get_by_role("button", name=title).first.wait_for()
@@ -90,14 +88,12 @@ def test_slide_click_a_cell_look_inside_compare_and_reload(browser: Any, address
     expect(page.get_by_role("group", name="Confusion matrix").get_by_role("button")).to_have_count(100)
     page.get_by_role("radio", name="Side by side").click()
     expect(page.get_by_role("group", name="Confusion matrix").get_by_role("button")).to_have_count(200)
-    page.close()
-    assert elsewhere == []
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_figures_by_class_and_calibration_are_drawn_and_have_no_faults(browser: Any, address: str) -> None:
     run, other = recorded(), recorded(activation="sigmoid", gain=4.0)
-    page = page_of(browser, f"{address}/mistakes?run={run}&view=classes", [])
+    page = page_of(browser, f"{address}/mistakes?run={run}&view=classes")
     charts = page.locator("[data-testid=stVegaLiteChart] svg, [data-testid=stVegaLiteChart] canvas")
     expect(charts).to_have_count(2)
     page.emulate_media(color_scheme="dark")
@@ -109,4 +105,3 @@ def test_figures_by_class_and_calibration_are_drawn_and_have_no_faults(browser: 
         page.emulate_media(color_scheme=theme)
         page.wait_for_timeout(1000)
         assert faults(page) == []
-    page.close()

@@ -15,9 +15,7 @@ AT_REST = """() => !document.querySelector('[data-stale=true]')
 @pytest.mark.usefixtures("few_pictures")
 def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str) -> None:
     a, b, c = (recorded(activation=each) for each in ("tanh", "sigmoid", "relu"))
-    elsewhere: list[str] = []
-    page = page_of(browser, f"{address}/mistakes?view=epochs&run={a}", elsewhere)
-    page.set_default_timeout(180_000)  # the first page imports, draws the data set and asks three networks
+    page = page_of(browser, f"{address}/mistakes?view=epochs&run={a}")
     page.get_by_role("button", name="Never right:").click()
     page.get_by_text("Never right: wrong after every epoch").wait_for()
     tiles = page.get_by_role("group", name="Never right").get_by_role("button")
@@ -56,5 +54,3 @@ def test_a_fate_a_quarter_a_pair_of_many_and_a_reload(browser: Any, address: str
     page.wait_for_function("location.pathname.endsWith('/feature_maps')")
     for part in (f"run={a}", f"other={c}", "picture="):
         page.wait_for_function("part => location.search.includes(part)", arg=part)
-    page.close()
-    assert elsewhere == []

@@ -45,7 +45,7 @@ def test_ticks_stay_with_their_runs_while_others_are_launched_and_deleted(browse
     expect = patient()
     first, chosen, last = (launched(best, lr=lr) for best, lr in ((0.6, 0.1), (0.5, 0.01), (0.4, 0.001)))
     launched(None, seed=9)  # it waits, so the page looks for changes by itself
-    page = page_of(browser, f"{idle}/runs", [])
+    page = page_of(browser, f"{idle}/runs")
     boxes = page.get_by_role("table", name="Runs").get_by_role("checkbox")
     mine = page.get_by_role("checkbox", name=re.compile(f"lr 0.01, .*{chosen[:6]}"))
     ticked = page.locator("tbody input:checked")
@@ -83,7 +83,7 @@ def test_keys_search_filters_the_address_and_parallel_axes(browser: Any, idle: s
     for index, config in enumerate(grid(RunConfig(), activation=["relu", "tanh"], loss=["mse", "cross_entropy"])):
         for lr in (0.1, 0.001):
             launched(0.2 + 0.1 * index + lr, activation=config.activation, loss=config.loss, lr=lr)
-    page = page_of(browser, f"{idle}/runs", [])
+    page = page_of(browser, f"{idle}/runs")
     boxes = page.get_by_role("table", name="Runs").get_by_role("checkbox")
     expect(page).to_have_title("Runs · cnnviz")
     expect(boxes).to_have_count(1 + 8)

@@ -35,9 +35,8 @@ def test_only_this_machine_is_answered_and_rubbish_is_refused_in_a_line(
         assert connection.getresponse().status == answer, host
         connection.close()
 
-    elsewhere: list[str] = []
     (run_id,) = seed([0.1, 0.4], name="<img src=https://evil.example/x onerror=alert(1)> ![x](https://evil.example/y)")
-    page = page_of(browser, f"{address}/feature_maps?run={run_id[:8]}", elsewhere)
+    page = page_of(browser, f"{address}/feature_maps?run={run_id[:8]}")
     page.get_by_label("Class probabilities").wait_for()
     page.get_by_role("button", name="More").click()
     page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
@@ -55,5 +54,3 @@ def test_only_this_machine_is_answered_and_rubbish_is_refused_in_a_line(
         page.goto(f"{address}/{path}?runs={run_id[:8]}&run={run_id[:8]}")
         page.get_by_text(text).or_(page.get_by_title(text)).first.wait_for(state="attached")
     assert page.locator("img[src*=evil]").count() == 0
-    assert elsewhere == []
-    page.close()

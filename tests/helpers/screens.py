@@ -40,15 +40,24 @@ def diagram(opened: AppTest) -> dict[str, Any]:
     return data
 
 
-def page_of(browser: Any, url: str, elsewhere: list[str]) -> Any:
-    """A page, noting every request that leaves this machine."""
-    page = browser.contexts[0].new_page()
+def page_of(browser: Any, url: str) -> Any:
+    """It, in the tab of all tests, which is as if it were new: what it has compiled of Streamlit's scripts, half of a
+    load, does for the next."""
+    page = browser.contexts[0].pages[0]
+    leave(page)
     page.set_viewport_size({"width": 1400, "height": 1100})
     page.set_default_timeout(180_000)  # a busy machine takes a minute to start
-    local = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
+    page.emulate_media(color_scheme="light")
     page.goto(url)
     return page
+
+
+def leave(page: Any) -> None:
+    """As whoever closes its tab does."""
+    if page.url.startswith("http"):
+        page.evaluate("sessionStorage.clear()")
+    page.goto("about:blank")
+    page.mouse.move(0, 0)
 
 
 def box_of(locator: Any) -> dict[str, float]:
