@@ -1,8 +1,12 @@
 """In fresh processes: what each part of cnnviz needs, and that importing it changes nothing."""
 
+import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,10 +73,6 @@ if __name__ == "__main__":
     assert sheet(network, images, None, "c1").width > 100
 """
 
-EMBEDDED = """
-import cnnviz.app.shell, cnnviz.app.home.page, cnnviz.app.launch, cnnviz.jobs.worker
-"""
-
 HELP = """
 from cnnviz.__main__ import main
 from cnnviz.config import RunConfig
@@ -86,15 +86,19 @@ else:
     raise AssertionError("--help did not end the command")
 """
 
-UNCHANGED = """
-import atexit, importlib.util, pkgutil, psutil, sys, torch
+ALL = """
+import atexit, gc, importlib.util, json, pkgutil, psutil, sys, torch
 
 def state():
     cudnn = torch.backends.cudnn
-    flags = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
-    threads = torch.get_num_threads(), torch.get_num_interop_threads()
-    children = len(psutil.Process().children(recursive=True))  # a fork server raises no audit event
-    return threads, flags, torch.get_default_dtype(), torch.is_grad_enabled(), children
+    return {
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "cuDNN": (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32),
+        "type": str(torch.get_default_dtype()),
+        "autograd": torch.is_grad_enabled(),
+        "frozen": gc.get_freeze_count(),
+        "children": len(psutil.Process().children(recursive=True)),  # a fork server raises no audit event
+    }
 
 def ours():
     # Whether cnnviz called, itself or through the standard library; what it imports may do as it likes.
@@ -117,16 +121,21 @@ def audited(event, args):
     if event in STARTS and ours():
         done.append(f"{event}{args}")
 
+atexit.register(print, "tidied up")
 atexit.register = registered
 sys.addaudithook(audited)
+torch.set_num_threads(3)
 before = state()
-import cnnviz
+import cnnviz.app.shell, cnnviz.app.home.page, cnnviz.app.launch, cnnviz.jobs.worker
+looked_for = [*Blocked.asked]
+sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, Blocked)]
 for module in pkgutil.walk_packages(cnnviz.__path__, "cnnviz."):
     is_optional = module.name == "cnnviz.train.cluster" and not importlib.util.find_spec("ray")
     if not module.name.endswith("__main__") and not is_optional:
         importlib.import_module(module.name)
-assert state() == before, (before, state())
-assert not done, done
+from cnnviz.train import memory
+print(json.dumps([before, state(), done, looked_for, sorted(sys.modules), len(memory.datasets)]))
+sys.exit(3)
 """
 
 
@@ -161,9 +170,43 @@ def test_settings_and_help_do_without_torch(tmp_path: Path) -> None:
     run(tmp_path, WITHOUT.format(names={"torch"}) + HELP)
 
 
-def test_importing_any_module_changes_nothing(tmp_path: Path) -> None:
-    run(tmp_path, UNCHANGED)
+@dataclass(frozen=True)
+class Imported:
+    """What came of a process that imported every module of cnnviz."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    done: list[str]  # processes that cnnviz started, and what it wants to do at exit
+    looked_for: list[str]  # modules of Ray, by the app and the worker
+    modules: list[str]
+    data_sets: int  # in memory
+    ending: tuple[int, str]  # exit status, and its last line
 
 
-def test_the_app_and_the_worker_know_nothing_of_ray(tmp_path: Path) -> None:
-    run(tmp_path, WITHOUT.format(names={"ray"}) + EMBEDDED + "\nassert not Blocked.asked, Blocked.asked")
+@pytest.fixture(scope="module")
+def imported() -> Imported:
+    plain = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}  # which tests set
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(names={"ray"}) + ALL],
+        cwd=paths.PROJECT,
+        env=plain,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout, done.stderr
+    found, *last = done.stdout.splitlines()
+    return Imported(*json.loads(found), (done.returncode, "\n".join(last)))
+
+
+def test_importing_any_module_changes_nothing(imported: Imported) -> None:
+    """Neither threads, cuDNN's settings or the collector nor how the process ends."""
+    assert imported.after == imported.before
+    assert imported.before["threads"][0] == 3
+    assert not imported.done
+    assert "cnnviz.train.preload" in imported.modules
+    assert not imported.data_sets
+    assert imported.ending == (3, "tidied up")
+
+
+def test_the_app_and_the_worker_know_nothing_of_ray(imported: Imported) -> None:
+    assert not imported.looked_for

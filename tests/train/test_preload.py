@@ -82,33 +82,6 @@ def test_a_shard_knows_the_environment_of_its_own_time() -> None:
     assert os.environ["CNNVIZ_DATA"] in failed.message
 
 
-def test_importing_changes_nothing_about_the_process() -> None:
-    """Neither how it ends nor its threads, cuDNN's settings or its collector; in a fresh one."""
-    program = """
-import atexit, gc, importlib, pkgutil, sys, torch
-atexit.register(print, "tidied up")
-settings = lambda: (
-    torch.get_num_threads(),
-    torch.backends.cudnn.allow_tf32,
-    torch.backends.cudnn.deterministic,
-    gc.get_freeze_count(),
-)
-torch.set_num_threads(3)
-before = settings()
-import cnnviz.train, cnnviz.jobs, cnnviz.store
-for package in (cnnviz.train, cnnviz.jobs, cnnviz.store):
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-assert "cnnviz.train.preload" in sys.modules
-from cnnviz.train import memory
-assert not memory.datasets
-assert settings() == before, (settings(), before)
-sys.exit(3)
-"""
-    done = run(program)
-    assert (done.returncode, done.stdout.strip()) == (3, "tidied up"), done.stderr
-
-
 @forked
 def test_another_fork_server_is_not_prepared() -> None:
     """One that a notebook, or a test, has of its own, and that only happens to load shards."""
