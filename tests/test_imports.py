@@ -44,17 +44,17 @@ assert 0 <= results[-1].metrics["test_accuracy"] <= 1
 """
 
 CORE = """
-from cnnviz import data
-from cnnviz.analysis import comparison, costs, curves, findings
-from cnnviz.config import RunConfig
-from cnnviz.inspection import recorded
-from cnnviz.inspection.network import layer_maps, predict
-from cnnviz.jobs import worker
-from cnnviz.render import curve_charts
-from cnnviz.render.maps import sheet
-from cnnviz.store import changes, reading
+if __name__ == "__main__":  # not in shards, too
+    from cnnviz import data
+    from cnnviz.analysis import comparison, costs, curves, findings
+    from cnnviz.config import RunConfig
+    from cnnviz.inspection import recorded
+    from cnnviz.inspection.network import layer_maps, predict
+    from cnnviz.jobs import worker
+    from cnnviz.render import curve_charts
+    from cnnviz.render.maps import sheet
+    from cnnviz.store import changes, reading
 
-if __name__ == "__main__":
     config = RunConfig(model="c2k5-s2-f6", dataset="synthetic", limit_train=100, epochs=2)
     (run_id,) = changes.schedule([config], "cpu")
     assert worker.work("cpu")
