@@ -17,11 +17,13 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
 from streamlit.components.v2 import manifest_scanner
 
 from cnnviz import paths
 from cnnviz.data import synthetic
 from cnnviz.store import connection
+from tests.helpers.migrations import read_migrations_once
 
 torch.set_num_threads(1)
 settings.register_profile("cnnviz", deadline=None, derandomize=True, database=None)  # the same examples every time
@@ -82,6 +84,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: places.get(item.path, len(places)))
     gc.freeze()  # Streamlit collects after every run of a page, and would look through all libraries each time
+    gc.set_threshold(10_000, 20, 20)  # a test is over in no time, and what it made is garbage
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +138,18 @@ def _stores_are_copies(_empty_store: Path, monkeypatch: pytest.MonkeyPatch, requ
         monkeypatch.setattr(connection, "SqlAlchemyStore", opened)
 
 
+@pytest.fixture(autouse=True)
+def _stores_are_closed() -> Iterator[None]:
+    """They go with their test. Hundreds, with the SQL that was compiled for each, would be searched for garbage."""
+    yield
+    connection._connect.cache_clear()
+    connection._sql_store.cache_clear()
+    TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()
+    for engine in MADE_BY_MLFLOW._engine_map.values():
+        engine.dispose()
+    MADE_BY_MLFLOW._engine_map.clear()
+
+
 @pytest.fixture
 def stores_are_made() -> None:
     """A store's tables are made by MLflow, as everywhere but in tests."""
@@ -148,6 +163,11 @@ def _packages_are_searched_once() -> Iterator[None]:
             manifest_scanner, "scan_component_manifests", functools.cache(manifest_scanner.scan_component_manifests)
         )
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_are_read_once() -> None:
+    read_migrations_once()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ class Imported:
     looked_for: list[str]  # modules of Ray, by the app and the worker
     modules: list[str]
     data_sets: int  # in memory
-    ending: tuple[int, str]  # exit status, and its last line
+    end: str = ""  # its exit status and last line
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def imported() -> Imported:
     )
     assert done.stdout, done.stderr
     found, *last = done.stdout.splitlines()
-    return Imported(*json.loads(found), (done.returncode, "\n".join(last)))
+    return replace(Imported(*json.loads(found)), end=" ".join([str(done.returncode), *last]))
 
 
 def test_importing_any_module_changes_nothing(imported: Imported) -> None:
@@ -205,7 +205,7 @@ def test_importing_any_module_changes_nothing(imported: Imported) -> None:
     assert not imported.done
     assert "cnnviz.train.preload" in imported.modules
     assert not imported.data_sets
-    assert imported.ending == (3, "tidied up")
+    assert imported.end == "3 tidied up"
 
 
 def test_the_app_and_the_worker_know_nothing_of_ray(imported: Imported) -> None:

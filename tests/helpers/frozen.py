@@ -3,4 +3,7 @@ of that for garbage, 0.4 s each time, nor copies it in doing so."""
 
 import gc
 
+from tests.helpers.migrations import read_migrations_once
+
+read_migrations_once()
 gc.freeze()
