@@ -3,9 +3,7 @@
 // constants UNITS and PICTURES.
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <numeric>
 
 #ifdef __ARM_NEON
 #define LANES 4
@@ -134,5 +132,7 @@ extern "C" float back_and_learn(float* weights, const float* entering, const flo
         }
         squares[chunk] = sum(some);
     }
-    return std::sqrt(std::accumulate(squares, squares + CHUNKS, 0.0));
+    double all = 0;
+    for (double each : squares) all += each;
+    return __builtin_sqrt(all);
 }

@@ -3,11 +3,9 @@
 // second-level cache, which no library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC,
 // BATCH, AVERAGE, SLOTS, DECAYS) and the memory's layout.
 
-#include <algorithm>
-#include <cmath>
+#include <algorithm>  // not <cmath> or <memory>, which a compiler reads for a tenth of its time
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 #include "vectors.h"
@@ -118,8 +116,8 @@ struct Rule {  // of one network at one step; root: of how much of the squares' 
     float rate, momentum, decay, root;
     Rule(const float* rates, int networks, double step) : rate(rates[0]), momentum(rates[networks]) {
         decay = rates[2 * networks];
-        root = std::sqrt(1 - std::pow(0.999, step));
-        if (SLOTS == ADAM) rate /= 1 - std::pow(0.9, step);
+        root = __builtin_sqrt(1 - __builtin_pow(0.999, step));
+        if (SLOTS == ADAM) rate /= 1 - __builtin_pow(0.9, step);
     }
 };
 
@@ -435,27 +433,29 @@ static void forward(int kind, const float* w, Pictures& p, const uint8_t (*plane
     dense_layers(kind, w, p);
 }
 
-// Loss and hits of the batch are added; where asked for, the gradient of the logits is left in p.grad.
-static void judge(bool mse, Pictures& p, const int64_t* labels, int count, bool backwards, double& loss, double& hits) {
+// judge and learn stay out of walk: with them it is so large that GCC takes half as long again over it, and makes it
+// slower. Loss and hits of the batch are added; where asked for, the gradient of the logits is left in p.grad.
+[[gnu::noinline]] static void judge(bool mse, Pictures& p, const int64_t* labels, int count, bool backwards,
+                                    double& loss, double& hits) {
     constexpr int classes = FCS[LAYERS];
     if (backwards) std::memset(p.grad[LAYERS], 0, sizeof p.grad[LAYERS]);
     for (int n = 0; n < count; n++) {
         const float* logits = p.act[LAYERS][n];
         float *grad = p.grad[LAYERS][n], most = *std::max_element(logits, logits + classes), total = 0, power[classes];
-        for (int k = 0; k < classes; k++) total += power[k] = std::exp(logits[k] - most);
+        for (int k = 0; k < classes; k++) total += power[k] = __builtin_expf(logits[k] - most);
         float missed = 0;
         for (int k = 0; k < classes; k++) {
             float miss = logits[k] - (k == labels[n]);
             missed += miss * miss;
             if (backwards) grad[k] = (mse ? miss * 2 / classes : power[k] / total - (k == labels[n])) / count;
         }
-        loss += mse ? missed / classes : std::log(total) + most - logits[labels[n]];
+        loss += mse ? missed / classes : __builtin_logf(total) + most - logits[labels[n]];
         hits += std::max_element(logits, logits + classes) - logits == labels[n];
     }
 }
 
-static void learn(int kind, const Rule& rule, float* w, Pictures& p, const uint8_t* images, const int64_t* order,
-                  int count, Squares squares[]) {
+[[gnu::noinline]] static void learn(int kind, const Rule& rule, float* w, Pictures& p, const uint8_t* images,
+                                    const int64_t* order, int count, Squares squares[]) {
     dense_layers_back(kind, rule, w, p, squares);
     std::memset(p.kernel1, 0, sizeof p.kernel1);
     std::memset(p.bias1, 0, sizeof p.bias1);
@@ -473,6 +473,7 @@ static void learn(int kind, const Rule& rule, float* w, Pictures& p, const uint8
             for (int at = 0; at < S2 * C1 && !AVERAGE; at += L)
                 store(&p.grad_pool1[y][at], load(&p.grad_pool1[y][at]) * slope(kind, load(&p.pool1[n][y][at])));
             for (int x = 0; x < S2; x++)
+                ROLLED  // or GCC makes hundreds of instructions of it, no faster, and takes a second over them
                 for (int o = 0; o < C1; o++) p.by_map[o][y][x] = p.grad_pool1[y][x * C1 + o];
         }
         seen(images + order[n] * SIDE * ROW3, p.rows);
@@ -497,8 +498,8 @@ static void learn(int kind, const Rule& rule, float* w, Pictures& p, const uint8
 }
 
 static Pictures& room() {
-    thread_local std::unique_ptr<Pictures> pictures(new Pictures());
-    return *pictures;
+    thread_local std::vector<Pictures> pictures(1);
+    return pictures[0];
 }
 
 static std::vector<uint8_t> planes_of(const uint8_t* images, const int64_t* order, long pictures) {
@@ -538,8 +539,8 @@ extern "C" void walk(float* weights, int networks, const int32_t* kinds, const u
             judge(mse[k], p, &answers[start], count, true, loss, hits);
             learn(kinds[k], rule, w, p, images, order + start, count, squares);
             for (int l = 0; l < layers; l++) {
-                norms[l] += std::sqrt(sum(squares[l].gradient));
-                changes[l] += rule.rate * std::sqrt(sum(squares[l].change));
+                norms[l] += __builtin_sqrtf(sum(squares[l].gradient));
+                changes[l] += rule.rate * __builtin_sqrtf(sum(squares[l].change));
             }
         }
         totals[k] += loss;

@@ -11,9 +11,11 @@ typedef int32_t bits __attribute__((vector_size(4 * L)));
 #define WRITTEN(words) _Pragma(#words)
 #ifdef __clang__
 #define UNROLL(times) WRITTEN(clang loop unroll(full))
+#define ROLLED WRITTEN(clang loop unroll(disable))
 #define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define UNROLL(times) WRITTEN(GCC unroll times)
+#define ROLLED WRITTEN(GCC unroll 1)
 #define PICK(a, b, ...) __builtin_shuffle(a, b, bits{__VA_ARGS__})
 #endif
 
