@@ -4,6 +4,7 @@ A recorded train figure is the mean over its epoch *while it trains*, about half
 same epoch: the two are never subtracted. Their trends are compared, and levels only if train_*_exact is recorded.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -98,11 +99,17 @@ class RunLines:
         self.layers = [layer.name for layer in config.architecture.weight_layers]
         self.measured = [layer.name for layer in config.architecture.measured_layers]
         self.guessing_loss = CHANCE_LOSS[config.loss]
-        latest = history.drop_duplicates(["metric", "epoch"], keep="last").sort_values("epoch")
-        epochs, values = latest.epoch.to_numpy(dtype=int), latest.value.to_numpy(dtype=float)
-        self.start, self.end = (int(epochs[0]), int(epochs[-1])) if len(epochs) else (0, 0)
+        metrics, names = pd.factorize(history.metric)
+        epochs, values = history.epoch.to_numpy(dtype=int), history.value.to_numpy(dtype=float)
+        self.start, self.end = (int(epochs.min()), int(epochs.max())) if len(epochs) else (0, 0)
+        order = np.lexsort((epochs, metrics))  # which leaves rows of one epoch in their order
+        metrics, epochs, values = metrics[order], epochs[order], values[order]
+        is_latest = (np.diff(metrics, append=-1) != 0) | (np.diff(epochs, append=-1) != 0)
+        metrics, epochs, values = metrics[is_latest], epochs[is_latest], values[is_latest]
+        bounds = np.searchsorted(metrics, range(len(names) + 1))
         self._recorded = {
-            name: pd.Series(values[rows], index=epochs[rows]) for name, rows in latest.groupby("metric").indices.items()
+            name: pd.Series(values[first:end], index=epochs[first:end])
+            for name, (first, end) in zip(names, itertools.pairwise(bounds), strict=True)
         }
         self._finite: dict[str, pd.Series] = {}
 
@@ -123,8 +130,8 @@ class RunLines:
     def line(self, metric: str) -> pd.Series:
         """The finite values by epoch, from the first that it trained on."""
         if metric not in self._finite:
-            line = finite(self.recorded(metric))
-            self._finite[metric] = line[line.index > self.start]
+            line = self.recorded(metric)
+            self._finite[metric] = line[np.isfinite(line.to_numpy()) & (line.index.to_numpy() > self.start)]
         return self._finite[metric]
 
     @property
@@ -145,9 +152,7 @@ class RunLines:
     def steps(self) -> dict[str, float]:
         """Layer → its median change per step, as a share of its weights, over the second half of the run."""
         lines = {layer: self.line(f"update_ratio/{layer}") for layer in self.layers}
-        return {
-            layer: float(np.median(line.to_numpy()[len(line) // 2 :])) for layer, line in lines.items() if len(line)
-        }
+        return {layer: trends.median(line.to_numpy()[len(line) // 2 :]) for layer, line in lines.items() if len(line)}
 
     @property
     def largest_update(self) -> tuple[str, float]:
