@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 
 from cnnviz import paths
 from cnnviz.config import RunConfig
+from cnnviz.data import synthetic
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
 from cnnviz.train import shards
@@ -33,7 +34,7 @@ from tests.helpers.workers import steps_of
 KILLS = int(os.environ.get("CNNVIZ_KILLS", "6"))
 BY_HAND = KILLS > 6  # longer than anybody waits for the tests
 SEED = int(os.environ.get("CNNVIZ_SEED", "0")) or random.randrange(1, 10**6)
-BASE = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=500, lr=0.05, momentum=0.5)
+BASE = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=100, lr=0.05, momentum=0.5)
 # Their stack shrinks on the way: three of the five are done at half time.
 CONFIGS = [
     replace(BASE, activation=activation, lr=lr, epochs=epochs)
@@ -48,7 +49,7 @@ CONFIGS = [
 # One that is trained on its own, by autograd, with all that is drawn at random or remembered between steps.
 ALONE = replace(BASE, batch_norm="on", dropout=0.2, augment="flip+shift", schedule="cosine", epochs=3)
 pytestmark = [
-    pytest.mark.usefixtures("few_pictures"),
+    pytest.mark.usefixtures("on_fewer_pictures"),
     pytest.mark.skipif(sys.platform == "win32", reason="kills and forks as POSIX does"),
 ]
 
@@ -208,11 +209,26 @@ def equal(ours: State, theirs: State) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, _few_drawn: Path) -> State:
+def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNVIZ_DATA", str(folder))
+        synthetic._keep([*synthetic.draw("train", BASE.limit_train), *synthetic.draw("test", 200)])
+    return folder
+
+
+@pytest.fixture
+def on_fewer_pictures(_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few that recording takes longer than training: what is killed at random instants is mostly at that."""
+    monkeypatch.setenv("CNNVIZ_DATA", str(_drawn))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, _drawn: Path) -> State:
     """What the runs come to when nothing happens."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIZ_HOME", str(tmp_path_factory.mktemp("undisturbed")))
-        patch.setenv("CNNVIZ_DATA", str(_few_drawn))
+        patch.setenv("CNNVIZ_DATA", str(_drawn))
         forked(print).join()  # whoever is first waits for the libraries
         run_ids, began = schedule(), time.monotonic()
         go_on()
