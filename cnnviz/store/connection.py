@@ -96,7 +96,7 @@ class _Client(MlflowClient):
         {
             *("create_run", "log_batch", "log_param", "set_tag", "update_run", "set_terminated"),
             *("delete_run", "restore_run"),
-            *("get_run", "search_runs", "get_metric_history"),
+            *("get_run", "search_runs", "get_metric_history", "metric_history_bulk"),
             *("list_artifacts", "download_artifacts", "log_artifact"),
         }
     )
@@ -105,13 +105,18 @@ class _Client(MlflowClient):
         found = super().__getattribute__(name)
         return partial(_persistently, found) if name in _Client.PERSISTENT else found
 
+    def metric_history_bulk(self, run_ids: Sequence[str], metric: str) -> list[Any]:
+        """Of a database, whose store MLflow's client has: another one would look through MLflow's migrations again."""
+        found: list[Any] = self._tracking_client.store.get_metric_history_bulk(list(run_ids), metric, _ALL)
+        return found
+
 
 # -- opening the store -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Connection:
-    client: MlflowClient
+    client: _Client
     experiment: str
     uri: str  # as it was opened
     read_only: bool = False
@@ -179,8 +184,8 @@ def _connect(uri: str, folder: Path, read_only: str) -> _Connection:
             with contextlib.closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the worker; stays set
         location = (folder / "artifacts").as_uri()
-        if addresses.is_embedded():
-            _sql_store(uri, location)  # before the client, which would put MLflow's own experiment in this folder
+        if fresh:
+            SqlAlchemyStore(uri, location)  # before the client, which would put MLflow's own experiment elsewhere
         client = _Client(uri)
         found = _found_experiment(client, location)
         if found is None:
@@ -227,11 +232,6 @@ def _mend_artifact_addresses(database: Path, noted: str, actual: str, experiment
         connection.commit()
 
 
-@cache
-def _sql_store(uri: str, artifacts: str) -> SqlAlchemyStore:
-    return SqlAlchemyStore(uri, artifacts)
-
-
 # -- what the others use -----------------------------------------------------------------------------
 
 
@@ -239,12 +239,10 @@ def metric_histories(run_ids: Sequence[str], metric: str) -> list[tuple[str, Met
     """All that was logged of a metric, each with its run's id: in one query if the store is a database."""
     if not run_ids:
         return []
-    uri = _connection().uri  # the first to connect makes the database
-    if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
+    connected = _connection()
+    if urlsplit(connected.uri).scheme.split("+")[0] not in DATABASE_ENGINES:
         return [(run_id, each) for run_id in run_ids for each in client().get_metric_history(run_id, metric)]
-    store = _sql_store(uri, (paths.home() / "artifacts").as_uri())
-    found = _persistently(store.get_metric_history_bulk, list(run_ids), metric, _ALL)
-    return [(each.run_id, each) for each in found]
+    return [(each.run_id, each) for each in connected.client.metric_history_bulk(run_ids, metric)]
 
 
 def is_read_only() -> bool:
