@@ -260,13 +260,16 @@ def _main(order: _Order) -> None:
     tempfile.tempdir = None
     warnings.simplefilter("ignore")
     warm_shards()
-    if order.module:
-        sys.argv = [order.module, *order.words]
-        runpy.run_module(order.module, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = ["-c", *order.words]
-        sys.modules["__main__"] = main = ModuleType("__main__")
-        exec(compile(order.program, "<string>", "exec"), vars(main))
+    try:
+        if order.module:
+            sys.argv = [order.module, *order.words]
+            runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["-c", *order.words]
+            sys.modules["__main__"] = main = ModuleType("__main__")
+            exec(compile(order.program, "<string>", "exec"), vars(main))
+    finally:
+        _pass_over_unread_errors()
 
 
 def _open_streams() -> None:
@@ -277,6 +280,14 @@ def _open_streams() -> None:
     sys.stderr = os.fdopen(2, "w", encoding=encoding or None, errors="backslashreplace", closefd=False)
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     sys.stderr.reconfigure(line_buffering=True)
+
+
+def _pass_over_unread_errors() -> None:
+    """As Python does at its end: of what nobody reads, only what was printed is an error."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _give_up_capabilities() -> None:
