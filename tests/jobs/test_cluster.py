@@ -25,7 +25,8 @@ from cnnviz.jobs import nodes
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, reading
 from tests.conftest import REAL_DATA
-from tests.helpers.processes import Started
+from tests.helpers import warm_ray
+from tests.helpers.processes import Started, forked
 from tests.helpers.workers import LONG, steps_of, wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
@@ -40,7 +41,10 @@ AT_ONCE = min(KILLS, 4)  # while one grid is trained
 SEED = int(os.environ.get("CNNVIZ_SEED", "0")) or random.randrange(1, 10**6)
 SMALL = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, momentum=0.5, epochs=2)
 NODES = 3 if BY_HAND else 2
-OPTIONS: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 300_000_000}
+OPTIONS: dict[str, Any] = {
+    "object_store_memory": 300_000_000,
+    **{"include_dashboard": False, "include_log_monitor": False, "no_monitor": True},
+}
 WITHOUT = """
 import sys
 
@@ -54,14 +58,17 @@ sys.meta_path.insert(0, Blocked())
 
 
 class Nodes:
-    """A head without cores and nodes of one core each."""
+    """A head without cores and nodes of one core each, whose workers start warm."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **OPTIONS})
-        self.nodes = [self.add() for _ in range(NODES)]
+        self.folder, self.warm = folder, warm_ray.settings(folder)
+        self.server = forked(warm_ray.serve, folder)
+        wait_for((folder / "socket").exists)
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **OPTIONS, **self.warm})
+        self.nodes = [self.add(**self.warm) for _ in range(NODES)]
 
     def add(self, **options: Any) -> Any:
         """One more; on a busy machine Ray gives up after half a minute, and succeeds at the next try."""
@@ -78,14 +85,18 @@ class Nodes:
         """Another in the place of one that was killed."""
         with contextlib.suppress(Exception):
             self.cluster.remove_node(node, allow_graceful=False)
-        self.nodes[self.nodes.index(node)] = self.add()
+        self.nodes[self.nodes.index(node)] = self.add(**self.warm)
 
     def tasks(self, *some: Any) -> list[psutil.Process]:
         """What trains on these nodes, or on all; Ray calls a process after what it does."""
         found = []
         for raylet in (node.all_processes["raylet"][0].process.pid for node in some or self.nodes):
+            started = warm_ray.started_by(raylet, self.folder)
             with contextlib.suppress(psutil.Error):
-                found += [each for each in psutil.Process(raylet).children() if "_train" in " ".join(each.cmdline())]
+                started += [each.pid for each in psutil.Process(raylet).children()]
+            for pid in started:
+                with contextlib.suppress(psutil.Error):
+                    found += [each for each in [psutil.Process(pid)] if "_train" in " ".join(each.cmdline())]
         return found
 
     def lose_head(self) -> None:
@@ -93,7 +104,7 @@ class Nodes:
             processes[0].process.kill()
 
     def start_again(self) -> None:
-        """All of it, at the same address."""
+        """All of it, at the same address; its tasks start cold."""
         from ray.cluster_utils import Cluster
 
         port = int(self.cluster.address.rpartition(":")[2])
@@ -105,13 +116,15 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def _cluster() -> Iterator[Nodes]:
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     try:
-        made = Nodes()
+        made = Nodes(tmp_path_factory.mktemp("warm"))
     except Exception as error:  # Ray raises its own, and the system's: of ports, of shared memory
         pytest.skip(f"Ray does not start here: {type(error).__name__}: {error}")
     yield made
     made.cluster.shutdown()
+    made.server.kill()
+    made.server.join()
 
 
 @pytest.fixture
@@ -139,6 +152,12 @@ def ended(run_ids: list[str]) -> Callable[[], bool]:
 
 def begun(run_ids: list[str]) -> Callable[[], bool]:
     return lambda: any(reading.run(run_id).status == "RUNNING" for run_id in run_ids)
+
+
+def seen() -> nodes.Seen:
+    found = nodes.seen(os.environ["CNNVIZ_RAY"])
+    assert found is not None
+    return found
 
 
 def weights(run_id: str) -> dict[int, dict[str, torch.Tensor]]:
@@ -203,10 +222,9 @@ def test_what_is_asked_of_a_worker_and_its_end_reach_its_tasks(on_cluster: Nodes
     stopped, left = changes.schedule([replace(LONG, lr=lr) for lr in (0.01, 0.001)], "cluster")
     with working() as worker:
         wait_for(lambda: min(reading.run(stopped).epoch, reading.run(left).epoch) > 0, 300)
-        found = nodes.seen(os.environ["CNNVIZ_RAY"])
-        assert found is not None
+        wait_for(lambda: sum(node.busy_cores for node in seen().nodes) == 2)  # of late
+        found = seen()
         assert sorted(node.name for node in found.nodes if node.trouble) == ["bare"]
-        assert sum(node.busy_cores for node in found.nodes) == 2
         assert "1 cannot train" in nodes.headline(found)
         assert "node bare cannot import cnnviz (No module named 'cnnviz')" in reading.run(left).message
         assert len(on_cluster.tasks()) == 2
