@@ -10,6 +10,7 @@ from cnnviz.store import connection
 from tests.helpers.processes import Started
 
 TINY = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=3000, epochs=3, lr=0.05, momentum=0.5)
+TINIEST = replace(TINY, limit_train=500)  # where how long it trains is of no account
 LONG = replace(TINY, batch_size=1000, epochs=1000)  # minutes, of too few steps for any of them to be compiled
 
 

@@ -16,13 +16,13 @@ from cnnviz.jobs.files import job_file, write_atomically
 from cnnviz.jobs.status import WorkerStatus, workers
 from cnnviz.store import artifacts, changes, reading
 from cnnviz.train import planning
-from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
+from tests.helpers.workers import LONG, TINIEST, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
 
 
 def test_submitted_runs_are_trained_by_a_worker_of_their_own() -> None:
-    run_ids = control.submit(grid(TINY, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
+    run_ids = control.submit(grid(TINIEST, loss=["mse", "cross_entropy"], lr=[0.05, 0.01]), "cpu")
     wait_for(lambda: not any(reading.run(run_id).active for run_id in run_ids))
     for run_id in run_ids:
         run = reading.run(run_id)
@@ -46,7 +46,7 @@ def test_a_worker_that_stands_by_trains_what_is_launched_next() -> None:
     control.stand_by("cpu")
     assert control._standing_by["cpu"] is standby  # one is enough
     assert workers() == []
-    (run_id,) = control.submit([TINY], "cpu")
+    (run_id,) = control.submit([TINIEST], "cpu")
     wait_for(lambda: not reading.run(run_id).active)
     assert (reading.run(run_id).status, workers()[0].pid) == ("FINISHED", standby.pid)
     wait_for(lambda: standby.poll() == 0)
@@ -54,7 +54,7 @@ def test_a_worker_that_stands_by_trains_what_is_launched_next() -> None:
     control.stand_by("cpu")
     standby = control._standing_by["cpu"]
     control._dismiss(standby)  # as after a while, or at the end of the process that started it
-    (run_id,) = control.submit([TINY], "cpu")
+    (run_id,) = control.submit([TINIEST], "cpu")
     wait_for(lambda: not reading.run(run_id).active)
     assert reading.run(run_id).status == "FINISHED"
     assert workers()[0].pid != standby.pid
@@ -124,7 +124,7 @@ def test_a_worker_that_hangs_is_seen_and_replaced_by_a_click(monkeypatch: pytest
 
 
 def test_after_a_worker_that_failed_the_next_one_waits_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes.schedule([TINY], "cpu")
+    changes.schedule([TINIEST], "cpu")
     started: list[object] = []
     monkeypatch.setattr(processes, "detached", lambda command, log, **_: started.append(command))
     failed = WorkerStatus("cpu", 1, "failed", time.time(), message="no room: free some space")

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from cnnviz import paths
-from cnnviz.config import RunConfig
 from cnnviz.errors import StoreError
 from cnnviz.jobs import control, worker
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, connection, reading
 from tests.helpers.processes import kill_all
-from tests.helpers.workers import LONG, TINY, start_worker, steps_of, wait_for
+from tests.helpers.workers import LONG, TINIEST, TINY, start_worker, steps_of, wait_for
 
 pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left", "warm_workers")
 
@@ -94,7 +93,7 @@ def test_a_run_without_its_data_fails_in_one_line(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / drawn.name).symlink_to(drawn)
     monkeypatch.setenv("CNNVIZ_DATA", str(tmp_path / "data"))
-    good, bad = changes.schedule([TINY, RunConfig(**{**vars(TINY), "dataset": "cifar10"})], "cpu")
+    good, bad = changes.schedule([TINIEST, replace(TINIEST, dataset="cifar10")], "cpu")
     control.ensure_worker()
     wait_for(lambda: not any(reading.run(each).active for each in (good, bad)))
     assert reading.run(good).status == "FINISHED"
@@ -106,7 +105,7 @@ def test_a_run_without_its_data_fails_in_one_line(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_fork_trains_on_from_its_parent(optimizer: str) -> None:
-    parent = replace(TINY, epochs=1, optimizer=optimizer, lr=0.01)
+    parent = replace(TINIEST, epochs=1, optimizer=optimizer, lr=0.01)
     (run_id,) = changes.schedule([parent], "cpu")
     assert worker.work("cpu")
     fork = changes.fork(run_id, 1, {"lr": 0.002}, 2, "cpu")
