@@ -5,6 +5,7 @@ All else of these is as if Python had started for them alone: their environment,
 exit status.
 """
 
+import contextlib
 import ctypes
 import io
 import os
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import context, forkserver, popen_forkserver, reduction, spawn, util
 from pathlib import Path
@@ -248,28 +249,36 @@ class _Order:
 
 
 def _main(order: _Order) -> None:
-    os.setsid()
     if order.as_a_user:
         _give_up_capabilities()
-    os.chdir(order.folder)
-    for number, stream in enumerate(order.streams):
-        os.dup2(stream.number, number)
-    for number in {each.number for each in order.streams} - {0, 1, 2}:
+    settle([each.number for each in order.streams], order.folder)
+    if order.module:
+        run_module(order.module, *order.words)
+    else:
+        with _errors_passed_over():
+            sys.argv = ["-c", *order.words]
+            sys.modules["__main__"] = main = ModuleType("__main__")
+            exec(compile(order.program, "<string>", "exec"), vars(main))
+
+
+def settle(streams: Sequence[int], folder: Path) -> None:
+    """Be a process of its own, with those for 0, 1 and 2."""
+    os.setsid()
+    os.chdir(folder)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    for number in {*streams} - {0, 1, 2}:
         os.close(number)
     _open_streams()
     tempfile.tempdir = None
     warnings.simplefilter("ignore")
     warm_shards()
-    try:
-        if order.module:
-            sys.argv = [order.module, *order.words]
-            runpy.run_module(order.module, run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = ["-c", *order.words]
-            sys.modules["__main__"] = main = ModuleType("__main__")
-            exec(compile(order.program, "<string>", "exec"), vars(main))
-    finally:
-        _pass_over_unread_errors()
+
+
+def run_module(name: str, *words: str) -> None:
+    with _errors_passed_over():
+        sys.argv = [name, *words]
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def _open_streams() -> None:
@@ -282,12 +291,16 @@ def _open_streams() -> None:
     sys.stderr.reconfigure(line_buffering=True)
 
 
-def _pass_over_unread_errors() -> None:
-    """As Python does at its end: of what nobody reads, only what was printed is an error."""
+@contextlib.contextmanager
+def _errors_passed_over() -> Iterator[None]:
+    """At the end, as Python does: of what nobody reads, only what was printed is an error."""
     try:
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        yield
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _give_up_capabilities() -> None:

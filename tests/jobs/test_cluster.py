@@ -25,7 +25,7 @@ from cnnviz.jobs import nodes
 from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, reading
 from tests.conftest import REAL_DATA
-from tests.helpers import warm_ray
+from tests.helpers import warm_python
 from tests.helpers.processes import Started, forked
 from tests.helpers.workers import LONG, steps_of, wait_for
 
@@ -64,8 +64,12 @@ class Nodes:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
-        self.folder, self.warm = folder, warm_ray.settings(folder)
-        self.server = forked(warm_ray.serve, folder)
+        self.folder = folder
+        self.warm: dict[str, Any] = {
+            "setup_worker_path": warm_python.__file__,
+            "env_vars": warm_python.settings(folder),
+        }
+        self.server = forked(warm_python.serve, folder)
         wait_for((folder / "socket").exists)
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **OPTIONS, **self.warm})
         self.nodes = [self.add(**self.warm) for _ in range(NODES)]
@@ -91,7 +95,7 @@ class Nodes:
         """What trains on these nodes, or on all; Ray calls a process after what it does."""
         found = []
         for raylet in (node.all_processes["raylet"][0].process.pid for node in some or self.nodes):
-            started = warm_ray.started_by(raylet, self.folder)
+            started = warm_python.started_by(raylet, self.folder)
             with contextlib.suppress(psutil.Error):
                 started += [each.pid for each in psutil.Process(raylet).children()]
             for pid in started:

@@ -1,5 +1,6 @@
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -8,7 +9,8 @@ import pytest
 from cnnviz import paths
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file
-from tests.helpers.processes import run_warm
+from tests.helpers import warm_python
+from tests.helpers.processes import forked, run_warm
 from tests.helpers.workers import TINY, wait_for
 
 pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
@@ -26,10 +28,25 @@ def test_no_zombie_is_left() -> None:
     wait_for(lambda: not psutil.pid_exists(process.pid), 20)
 
 
-def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
+@pytest.fixture
+def python(tmp_path: Path) -> Iterator[Path]:
+    """A Python that starts warm, in the environment that warm_python.settings(its folder) are of."""
+    found = tmp_path / "warm" / "python"
+    found.parent.mkdir()
+    found.write_text(f'#!/bin/sh\nexec {sys.executable} -S {warm_python.__file__} "$@"\n')
+    found.chmod(0o700)
+    server = forked(warm_python.serve, found.parent)
+    wait_for((found.parent / "socket").exists)
+    yield found
+    server.kill()
+    server.join()
+
+
+def worker_of(folder: Path, environment: dict[str, str], python: Path) -> tuple[str, str]:
     """Launch a run from that folder and let a detached worker train it: what is printed, and the run's status."""
     program = (
-        "import time\n"
+        "import sys, time\n"
+        f"sys.executable = {str(python)!r}\n"
         "from cnnviz.config import RunConfig\n"
         "from cnnviz.jobs import control\n"
         "from cnnviz.store import reading\n"
@@ -41,6 +58,7 @@ def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     )
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("CNNVIZ_", "MLFLOW_"))}
     settings |= {"CNNVIZ_OFFLINE": "1", "PYTHONPATH": str(paths.PROJECT)} | environment
+    settings |= warm_python.settings(python.parent)
     done = run_warm(program=program, folder=folder, environment=settings)
     return done.stdout.strip(), done.stderr
 
@@ -54,13 +72,13 @@ def worker_of(folder: Path, environment: dict[str, str]) -> tuple[str, str]:
     ],
 )
 def test_a_worker_finds_what_is_named_relative_to_where_one_works(
-    settings: dict[str, str], tmp_path: Path, few_pictures: Path
+    settings: dict[str, str], tmp_path: Path, few_pictures: Path, python: Path
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "data").symlink_to(few_pictures)
     before = {path.name for path in paths.PROJECT.iterdir()}
-    assert worker_of(here, settings) == ("FINISHED", "")
+    assert worker_of(here, settings, python) == ("FINISHED", "")
     assert {path.name for path in paths.PROJECT.iterdir()} - before <= {".mypy_cache", ".pytest_cache", "__pycache__"}
     home = Path(settings["CNNVIZ_HOME"]).name
     own = {"mine.db", "mlartifacts"} if "MLFLOW_TRACKING_URI" in settings else set()
