@@ -69,7 +69,6 @@ class Nodes:
             "setup_worker_path": warm_python.__file__,
             "env_vars": warm_python.settings(folder),
         }
-        self.server = forked(warm_python.serve, folder)
         wait_for((folder / "socket").exists)
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **OPTIONS, **self.warm})
         self.nodes = [self.add(**self.warm) for _ in range(NODES)]
@@ -121,14 +120,18 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    folder = tmp_path_factory.mktemp("warm")
+    server = forked(warm_python.serve, folder)
     try:
-        made = Nodes(tmp_path_factory.mktemp("warm"))
-    except Exception as error:  # Ray raises its own, and the system's: of ports, of shared memory
-        pytest.skip(f"Ray does not start here: {type(error).__name__}: {error}")
-    yield made
-    made.cluster.shutdown()
-    made.server.kill()
-    made.server.join()
+        try:
+            made = Nodes(folder)
+        except Exception as error:  # Ray raises its own, and the system's: of ports, of shared memory
+            pytest.skip(f"Ray does not start here: {type(error).__name__}: {error}")
+        yield made
+        made.cluster.shutdown()
+    finally:
+        server.kill()
+        server.join()
 
 
 @pytest.fixture
