@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cnnviz import terminals
 from cnnviz.config import DEVICES, PARAMETERS, SETTINGS, SWITCH, RunConfig, grid, parse
 from cnnviz.errors import CnnvizError, DataError
+from cnnviz.loading import loading
 from cnnviz.wording import count, duration
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     configs = _grid(options)
-    from cnnviz.train import shards
+    with loading():
+        from cnnviz.train import shards
 
-    shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
-    from cnnviz.jobs import devices
-    from cnnviz.store import changes
+        shards.warm_up(options.device)  # beside the seconds that MLflow takes to load
+        from cnnviz.jobs import devices
+        from cnnviz.store import changes
 
     _watch(changes.schedule(configs, devices.resolve(options.device)))
 
@@ -158,18 +160,20 @@ def _option(name: str) -> str:
 
 
 def _continue(options: argparse.Namespace) -> None:
-    from cnnviz.jobs import devices
-    from cnnviz.store import changes
+    with loading():
+        from cnnviz.jobs import devices
+        from cnnviz.store import changes
 
     _watch(changes.continue_runs(options.run_ids, options.epochs, devices.nearest))
 
 
 def _watch(run_ids: Sequence[str]) -> None:
     """Train these runs here, or watch the worker that holds the device do it. Ctrl-C stops them."""
-    from cnnviz.jobs import control, worker
-    from cnnviz.jobs.progress import Bar, Lines
-    from cnnviz.jobs.status import workers
-    from cnnviz.store import changes, reading
+    with loading():
+        from cnnviz.jobs import control, worker
+        from cnnviz.jobs.progress import Bar, Lines
+        from cnnviz.jobs.status import workers
+        from cnnviz.store import changes, reading
 
     found = sorted({reading.run(run_id).device for run_id in run_ids})
     stops = 0
@@ -197,11 +201,12 @@ def _watch(run_ids: Sequence[str]) -> None:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from cnnviz.train import shards
+    with loading():
+        from cnnviz.train import shards
 
-    shards.warm_up(options.device)
-    from cnnviz.jobs import devices, worker
-    from cnnviz.store import reading
+        shards.warm_up(options.device)
+        from cnnviz.jobs import devices, worker
+        from cnnviz.store import reading
 
     if options.stand_by:
         reading.queue(devices.resolve(options.device))  # the store is open then
@@ -223,7 +228,8 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> None:
-    from cnnviz.jobs import devices, engines, nodes
+    with loading():
+        from cnnviz.jobs import devices, engines, nodes
 
     with engines.connected("cluster") as engine:
         engines.note(engine)
@@ -234,7 +240,8 @@ def _cluster(options: argparse.Namespace) -> None:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from cnnviz.jobs import control
+    with loading():
+        from cnnviz.jobs import control
 
     control.stop(options.run_ids)
 
@@ -243,7 +250,8 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from cnnviz.store import addresses, reading
+    with loading():
+        from cnnviz.store import addresses, reading
 
     found = reading.runs()
     if options.json:
@@ -299,11 +307,12 @@ def _print_table(found: Sequence["Run"]) -> None:
 
 
 def _features(options: argparse.Namespace) -> None:
-    from cnnviz.inspection import recorded
-    from cnnviz.inspection.network import predict
-    from cnnviz.render.exports import format_of, picture_file
-    from cnnviz.render.maps import caption, sheet
-    from cnnviz.store import artifacts, reading
+    with loading():
+        from cnnviz.inspection import recorded
+        from cnnviz.inspection.network import predict
+        from cnnviz.render.exports import format_of, picture_file
+        from cnnviz.render.maps import caption, sheet
+        from cnnviz.store import artifacts, reading
 
     format_of(options.out)
     run = reading.run(options.run_id)
@@ -364,8 +373,9 @@ def _indices(text: str, size: int) -> Iterator[int]:
 def _mistakes(options: argparse.Namespace) -> None:
     if len(options.run_ids) > 2:
         raise CnnvizError(f"mistakes takes one run or two, not {len(options.run_ids)}: name fewer")
-    from cnnviz import data
-    from cnnviz.store import artifacts, reading
+    with loading():
+        from cnnviz import data
+        from cnnviz.store import artifacts, reading
 
     runs = [reading.run(run_id) for run_id in options.run_ids]
     if len({run.config.dataset for run in runs}) > 1:
@@ -376,8 +386,9 @@ def _mistakes(options: argparse.Namespace) -> None:
     except DataError:
         dataset = data.load(runs[0].config.dataset)  # fetched, or drawn
 
-    from cnnviz.inspection import outputs
-    from cnnviz.render import mistake_tables
+    with loading():
+        from cnnviz.inspection import outputs
+        from cnnviz.render import mistake_tables
 
     found = []
     for run, epoch in zip(runs, epochs, strict=True):
@@ -399,8 +410,9 @@ def _report(options: argparse.Namespace) -> None:
         raise CnnvizError(f"{options.out} ends neither in .html nor in .zip: choose another --out")
     if not options.out.absolute().parent.is_dir():
         raise CnnvizError(f"{options.out.parent} is no folder: make it, or choose another --out")
-    from cnnviz.render.report import archive, document, page
-    from cnnviz.store import reading, reports
+    with loading():
+        from cnnviz.render.report import archive, document, page
+        from cnnviz.store import reading, reports
 
     chosen = list(dict.fromkeys(reading.run(run_id).id for run_id in options.run_ids))
     with _bar() as show:
@@ -437,8 +449,9 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
 def _export(options: argparse.Namespace) -> None:
     if options.epoch is not None and options.kind != "weights":
         raise CnnvizError(f"a {options.kind} trains all epochs: --epoch is for --as weights")
-    from cnnviz.render import code
-    from cnnviz.store import artifacts, reading
+    with loading():
+        from cnnviz.render import code
+        from cnnviz.store import artifacts, reading
 
     run = reading.run(options.run_id)
     if options.kind == "report":
@@ -478,7 +491,8 @@ def _write(files: Mapping[Path, bytes], force: bool) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from cnnviz import data, paths
+    with loading():
+        from cnnviz import data, paths
 
     if options.fetch:
         _fetch()

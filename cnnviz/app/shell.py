@@ -4,7 +4,6 @@ It imports nothing that takes long: a server's first visitor sees the app before
 """
 
 import contextlib
-import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from PIL import Image
 from cnnviz.app.markdown import plain
 from cnnviz.app.state import Slot
 from cnnviz.errors import CnnvizError, UnreachableError
+from cnnviz.loading import loading
 
 _SLOW = {"torch": "PyTorch", "mlflow": "MLflow", "cnnviz.render.drawings": "Altair", "cnnviz.app.launch": "cnnviz"}
 PAGES = {  # by address, the names of the files: title and icon
@@ -83,10 +83,10 @@ def load() -> None:
     """Import what takes seconds, once a server, and say so meanwhile; see that a worker is there if one is needed."""
     place = st.empty()  # always: were it not there later, all of the page would be put up anew
     if not is_loaded():
-        for step, (name, title) in enumerate(_SLOW.items()):
-            place.progress(step / len(_SLOW), f"Starting: loading {title} …")
-            importlib.import_module(name)
-        gc.freeze()  # the libraries stay: the collector need not look through them, 0.3 s in the middle of a page
+        with loading():
+            for step, (name, title) in enumerate(_SLOW.items()):
+                place.progress(step / len(_SLOW), f"Starting: loading {title} …")
+                importlib.import_module(name)
         place.empty()
     if not _WORKER_SEEN_TO.get():
         from cnnviz.jobs import control

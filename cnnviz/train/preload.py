@@ -9,15 +9,18 @@ import gc
 import os
 import sys
 
-import torch
-
-from cnnviz import data
 from cnnviz.errors import CnnvizError
-from cnnviz.train import memory, shards  # noqa: F401, what a shard runs
+from cnnviz.loading import loading
 
 
 def prepare() -> None:
     """Make this process one to fork shards from: libraries and CIFAR-10 loaded, one thread, no clean-up at its end."""
+    with loading():
+        import torch
+
+        from cnnviz import data
+        from cnnviz.train import memory, shards  # noqa: F401, what a shard runs
+
     atexit.register(os._exit, 0)  # libraries that tidy up fill the terminal with their leaks
     torch.set_num_threads(1)  # a forked process would wait for threads that only its parent had
     memory.set_malloc(*memory.GIVE_BACK)
