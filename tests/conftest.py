@@ -1,12 +1,13 @@
 """Every test gets a store and a data folder of its own; nothing of the user's is read or written."""
 
+import gc
 import os
 
+gc.set_threshold(10_000, 20, 20)  # a test is over in no time, and what it made is garbage
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small tensors: threads would only wait
 
 import contextlib
 import functools
-import gc
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -84,7 +85,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: places.get(item.path, len(places)))
     gc.freeze()  # Streamlit collects after every run of a page, and would look through all libraries each time
-    gc.set_threshold(10_000, 20, 20)  # a test is over in no time, and what it made is garbage
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,6 @@ def _stores_are_closed() -> Iterator[None]:
     """They go with their test. Hundreds, with the SQL that was compiled for each, would be searched for garbage."""
     yield
     connection._connect.cache_clear()
-    connection._sql_store.cache_clear()
     TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()
     for engine in MADE_BY_MLFLOW._engine_map.values():
         engine.dispose()
@@ -179,7 +178,7 @@ def cifar10_root(monkeypatch: pytest.MonkeyPatch) -> Path:
     return REAL_DATA
 
 
-def _of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> Path:
+def of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> Path:
     """A data folder with so many of the synthetic pictures."""
     folder, lock = _once(factory, f"synthetic {training}")
     with lock, pytest.MonkeyPatch.context() as patch:
@@ -191,7 +190,7 @@ def _of_pictures(factory: pytest.TempPathFactory, training: int, test: int) -> P
 
 @pytest.fixture(scope="session")
 def _few_drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _of_pictures(tmp_path_factory, 6000, 1000)
+    return of_pictures(tmp_path_factory, 6000, 1000)
 
 
 @pytest.fixture
@@ -204,7 +203,7 @@ def few_pictures(_few_drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def all_test_pictures(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Likewise, with few to train on and all 10,000 to test on: a share of a class is no count of its pictures."""
-    folder = _of_pictures(tmp_path_factory, 1000, 10_000)
+    folder = of_pictures(tmp_path_factory, 1000, 10_000)
     monkeypatch.setenv("CNNVIZ_DATA", str(folder))
     return folder
 

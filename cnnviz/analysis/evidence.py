@@ -152,7 +152,9 @@ class RunLines:
     def steps(self) -> dict[str, float]:
         """Layer → its median change per step, as a share of its weights, over the second half of the run."""
         lines = {layer: self.line(f"update_ratio/{layer}") for layer in self.layers}
-        return {layer: trends.median(line.to_numpy()[len(line) // 2 :]) for layer, line in lines.items() if len(line)}
+        return {
+            layer: float(np.median(line.to_numpy()[len(line) // 2 :])) for layer, line in lines.items() if len(line)
+        }
 
     @property
     def largest_update(self) -> tuple[str, float]:

@@ -10,6 +10,7 @@ their correlation.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,15 +73,9 @@ def smooth(line: pd.Series, width: int = 0) -> pd.Series:
     return line.rolling(width, center=True, min_periods=min(WINDOW, len(line))).median().bfill().ffill()
 
 
-def median(values: np.ndarray) -> float:
-    """That of numpy, which takes many times as long over so few values."""
-    ordered, half = np.sort(values), len(values) // 2
-    return float((ordered[half] + ordered[-half - 1]) / 2)
-
-
 def level(line: pd.Series) -> float:
     """Where the line stands now: the median of its last WINDOW epochs."""
-    return median(line.to_numpy()[-WINDOW:])
+    return float(statistics.median(line.to_numpy()[-WINDOW:].tolist()))  # numpy's takes ten times as long over so few
 
 
 def noise(line: pd.Series) -> float:
@@ -99,7 +94,7 @@ def _aside(values: np.ndarray) -> np.ndarray:
 
 def _scatter(values: np.ndarray) -> float:
     # A middle and half of two: variance 1.5.
-    return float(_SIGMA * median(np.abs(_aside(values))) / np.sqrt(1.5))
+    return float(_SIGMA * np.median(np.abs(_aside(values))) / np.sqrt(1.5))
 
 
 def without_spikes(line: pd.Series) -> np.ndarray:

@@ -34,13 +34,7 @@ _util: Any = util
 PREPARES = "cnnviz.train.preload"  # when a fork server imports it
 # Not Python's own one, which shards are forked from: whoever is first to use that says what it loads.
 _server: Any = forkserver.ForkServer()
-_server.set_forkserver_preload(
-    [
-        *("cnnviz.jobs.worker", "cnnviz.jobs.control", "cnnviz.__main__"),
-        *("cnnviz.render.curve_charts", "cnnviz.inspection.mistakes", "cnnviz.inspection.attribution"),
-        *("streamlit.web.bootstrap", "streamlit.web.cli", "streamlit.components.v2", "tests.helpers.frozen"),
-    ]
-)
+_server.set_forkserver_preload(["tests.helpers.loaded"])
 
 
 class _Popen(popen_forkserver.Popen):

@@ -19,16 +19,7 @@ pytestmark = [
     pytest.mark.usefixtures("few_pictures"),
     pytest.mark.skipif(not GXX, reason="no g++ here to break"),
 ]
-LENET = [
-    "--model",
-    "c2k3-s2-c2k3-s2",
-    "--batch-size",
-    "1",
-    "--limit-train",
-    "1000",
-    "--epochs",
-    "1",
-]  # by its family's own kernel
+LENET = ["--model", "c2k3-s2-c2k3-s2", "--batch-size", "1", "--limit-train", "1000", "--epochs", "1"]  # by its kernel
 DENSE = ["--model", "f12", "--batch-size", "1", "--limit-train", "2000", "--epochs", "5"]  # by PyTorch's
 WITHOUT_PYTHON = """
 kept=()

@@ -23,10 +23,10 @@ from mlflow import MlflowClient
 
 from cnnviz import paths
 from cnnviz.config import RunConfig
-from cnnviz.data import synthetic
 from cnnviz.jobs import control, worker
 from cnnviz.store import artifacts, changes, checkpoints, connection, reading
 from cnnviz.train import shards
+from tests.conftest import of_pictures
 from tests.helpers import processes
 from tests.helpers.processes import forked
 from tests.helpers.workers import steps_of
@@ -210,11 +210,7 @@ def equal(ours: State, theirs: State) -> bool:
 
 @pytest.fixture(scope="module")
 def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNNVIZ_DATA", str(folder))
-        synthetic._keep([*synthetic.draw("train", BASE.limit_train), *synthetic.draw("test", 200)])
-    return folder
+    return of_pictures(tmp_path_factory, BASE.limit_train, 200)
 
 
 @pytest.fixture
