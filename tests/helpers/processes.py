@@ -34,7 +34,7 @@ _util: Any = util
 PREPARES = "cnnviz.train.preload"  # when a fork server imports it
 # Not Python's own one, which shards are forked from: whoever is first to use that says what it loads.
 _server: Any = forkserver.ForkServer()
-_server.set_forkserver_preload(["tests.helpers.loaded"])
+_server.set_forkserver_preload(["tests.helpers.loaded", "cnnviz"])  # the latter: a worker is known by its command line
 
 
 class _Popen(popen_forkserver.Popen):
