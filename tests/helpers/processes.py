@@ -7,6 +7,7 @@ exit status.
 
 import contextlib
 import ctypes
+import gc
 import io
 import os
 import runpy
@@ -324,6 +325,7 @@ def _fork_server(path: bytes, words: Sequence[Any], descriptors: Sequence[int]) 
     if pid := os.fork():
         return pid
     try:
+        gc.enable()  # off while whoever asks loads its own libraries
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in {int(each.name) for each in Path("/proc/self/fd").iterdir()} - {0, 1, 2, nothing, *descriptors}:
             os.dup2(nothing, number)  # not closed: whatever has it would close the next one of that number

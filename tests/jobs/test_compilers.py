@@ -33,7 +33,6 @@ def train(words: list[str], folder: Path, **settings: str) -> Run:
     environment = os.environ | {
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",  # which takes longer than all that is tried here
-        "TORCHINDUCTOR_VEC_ISA_OK": "1",  # nor are the processor's vectors tried first, a file each
         "TMPDIR": str(folder),
         **settings,
     }
