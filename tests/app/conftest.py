@@ -98,18 +98,19 @@ def browser(_chromium: tuple[Any, Any, list[str]], port: int) -> Iterator[Any]:
     opened, loop, elsewhere = _chromium
     asyncio._set_running_loop(loop)
     shared, tab = opened.contexts[0], opened.contexts[0].pages[0]
-    yield opened
-    for each in (*opened.contexts[1:], *shared.pages[1:]):
-        each.close()
-    leave(tab)
-    devtools = shared.new_cdp_session(tab)
-    of_test = {"origin": f"http://127.0.0.1:{port}", "storageTypes": "cookies,indexeddb,local_storage"}
-    devtools.send("Storage.clearDataForOrigin", of_test)
-    devtools.detach()
-    asked = [*elsewhere]
     elsewhere.clear()
-    asyncio._set_running_loop(None)
-    assert asked == []
+    yield opened
+    try:
+        for each in (*opened.contexts[1:], *shared.pages[1:]):
+            each.close()
+        leave(tab)
+        devtools = shared.new_cdp_session(tab)
+        of_test = {"origin": f"http://127.0.0.1:{port}", "storageTypes": "cookies,indexeddb,local_storage"}
+        devtools.send("Storage.clearDataForOrigin", of_test)
+        devtools.detach()
+    finally:
+        asyncio._set_running_loop(None)
+    assert elsewhere == []
 
 
 @pytest.fixture
