@@ -3,7 +3,7 @@
 import gc
 import os
 
-gc.set_threshold(10_000, 20, 20)  # a test is over in no time, and what it made is garbage
+gc.set_threshold(10_000, 20, 20)  # collect less often: what a test makes is gone with it
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # small tensors: threads would only wait
 
 import contextlib
@@ -140,7 +140,7 @@ def _stores_are_copies(_empty_store: Path, monkeypatch: pytest.MonkeyPatch, requ
 
 @pytest.fixture(autouse=True)
 def _stores_are_closed() -> Iterator[None]:
-    """They go with their test. Hundreds, with the SQL that was compiled for each, would be searched for garbage."""
+    """A store goes with its test: hundreds of them, with the SQL compiled for each, would be searched for garbage."""
     yield
     connection._connect.cache_clear()
     TrackingStoreRegistry._get_store_with_resolved_uri.cache_clear()

@@ -241,7 +241,7 @@ def metric_histories(run_ids: Sequence[str], metric: str) -> list[tuple[str, Met
         return []
     connected = _connection()
     if urlsplit(connected.uri).scheme.split("+")[0] not in DATABASE_ENGINES:
-        return [(run_id, each) for run_id in run_ids for each in client().get_metric_history(run_id, metric)]
+        return [(run_id, each) for run_id in run_ids for each in connected.client.get_metric_history(run_id, metric)]
     return [(each.run_id, each) for each in connected.client.metric_history_bulk(run_ids, metric)]
 
 

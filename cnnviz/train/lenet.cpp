@@ -3,7 +3,7 @@
 // second-level cache, which no library call by call can give. See lenet.py for the constants (LANES, C1, K1, C2, K2, FC,
 // BATCH, AVERAGE, SLOTS, DECAYS) and the memory's layout.
 
-#include <algorithm>  // not <cmath> or <memory>, which a compiler reads for a tenth of its time
+#include <algorithm>  // <cmath> and <memory> would take a tenth of the compiler's time
 #include <cstdint>
 #include <cstring>
 #include <vector>

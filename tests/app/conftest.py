@@ -67,8 +67,8 @@ def cold_address(few_pictures: Path, port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _chromium(port: int) -> Iterator[tuple[Any, Any, list[str]]]:
-    """It, the loop that Playwright runs in between its calls, where no other test may see it, and what its tabs ask of
-    other machines."""
+    """Chromium, Playwright's event loop, which other tests must not find running, and what its tabs ask of other
+    machines."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: install Debian's package chromium")
     from playwright.sync_api import Request, sync_playwright

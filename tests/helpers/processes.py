@@ -257,7 +257,7 @@ def _main(order: _Order) -> None:
 
 
 def settle(streams: Sequence[int], folder: Path) -> None:
-    """Be a process of its own, with those for 0, 1 and 2."""
+    """Be a process of its own, in that folder, with these descriptors as its stdin, stdout and stderr."""
     os.setsid()
     os.chdir(folder)
     for number, stream in enumerate(streams):

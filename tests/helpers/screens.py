@@ -41,8 +41,8 @@ def diagram(opened: AppTest) -> dict[str, Any]:
 
 
 def page_of(browser: Any, url: str) -> Any:
-    """It, in the tab of all tests, which is as if it were new: what it has compiled of Streamlit's scripts, half of a
-    load, does for the next."""
+    """The page at this address, in the one tab of all tests, as if the tab were new: it need not compile Streamlit's
+    scripts again, which is half of a load."""
     page = browser.contexts[0].pages[0]
     leave(page)
     page.set_viewport_size({"width": 1400, "height": 1100})

@@ -12,6 +12,7 @@ import runpy
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = "CNNVIZ_TEST_WARM_PYTHON"  # the variable that names the server's folder
@@ -51,6 +52,21 @@ def _become(folder: Path, asking: socket.socket) -> None:
     else:
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    """A process that does, for as long as the block lasts."""
+    from tests.helpers.processes import forked
+    from tests.helpers.workers import wait_for
+
+    server = forked(serve, folder)
+    try:
+        wait_for((folder / "socket").exists)
+        yield
+    finally:
+        server.kill()
+        server.join()
 
 
 def settings(folder: Path) -> dict[str, str]:

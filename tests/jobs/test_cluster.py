@@ -26,7 +26,7 @@ from cnnviz.jobs.status import workers
 from cnnviz.store import artifacts, changes, reading
 from tests.conftest import REAL_DATA
 from tests.helpers import warm_python
-from tests.helpers.processes import Started, forked
+from tests.helpers.processes import Started
 from tests.helpers.workers import LONG, steps_of, wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
@@ -43,7 +43,9 @@ SMALL = RunConfig(model="c4k5-s2-f12", dataset="synthetic", limit_train=1000, mo
 NODES = 3 if BY_HAND else 2
 OPTIONS: dict[str, Any] = {
     "object_store_memory": 300_000_000,
-    **{"include_dashboard": False, "include_log_monitor": False, "no_monitor": True},
+    "include_dashboard": False,
+    "include_log_monitor": False,
+    "no_monitor": True,
 }
 WITHOUT = """
 import sys
@@ -69,7 +71,6 @@ class Nodes:
             "setup_worker_path": warm_python.__file__,
             "env_vars": warm_python.settings(folder),
         }
-        wait_for((folder / "socket").exists)
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **OPTIONS, **self.warm})
         self.nodes = [self.add(**self.warm) for _ in range(NODES)]
 
@@ -121,17 +122,13 @@ class Nodes:
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("warm")
-    server = forked(warm_python.serve, folder)
-    try:
+    with warm_python.serving(folder):
         try:
             made = Nodes(folder)
         except Exception as error:  # Ray raises its own, and the system's: of ports, of shared memory
             pytest.skip(f"Ray does not start here: {type(error).__name__}: {error}")
         yield made
         made.cluster.shutdown()
-    finally:
-        server.kill()
-        server.join()
 
 
 @pytest.fixture
@@ -229,7 +226,7 @@ def test_what_is_asked_of_a_worker_and_its_end_reach_its_tasks(on_cluster: Nodes
     stopped, left = changes.schedule([replace(LONG, lr=lr) for lr in (0.01, 0.001)], "cluster")
     with working() as worker:
         wait_for(lambda: min(reading.run(stopped).epoch, reading.run(left).epoch) > 0, 300)
-        wait_for(lambda: sum(node.busy_cores for node in seen().nodes) == 2)  # of late
+        wait_for(lambda: sum(node.busy_cores for node in seen().nodes) == 2)  # Ray counts them late
         found = seen()
         assert sorted(node.name for node in found.nodes if node.trouble) == ["bare"]
         assert "1 cannot train" in nodes.headline(found)

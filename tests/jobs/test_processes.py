@@ -10,7 +10,7 @@ from cnnviz import paths
 from cnnviz.jobs import processes
 from cnnviz.jobs.files import job_file
 from tests.helpers import warm_python
-from tests.helpers.processes import forked, run_warm
+from tests.helpers.processes import run_warm
 from tests.helpers.workers import TINY, wait_for
 
 pytestmark = pytest.mark.usefixtures("few_pictures", "no_process_left")
@@ -35,11 +35,8 @@ def python(tmp_path: Path) -> Iterator[Path]:
     found.parent.mkdir()
     found.write_text(f'#!/bin/sh\nexec {sys.executable} -S {warm_python.__file__} "$@"\n')
     found.chmod(0o700)
-    server = forked(warm_python.serve, found.parent)
-    wait_for((found.parent / "socket").exists)
-    yield found
-    server.kill()
-    server.join()
+    with warm_python.serving(found.parent):
+        yield found
 
 
 def worker_of(folder: Path, environment: dict[str, str], python: Path) -> tuple[str, str]:
